@@ -37,6 +37,5 @@ with DAG(
         # For queries whose columns cannot be renamed: field of the API -> column.
         mapping={"user.uid": "customer_id", "timestamp": "ordered_at"},
         event_name="Order Updated",
-        timezone="America/New_York",  # What ordered_at means where it carries no offset.
         deferrable=True,
     )

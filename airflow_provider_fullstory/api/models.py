@@ -1,0 +1,237 @@
+"""
+FullStory's wire types: what goes into a request and what comes back.
+
+The request types are the one list of fields that an event can have; the mapping of columns reads its paths,
+kinds and lengths from here. Field order is the order of the bytes in a body. A field that is UNSET is not
+sent. Sources: developer.fullstory.com/server/events (create events batch import) and
+developer.fullstory.com/server/users (create users batch import).
+"""
+
+from __future__ import annotations
+
+import datetime
+import enum
+from collections.abc import Mapping
+from typing import Annotated, Any, Generic, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+#: Most records that one batch may hold.
+MAX_BATCH_RECORDS = 50_000
+
+Text = Annotated[str, Meta(min_length=1)]
+Identifier = Annotated[str, Meta(min_length=1, max_length=256)]
+Integer32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+Properties = Mapping[str, Any]
+
+T = TypeVar("T")
+
+
+class Resource(enum.StrEnum):
+    """Name what a batch import carries; the value is its part of the URL."""
+
+    EVENTS = "events"
+    USERS = "users"
+
+
+class RequestPart(msgspec.Struct, gc=False, omit_defaults=True):
+    """Base of all that is sent."""
+
+
+class User(RequestPart):
+    """Name the user of an event, by the application's id or by FullStory's own."""
+
+    uid: Identifier | UnsetType = UNSET
+    id: Text | UnsetType = UNSET
+
+
+class Session(RequestPart):
+    """Name the session of an event."""
+
+    id: Text | UnsetType = UNSET
+    use_most_recent: bool | UnsetType = UNSET
+    uid: Identifier | UnsetType = UNSET
+
+
+class Browser(RequestPart):
+    """Describe the page."""
+
+    url: str | UnsetType = UNSET
+    user_agent: str | UnsetType = UNSET
+    initial_referrer: str | UnsetType = UNSET
+
+
+class Mobile(RequestPart):
+    """Describe the mobile app."""
+
+    app_id: str | UnsetType = UNSET
+    app_version: str | UnsetType = UNSET
+    app_name: str | UnsetType = UNSET
+    build_variant: str | UnsetType = UNSET
+
+
+class Device(RequestPart):
+    """Describe the device; sizes in pixels."""
+
+    manufacturer: str | UnsetType = UNSET
+    model: str | UnsetType = UNSET
+    screen_width: Integer32 | UnsetType = UNSET
+    screen_height: Integer32 | UnsetType = UNSET
+    viewport_width: Integer32 | UnsetType = UNSET
+    viewport_height: Integer32 | UnsetType = UNSET
+
+
+class Location(RequestPart):
+    """Describe the place: country as ISO 3166-1 alpha-2, region as ISO 3166-2."""
+
+    country: str | UnsetType = UNSET
+    region: str | UnsetType = UNSET
+    city: str | UnsetType = UNSET
+    latitude: float | UnsetType = UNSET
+    longitude: float | UnsetType = UNSET
+    ip_address: str | UnsetType = UNSET
+
+
+class Context(RequestPart):
+    """Describe where an event took place."""
+
+    browser: Browser | UnsetType = UNSET
+    mobile: Mobile | UnsetType = UNSET
+    device: Device | UnsetType = UNSET
+    location: Location | UnsetType = UNSET
+
+
+class Event(RequestPart):
+    """
+    One record of an events import.
+
+    ``schema`` and ``page_properties_schema`` declare types for properties whose JSON form does not tell them:
+    FullStory reads every JSON number as ``real`` and every string as ``str``
+    (developer.fullstory.com/server/custom-properties).
+    """
+
+    name: Text | UnsetType = UNSET
+    timestamp: datetime.datetime | UnsetType = UNSET
+    user: User | UnsetType = UNSET
+    session: Session | UnsetType = UNSET
+    context: Context | UnsetType = UNSET
+    properties: Properties | UnsetType = UNSET
+    schema: Properties | UnsetType = UNSET
+    page_properties: Properties | UnsetType = UNSET
+    page_properties_schema: Properties | UnsetType = UNSET
+
+
+class Shared(RequestPart):
+    """Hold what all events of a request have in common."""
+
+    user: User | UnsetType = UNSET
+    session: Session | UnsetType = UNSET
+    context: Context | UnsetType = UNSET
+    page_properties: Properties | UnsetType = UNSET
+    page_properties_schema: Properties | UnsetType = UNSET
+
+
+class JobState(enum.StrEnum):
+    """
+    Name the state of an import job.
+
+    It says whether FullStory still works, never how it went: FAILED covers partial success, and COMPLETED
+    has been documented with errors. Counts decide.
+    """
+
+    PROCESSING = "PROCESSING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    UNKNOWN = "UNKNOWN"
+
+    @classmethod
+    def _missing_(cls, value: object) -> JobState | None:
+        return cls.UNKNOWN if isinstance(value, str) else None
+
+
+class Job(msgspec.Struct, frozen=True):
+    """Identify an import job."""
+
+    id: str
+    status: JobState = JobState.UNKNOWN
+    created: str | None = None
+    finished: str | None = None
+
+
+class JobCreated(msgspec.Struct, frozen=True):
+    """Answer of a batch import request."""
+
+    job: Job
+
+
+class JobStatus(msgspec.Struct, frozen=True):
+    """
+    Tell how far a job is.
+
+    ``imports`` and ``errors`` count records; FullStory leaves ``errors`` out where there are none.
+    """
+
+    job: Job
+    imports: int = 0
+    errors: int = 0
+
+    @property
+    def is_finished(self) -> bool:
+        """Tell whether the counts are final."""
+        return self.job.status in (JobState.COMPLETED, JobState.FAILED)
+
+
+class RecordError(msgspec.Struct, frozen=True):
+    """
+    One record that FullStory refused, as it echoes it.
+
+    ``event`` or ``user`` holds the record, whichever the import was of.
+    """
+
+    message: str = ""
+    code: str = ""
+    event: dict[str, Any] | None = None
+    user: dict[str, Any] | None = None
+    shared: dict[str, Any] | None = None
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """
+    One page of a job's results.
+
+    ``total_records`` counts all pages together; None where FullStory leaves it out.
+    """
+
+    results: list[T] = []
+    total_records: int | None = None
+    next_page_token: str | None = None
+
+
+class Account(msgspec.Struct, frozen=True, rename="camel"):
+    """Tell whose API key it is; ``email`` is blank for keys made before keys had owners."""
+
+    org_id: str
+    role: str = "UNKNOWN"
+    email: str = ""
+
+    @property
+    def reads_results(self) -> bool:
+        """Tell whether the key may read a job's imported and refused records (Architect and above)."""
+        return self.role in ("ARCHITECT", "ADMIN")
+
+
+class Quota(msgspec.Struct, frozen=True):
+    """Tell how much of a quota is used in the period; ``limit`` below 0 means none is set."""
+
+    usage: int = 0
+    limit: int = 0
+    period_start: str | None = None
+    period_end: str | None = None
+
+
+class Quotas(msgspec.Struct, frozen=True):
+    """Tell the organization's quotas for sessions and for server events."""
+
+    session_quota: Quota | None = None
+    server_event_quota: Quota | None = None

@@ -1,0 +1,202 @@
+"""
+From events to batches: canonical bytes, and the key under which FullStory takes them once.
+
+The same records give the same bytes on any machine, and the same run gives the same bytes the same keys, so a
+repeated request is recognized as such.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import uuid
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from airflow_provider_fullstory.api.models import MAX_BATCH_RECORDS, Event, Shared
+from airflow_provider_fullstory.exceptions import FullStoryInputError
+from airflow_provider_fullstory.records.refusals import INVALID_ARGUMENT, InvalidRecord, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from airflow_provider_fullstory.records.mapping import MappedChunk
+
+#: Bytes of a body unless the user says otherwise. FullStory documents no limit; this one bounds memory, and a
+#: batch of 50,000 events of 360 bytes stays whole.
+DEFAULT_MAX_BATCH_BYTES: Final = 32 * 2**20
+#: Keys are UUIDs, as developer.fullstory.com/server/idempotent-requests suggests.
+_KEY_NAMESPACE: Final = uuid.UUID("6e1b1f0c-53a5-4d0e-9a53-6a3f0a3e7f0d")
+_ENCODER: Final = msgspec.json.Encoder(decimal_format="number", order="deterministic")
+_PREFIX: Final = b'{"requests":['
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunIdentity:
+    """
+    Name one logical run of a task, the same in all its tries.
+
+    :param dag_id: Its DAG.
+    :param run_id: Its DAG run.
+    :param task_id: Its task.
+    :param map_index: Its index among mapped tasks, -1 where it is not mapped.
+    :param salt: Anything that tells one import of the run from another on purpose.
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
+    salt: str = ""
+
+    def idempotency_key(self, digest: str, occurrence: int) -> str:
+        """
+        Return the key of a body.
+
+        The body alone would not do: another run may send equal events that carry no timestamp.
+
+        :param digest: SHA-256 of the body, in hex.
+        :param occurrence: How many equal bodies the run had before.
+        """
+        return str(uuid.uuid5(_KEY_NAMESPACE, json.dumps([*dataclasses.astuple(self), digest, occurrence])))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Batch:
+    """
+    One request of an import.
+
+    :param ordinal: Its place in the import, from 1.
+    :param body: The request's JSON.
+    :param records: How many records it holds.
+    :param idempotency_key: The key under which FullStory takes it once.
+    """
+
+    ordinal: int
+    body: bytes = dataclasses.field(repr=False)
+    records: int
+    idempotency_key: str
+
+    def split(self) -> tuple[Batch, Batch]:
+        """
+        Return two batches with half of the records each, for a body that FullStory finds too large.
+
+        Their keys follow from this batch's key, so that splitting again gives the same two.
+        """
+        content = msgspec.json.decode(self.body, type=dict[str, msgspec.Raw])
+        requests = msgspec.json.decode(content["requests"], type=list[msgspec.Raw])
+        middle = len(requests) // 2
+        return (
+            self._part(requests[:middle], content.get("shared"), "first"),
+            self._part(requests[middle:], content.get("shared"), "second"),
+        )
+
+    def _part(self, requests: list[msgspec.Raw], shared: msgspec.Raw | None, name: str) -> Batch:
+        suffix = _suffix(None if shared is None else bytes(shared))
+        body = _PREFIX + b",".join(map(bytes, requests)) + suffix
+        key = str(uuid.uuid5(uuid.UUID(self.idempotency_key), name))
+        return Batch(self.ordinal, body, len(requests), key)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """
+    Say where a batch ends.
+
+    :param records: Most records of a batch, at most 50,000.
+    :param bytes: Most bytes of its body.
+    """
+
+    records: int = MAX_BATCH_RECORDS
+    bytes: int = DEFAULT_MAX_BATCH_BYTES
+
+    def check(self) -> None:
+        """
+        Refuse limits that FullStory would not take.
+
+        :raises FullStoryInputError: Naming the limit.
+        """
+        if not 1 <= self.records <= MAX_BATCH_RECORDS:
+            raise FullStoryInputError(
+                f"batch_size is {self.records}; FullStory takes 1 to {MAX_BATCH_RECORDS} records in a batch."
+            )
+        if self.bytes < 1:
+            raise FullStoryInputError(f"max_batch_bytes is {self.bytes}; it must be above 0.")
+
+
+class Batcher:
+    """
+    Fill batches with events.
+
+    :param run: The run that sends them.
+    :param limits: Where a batch ends.
+    :param shared: What the events of each batch have in common.
+    :param refuse: Called with the records that cannot be sent.
+    """
+
+    def __init__(
+        self,
+        run: RunIdentity,
+        limits: BatchLimits,
+        shared: Shared,
+        refuse: Callable[[Sequence[InvalidRecord]], None],
+    ) -> None:
+        self._run = run
+        self._limits = limits
+        self._suffix = _suffix(None if shared == Shared() else _ENCODER.encode(shared))
+        self._refuse = refuse
+        self._occurrences: Counter[str] = Counter()
+        self._ordinal = 0
+        self._body = bytearray(_PREFIX)
+        self._records = 0
+
+    def batches(self, chunks: Iterable[MappedChunk]) -> Iterator[Batch]:
+        """
+        Yield batches as they fill up; only one is held at a time.
+
+        :param chunks: The events, and the records that are none.
+        """
+        for chunk in chunks:
+            if chunk.invalid:
+                self._refuse(chunk.invalid)
+            for event, position in zip(chunk.events, chunk.positions, strict=True):
+                yield from self._add(event, position)
+        if self._records:
+            yield self._finished()
+
+    def _add(self, event: Event, position: int) -> Iterator[Batch]:
+        start = len(self._body)
+        if self._records:
+            self._body += b","
+        _ENCODER.encode_into(event, self._body, -1)
+        if len(self._body) + len(self._suffix) > self._limits.bytes:
+            encoded = self._body[start + bool(self._records) :]
+            del self._body[start:]
+            if self._records:
+                yield self._finished()
+            if len(_PREFIX) + len(encoded) + len(self._suffix) > self._limits.bytes:
+                reason = f"the record alone has {len(encoded)} bytes, more than max_batch_bytes lets through"
+                self._refuse([InvalidRecord(position, Refusal(INVALID_ARGUMENT, reason))])
+                return
+            self._body += encoded
+        self._records += 1
+        if self._records == self._limits.records:
+            yield self._finished()
+
+    def _finished(self) -> Batch:
+        self._body += self._suffix
+        body = bytes(self._body)
+        digest = hashlib.sha256(body).hexdigest()
+        key = self._run.idempotency_key(digest, self._occurrences[digest])
+        self._occurrences[digest] += 1
+        self._ordinal += 1
+        batch = Batch(self._ordinal, body, self._records, key)
+        self._body, self._records = bytearray(_PREFIX), 0
+        return batch
+
+
+def _suffix(shared: bytes | None) -> bytes:
+    return b"]}" if shared is None else b'],"shared":' + shared + b"}"

@@ -1,0 +1,72 @@
+"""What Airflow reads of this package before it imports anything of it."""
+
+# Airflow calls this while it configures itself: nothing of Airflow may be imported here.
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_fullstory import __version__
+
+NAME = "FullStory"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's metadata in the form of Airflow's provider_info schema."""
+
+    def modules(kind: str) -> list[dict[str, Any]]:
+        return [
+            {"integration-name": NAME, "python-modules": [f"airflow_provider_fullstory.{kind}.fullstory"]}
+        ]
+
+    return {
+        "package-name": "airflow-provider-fullstory",
+        "name": NAME,
+        "description": "Batch imports into `FullStory <https://www.fullstory.com/>`__.",
+        "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": NAME,
+                "external-doc-url": "https://developer.fullstory.com/server/getting-started/",
+                "tags": ["service"],
+            }
+        ],
+        "hooks": modules("hooks"),
+        "operators": modules("operators"),
+        "sensors": modules("sensors"),
+        "triggers": modules("triggers"),
+        "connection-types": [connection_type()],
+    }
+
+
+def connection_type() -> dict[str, Any]:
+    """Return the connection type and its form; the hook's methods for older Airflow read it from here."""
+    return {
+        "connection-type": "fullstory",
+        "hook-class-name": "airflow_provider_fullstory.hooks.fullstory.FullStoryHook",
+        "hook-name": NAME,
+        "ui-field-behaviour": {
+            "hidden-fields": ["schema", "login", "extra"],
+            "relabeling": {"password": "API key"},
+            "placeholders": {
+                "host": "api.fullstory.com",
+                "password": "The key as FullStory shows it, e.g. na1.…/…",
+            },
+        },
+        "conn-fields": {
+            "timeout": {
+                "label": "Timeout",
+                "description": "Seconds without a byte after which a request is given up (default 120).",
+                "schema": {"type": ["number", "null"]},
+            },
+            "ca_bundle": {
+                "label": "CA bundle",
+                "description": "File of certificate authorities to trust instead of the usual ones.",
+                "schema": {"type": ["string", "null"]},
+            },
+            "proxy": {
+                "label": "Proxy",
+                "description": "URL of an HTTP proxy; empty: the environment's HTTPS_PROXY.",
+                "schema": {"type": ["string", "null"]},
+            },
+        },
+    }

@@ -1,0 +1,421 @@
+"""Hooks for FullStory's server API: one for tasks (requests), one for triggers (httpx)."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from functools import cache, cached_property
+from http.cookiejar import DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpx
+import requests
+import tenacity
+from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+from requests.adapters import HTTPAdapter
+
+from airflow_provider_fullstory.api import protocol
+from airflow_provider_fullstory.api.models import Resource
+from airflow_provider_fullstory.exceptions import (
+    FullStoryError,
+    FullStoryInputError,
+    FullStoryTransportError,
+)
+from airflow_provider_fullstory.get_provider_info import connection_type
+from airflow_provider_fullstory.hooks.settings import CONNECT_TIMEOUT, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from typing import Self
+
+    from airflow_provider_fullstory.api.models import Account, Job, JobStatus, Page, Quotas, RecordError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+#: Uploads of one task that may use the session's pool of connections at the same time.
+POOL_SIZE = 16
+
+
+class FullStoryBaseHook(BaseHook):
+    """
+    What both hooks share: the connection and when a request is sent again.
+
+    :param fullstory_conn_id: The connection: password is the API key, host optional.
+    :param retry_for: Seconds for which a request that fails in a passing way (no answer, 429, 5xx) is sent
+        again: first after FullStory's ``Retry-After``, else after growing waits. 0 sends each request once.
+    """
+
+    conn_name_attr = "fullstory_conn_id"
+    default_conn_name = "fullstory_default"
+    conn_type = "fullstory"
+    hook_name = "FullStory"
+
+    def __init__(self, fullstory_conn_id: str = default_conn_name, *, retry_for: float = 300.0) -> None:
+        super().__init__()
+        self.fullstory_conn_id = fullstory_conn_id
+        self.retry_for = retry_for
+
+    def _no_connection(self) -> FullStoryInputError:
+        return FullStoryInputError(
+            f"Airflow has no connection {self.fullstory_conn_id!r}. Add one of type 'fullstory', with the "
+            "API key as its password, for example: airflow connections add "
+            f"{self.fullstory_conn_id} --conn-type fullstory --conn-password <API key>"
+        )
+
+    def _retry_options(self) -> dict[str, Any]:
+        """Return the arguments that both kinds of tenacity's retrying take."""
+        return {
+            "retry": tenacity.retry_if_exception(protocol.is_transient),
+            "wait": lambda state: protocol.retry_seconds(_failure(state), state.attempt_number),
+            "stop": tenacity.stop_before_delay(self.retry_for),
+            "before_sleep": self._log_retry,
+            "reraise": True,
+        }
+
+    def _log_retry(self, state: tenacity.RetryCallState) -> None:
+        self.log.warning("%s Trying again in %.1f s.", _failure(state), state.upcoming_sleep)
+
+
+class FullStoryHook(FullStoryBaseHook):
+    """
+    Call FullStory's server API from a task.
+
+    One session with pooled connections serves all calls of a hook and may be used from several threads. Good
+    as a context manager; ``close`` frees the connections.
+
+    .. code-block:: python
+
+        with FullStoryHook() as hook:
+            status = hook.get_job_status("events", job_id)
+
+    :param fullstory_conn_id: The connection: password is the API key, host optional.
+    :param retry_for: Seconds for which a request that fails in a passing way (no answer, 429, 5xx) is sent
+        again: first after FullStory's ``Retry-After``, else after growing waits. 0 sends each request once.
+    """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the connections; the next call opens new ones."""
+        if session := self.__dict__.pop("session", None):
+            session.close()
+
+    @cached_property
+    def settings(self) -> Settings:
+        """What the connection says."""
+        try:
+            connection = self.get_connection(self.fullstory_conn_id)
+        except AirflowNotFoundException:
+            raise self._no_connection() from None
+        return Settings.from_connection(connection, connection.extra_dejson)
+
+    @cached_property
+    def session(self) -> requests.Session:
+        """The HTTP session."""
+        settings = self.settings
+        session = requests.Session()
+        session.mount("https://", HTTPAdapter(pool_connections=1, pool_maxsize=POOL_SIZE))
+        session.mount("http://", HTTPAdapter(pool_connections=1, pool_maxsize=POOL_SIZE))
+        session.headers["User-Agent"] = protocol.user_agent()
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        # An auth object also keeps requests from putting credentials of ~/.netrc into the header.
+        session.auth = _put_key(settings.api_key)
+        session.trust_env = not settings.is_local
+        if settings.proxy and not settings.is_local:
+            session.proxies = {"http": settings.proxy, "https": settings.proxy}
+        return session
+
+    def create_import(self, resource: Resource | str, body: bytes, idempotency_key: str) -> Job:
+        """
+        Start an import of a batch.
+
+        :param resource: ``events`` or ``users``.
+        :param body: The request's JSON: ``{"requests": [...]}``, at most 50,000 of them.
+        :param idempotency_key: For 24 hours FullStory answers the same key and body with the same job, and
+            refuses the key with another body (developer.fullstory.com/server/idempotent-requests).
+        :raises FullStoryError: Where FullStory did not accept the batch.
+        """
+        return self._call(protocol.create_import(Resource(resource), body, idempotency_key))
+
+    def get_job_status(self, resource: Resource | str, job_id: str) -> JobStatus:
+        """
+        Return how far a job is.
+
+        :param resource: ``events`` or ``users``.
+        :param job_id: Id of the job.
+        """
+        return self._call(protocol.job_status(Resource(resource), job_id))
+
+    def iter_imports(
+        self, resource: Resource | str, job_id: str, *, include_schema: bool = False
+    ) -> Iterator[Page[dict[str, Any]]]:
+        """
+        Yield the records that a job imported, page by page.
+
+        :param resource: ``events`` or ``users``.
+        :param job_id: Id of the job.
+        :param include_schema: Whether records come with the types of their properties.
+        :raises FullStoryPermissionError: Where the key is below Architect level.
+        :raises FullStoryNotReadyError: Where the job is still processed after ``retry_for`` seconds.
+        """
+        return self._pages(
+            lambda token: protocol.imports_page(
+                Resource(resource), job_id, token, include_schema=include_schema
+            )
+        )
+
+    def iter_errors(self, resource: Resource | str, job_id: str) -> Iterator[Page[RecordError]]:
+        """
+        Yield the records that a job refused, page by page.
+
+        :param resource: ``events`` or ``users``.
+        :param job_id: Id of the job.
+        :raises FullStoryPermissionError: Where the key is below Architect level.
+        :raises FullStoryNotReadyError: Where the job is still processed after ``retry_for`` seconds.
+        """
+        return self._pages(lambda token: protocol.errors_page(Resource(resource), job_id, token))
+
+    def get_quotas(self) -> Quotas:
+        """Return the organization's quotas for sessions and server events."""
+        return self._call(protocol.quotas())
+
+    def get_account(self) -> Account:
+        """Return whose API key the connection holds."""
+        return self._call(protocol.me())
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Tell whether FullStory knows the connection's key, and what the key may do."""
+        try:
+            account = FullStoryHook(self.fullstory_conn_id, retry_for=0).get_account()
+        except FullStoryError as error:
+            return False, str(error)
+        message = f"Connected to FullStory organization {account.org_id}; the key's role is {account.role}."
+        if not account.reads_results:
+            message += (
+                " Imports work, but this key cannot read which records FullStory refused and why: "
+                "that takes an Architect or Admin key."
+            )
+        return True, message
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return how the connection form looks (Airflow below 3.2)."""
+        behaviour = connection_type()["ui-field-behaviour"]
+        return {
+            "hidden_fields": behaviour["hidden-fields"],
+            "relabeling": behaviour["relabeling"],
+            "placeholders": behaviour["placeholders"],
+        }
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the additional fields of the connection form (Airflow below 3.2)."""
+        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
+        from wtforms import FloatField, StringField
+        from wtforms.validators import Optional
+
+        fields = {"number": FloatField, "string": StringField}
+        return {
+            name: fields[_form_type(field)](
+                field["label"],
+                description=field["description"],
+                widget=BS3TextFieldWidget(),
+                validators=[Optional()],
+            )
+            for name, field in connection_type()["conn-fields"].items()
+        }
+
+    def _call(self, call: protocol.Call[T]) -> T:
+        """Send a request, again where that can help, and return what the answer says."""
+        return tenacity.Retrying(**self._retry_options())(lambda: call.result(self._send(call)))
+
+    def _send(self, call: protocol.Call[Any]) -> protocol.Response:
+        request = call.request
+        try:
+            response = self.session.request(
+                request.method,
+                self.settings.base_url + request.path,
+                params=request.query,
+                headers=request.headers,
+                data=request.body,
+                timeout=(CONNECT_TIMEOUT, self.settings.timeout),
+                allow_redirects=False,
+                # Given here, since on a session the environment's REQUESTS_CA_BUNDLE would override it.
+                verify=self.settings.ca_bundle or True,
+            )
+        except requests.RequestException as error:
+            raise _transport_error(call, self.settings, error) from error
+        return protocol.Response(response.status_code, response.headers, response.content)
+
+    def _pages(self, page: Callable[[str | None], protocol.Call[Page[R]]]) -> Iterator[Page[R]]:
+        tokens: set[str] = set()
+        token: str | None = None
+        while True:
+            result = self._call(page(token))
+            yield result
+            token = _next_token(result, tokens)
+            if token is None:
+                return
+
+
+class FullStoryAsyncHook(FullStoryBaseHook):
+    """
+    Call FullStory's server API from a trigger, without ever blocking its event loop.
+
+    An asynchronous context manager: one client with pooled connections lives as long as the block.
+
+    .. code-block:: python
+
+        async with FullStoryAsyncHook() as hook:
+            status = await hook.get_job_status("events", job_id)
+
+    :param fullstory_conn_id: The connection: password is the API key, host optional.
+    :param retry_for: Seconds for which a request that fails in a passing way (no answer, 429, 5xx) is sent
+        again: first after FullStory's ``Retry-After``, else after growing waits. 0 sends each request once.
+    """
+
+    _client: httpx.AsyncClient
+    _settings: Settings
+
+    async def __aenter__(self) -> Self:
+        self._settings = settings = await self._read_settings()
+        self._client = httpx.AsyncClient(
+            base_url=settings.base_url,
+            headers={
+                "User-Agent": protocol.user_agent(),
+                "Authorization": protocol.authorization(settings.api_key),
+            },
+            timeout=httpx.Timeout(settings.timeout, connect=CONNECT_TIMEOUT),
+            limits=httpx.Limits(max_connections=POOL_SIZE),
+            # Reading the certificates of the system takes tens of milliseconds: not in the event loop.
+            verify=await asyncio.to_thread(_ssl_context, settings.ca_bundle),
+            proxy=None if settings.is_local else settings.proxy,
+            trust_env=not settings.is_local,
+            follow_redirects=False,
+        )
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._client.aclose()
+
+    async def create_import(self, resource: Resource | str, body: bytes, idempotency_key: str) -> Job:
+        """Start an import of a batch; see :meth:`FullStoryHook.create_import`."""
+        return await self._call(protocol.create_import(Resource(resource), body, idempotency_key))
+
+    async def get_job_status(self, resource: Resource | str, job_id: str) -> JobStatus:
+        """Return how far a job is; see :meth:`FullStoryHook.get_job_status`."""
+        return await self._call(protocol.job_status(Resource(resource), job_id))
+
+    def iter_imports(
+        self, resource: Resource | str, job_id: str, *, include_schema: bool = False
+    ) -> AsyncIterator[Page[dict[str, Any]]]:
+        """Yield the records that a job imported; see :meth:`FullStoryHook.iter_imports`."""
+        return self._pages(
+            lambda token: protocol.imports_page(
+                Resource(resource), job_id, token, include_schema=include_schema
+            )
+        )
+
+    def iter_errors(self, resource: Resource | str, job_id: str) -> AsyncIterator[Page[RecordError]]:
+        """Yield the records that a job refused; see :meth:`FullStoryHook.iter_errors`."""
+        return self._pages(lambda token: protocol.errors_page(Resource(resource), job_id, token))
+
+    async def get_quotas(self) -> Quotas:
+        """Return the organization's quotas for sessions and server events."""
+        return await self._call(protocol.quotas())
+
+    async def get_account(self) -> Account:
+        """Return whose API key the connection holds."""
+        return await self._call(protocol.me())
+
+    async def _read_settings(self) -> Settings:
+        try:
+            connection = await get_async_connection(self.fullstory_conn_id, hook=self)
+        except AirflowNotFoundException:
+            raise self._no_connection() from None
+        return Settings.from_connection(connection, await get_async_extra_dejson(connection))
+
+    async def _call(self, call: protocol.Call[T]) -> T:
+        async def attempt() -> T:
+            return call.result(await self._send(call))
+
+        return await tenacity.AsyncRetrying(**self._retry_options())(attempt)
+
+    async def _send(self, call: protocol.Call[Any]) -> protocol.Response:
+        request = call.request
+        try:
+            response = await self._client.request(
+                request.method,
+                request.path,
+                params=request.query,
+                headers=request.headers,
+                content=request.body,
+            )
+        except httpx.HTTPError as error:
+            raise _transport_error(call, self._settings, error) from error
+        return protocol.Response(response.status_code, response.headers, response.content)
+
+    async def _pages(self, page: Callable[[str | None], protocol.Call[Page[R]]]) -> AsyncIterator[Page[R]]:
+        tokens: set[str] = set()
+        token: str | None = None
+        while True:
+            result = await self._call(page(token))
+            yield result
+            token = _next_token(result, tokens)
+            if token is None:
+                return
+
+
+def _failure(state: tenacity.RetryCallState) -> BaseException:
+    error = state.outcome.exception() if state.outcome else None
+    return error or FullStoryError("The request failed.")
+
+
+def _put_key(api_key: str) -> Callable[[requests.PreparedRequest], requests.PreparedRequest]:
+    def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = protocol.authorization(api_key)
+        return request
+
+    return authorize
+
+
+@cache
+def _ssl_context(ca_bundle: str | None) -> ssl.SSLContext:
+    """Return one context for all clients of a process: making one takes tens of milliseconds."""
+    return ssl.create_default_context(cafile=ca_bundle) if ca_bundle else httpx.create_ssl_context()
+
+
+def _next_token(page: Page[Any], seen: set[str]) -> str | None:
+    """Return the token of the next page; a token that comes again would read the same pages for ever."""
+    token = page.next_page_token
+    if not token or token in seen:
+        return None
+    seen.add(token)
+    return token
+
+
+def _transport_error(
+    call: protocol.Call[Any], settings: Settings, error: BaseException
+) -> FullStoryTransportError | FullStoryInputError:
+    cause = error
+    while following := cause.__cause__ or cause.__context__:
+        cause = following
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return FullStoryInputError(
+            f"The certificate of {settings.base_url} is not trusted ({cause.verify_message}). Where a proxy "
+            "re-encrypts the traffic, name its authority in the connection's extra: ca_bundle."
+        )
+    return FullStoryTransportError(
+        f"Could not {call.purpose}: no answer from {settings.base_url} ({type(error).__name__}: {cause})."
+    )
+
+
+def _form_type(field: dict[str, Any]) -> str:
+    kinds = field["schema"]["type"]
+    return str(next(kind for kind in kinds if kind != "null"))

@@ -1,0 +1,362 @@
+"""Operator that imports events into FullStory."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, BaseOperator, conf
+
+from airflow_provider_fullstory.batch_import.waiting import DEFAULT_POLL_INTERVAL, DEFAULT_TIMEOUT
+from airflow_provider_fullstory.exceptions import FullStoryInputError
+from airflow_provider_fullstory.outcome import conclude, judge, without_retry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+    from airflow_provider_fullstory.batch_import.batches import RunIdentity
+    from airflow_provider_fullstory.batch_import.importer import Importer
+    from airflow_provider_fullstory.batch_import.report import ImportReport
+    from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
+    from airflow_provider_fullstory.records.mapping import MappedChunk, MappingOptions
+    from airflow_provider_fullstory.records.refusals import InvalidRecord
+
+#: Refused records that the log explains; the others are only counted.
+_EXPLAINED_REFUSALS = 5
+
+
+class FullStoryImportEventsOperator(BaseOperator):
+    """
+    Import events into FullStory, from XCom, a file, or the result of a query.
+
+    Records are read, mapped, checked and sent in batches piece by piece, so any number of them needs the same
+    small memory. A batch goes out under an idempotency key that follows from the run and the batch's bytes:
+    for 24 hours a retry that sends the same bytes does nothing twice. The task succeeds only if every record
+    is in FullStory; one that is refused, here or there, fails it without a retry after all others were sent.
+
+    Give exactly one of ``events`` and ``sql``. The name of a column (or key) says where its value goes:
+    ``name``, ``timestamp``, ``user.uid``, ``user.id``, ``session.id``, ``context.browser.url`` and the other
+    fields of FullStory's events; ``properties.x``, and every name that is no field, becomes a property.
+
+    Returns a report, as XCom: ``{"resource": "events", "job_ids": [...], "records": n, "imported": n,
+    "invalid": n, "rejected": n, "batches": n, "codes": {"required_field": 3}}``. ``invalid`` counts records
+    refused here, ``rejected`` those that FullStory refused; both are None instead of a number while FullStory
+    works (``wait_for_completion=False``).
+
+    .. seealso:: developer.fullstory.com/server/events/create-batch-events-import-job
+
+    :param events: A list or other iterable of dicts, the output of a task (mapped ones too), or the URI of
+        newline-delimited JSON (plain or ``.gz``) in any object storage. (templated)
+    :param sql: One SELECT, or the name of a ``.sql`` file. Add ORDER BY, so that a retry gives the same
+        batches. (templated)
+    :param sql_conn_id: Connection of the database that ``sql`` is for. (templated)
+    :param parameters: Parameters of the query, in the form of the database's driver. (templated)
+    :param hook_params: Arguments for the database's hook.
+    :param event_name: Name of all events, where no column holds it. (templated)
+    :param mapping: Field of the API -> column, for columns that cannot be renamed in the query. (templated)
+    :param timezone: Time zone of timestamps that carry no offset. (templated)
+    :param schema: Property -> type, where its values do not tell: ``{"amount": "real", "opened_at":
+        "date"}``. Types are str, int, real, bool, date, and their plurals for arrays. (templated)
+    :param shared: What all events have in common, as the API has it: any of user, session, context,
+        page_properties. (templated)
+    :param allow_anonymous: Whether an event may have neither user nor session. FullStory would make up a user
+        for each, and so would hide a mapping that lost the user.
+    :param batch_size: Most records of a batch, up to FullStory's 50,000.
+    :param max_batch_bytes: Most bytes of a batch; FullStory documents no limit, this one bounds memory.
+    :param max_parallel_uploads: Batches that are uploaded, and held in memory, at the same time: 1 to 16.
+    :param max_outstanding_records: Records that may be sent and unfinished. Above 500,000 for the whole
+        organization FullStory refuses more.
+    :param idempotency_salt: Part of the idempotency keys: change it to send equal data of the same run again
+        on purpose. (templated)
+    :param wait_for_completion: Whether the task ends when FullStory has finished, not when it has accepted.
+    :param deferrable: Whether the task waits in the triggerer, without a worker slot.
+    :param poll_interval: Shortest time between two looks at the jobs, in seconds; it grows to a tenth of the
+        time waited.
+    :param timeout: Seconds until the wait is given up; ``execution_timeout``, where it is shorter, counts for
+        the time in the triggerer too. FullStory goes on: it cannot cancel an import.
+    :param fullstory_conn_id: Connection with the API key. (templated)
+    """
+
+    template_fields: Sequence[str] = (
+        "events",
+        "sql",
+        "sql_conn_id",
+        "parameters",
+        "event_name",
+        "mapping",
+        "timezone",
+        "schema",
+        "shared",
+        "idempotency_salt",
+        "fullstory_conn_id",
+    )
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers = {  # noqa: RUF012 - The form that Airflow's operators give it.
+        "sql": "sql",
+        "parameters": "json",
+        "mapping": "json",
+        "schema": "json",
+        "shared": "json",
+    }
+    ui_color = "#f3e8ff"
+
+    def __init__(
+        self,
+        *,
+        events: Any = None,
+        sql: str | None = None,
+        sql_conn_id: str | None = None,
+        parameters: Any = None,
+        hook_params: Mapping[str, Any] | None = None,
+        event_name: str | None = None,
+        mapping: Mapping[str, str] | None = None,
+        timezone: str = "UTC",
+        schema: Mapping[str, str] | None = None,
+        shared: Mapping[str, Any] | None = None,
+        allow_anonymous: bool = False,
+        batch_size: int = 50_000,
+        max_batch_bytes: int = 32 * 2**20,
+        max_parallel_uploads: int = 4,
+        max_outstanding_records: int = 500_000,
+        idempotency_salt: str = "",
+        wait_for_completion: bool = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float = DEFAULT_POLL_INTERVAL,
+        timeout: float = DEFAULT_TIMEOUT,
+        fullstory_conn_id: str = "fullstory_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.events = events
+        self.sql = sql
+        self.sql_conn_id = sql_conn_id
+        self.parameters = parameters
+        self.hook_params = hook_params
+        self.event_name = event_name
+        self.mapping = mapping
+        self.timezone = timezone
+        self.schema = schema
+        self.shared = shared
+        self.allow_anonymous = allow_anonymous
+        self.batch_size = batch_size
+        self.max_batch_bytes = max_batch_bytes
+        self.max_parallel_uploads = max_parallel_uploads
+        self.max_outstanding_records = max_outstanding_records
+        self.idempotency_salt = idempotency_salt
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
+        self.poll_interval = poll_interval
+        self.timeout = timeout
+        self.fullstory_conn_id = fullstory_conn_id
+
+    @property
+    def events(self) -> Any:
+        """The events, or where they are."""
+        return self._events
+
+    @events.setter
+    def events(self, value: Any) -> None:
+        # Airflow assigns a template field again once it is rendered, and then shows it to whoever may see the
+        # task: from there on rows are hidden.
+        is_rendered = hasattr(self, "_events")
+        is_rows = not isinstance(value, (str, HiddenRecords, type(None)))
+        self._events = HiddenRecords(value) if is_rendered and is_rows else value
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Send all records, and wait for FullStory as far as that is wanted."""
+        from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
+
+        deadline = self._deadline(time.time())
+        with without_retry(), FullStoryHook(self.fullstory_conn_id) as hook:
+            importer = self._importer(hook, deadline)
+            report = self._send(importer, hook, context)
+            if not report.job_ids:
+                return conclude(hook, report, [], context)
+            if not self.wait_for_completion:
+                return judge(report, context)
+            if not self.deferrable:
+                outcomes = importer.wait(report.job_ids, time.time())
+                return conclude(hook, report, outcomes, context)
+        return self._defer(report, deadline)
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+        """
+        Judge the import after the wait in the triggerer.
+
+        :param context: The task's context.
+        :param event: What the trigger found.
+        """
+        from airflow_provider_fullstory.batch_import.report import ImportReport
+        from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
+        from airflow_provider_fullstory.triggers.fullstory import outcomes_of
+
+        with without_retry(), FullStoryHook(self.fullstory_conn_id) as hook:
+            return conclude(hook, ImportReport.from_xcom(event["report"]), outcomes_of(event), context)
+
+    def _deadline(self, started_at: float) -> float:
+        limits = [float(self.timeout)]
+        if isinstance(self.execution_timeout, timedelta):
+            limits.append(self.execution_timeout.total_seconds())
+        return started_at + min(limits)
+
+    def _importer(self, hook: FullStoryHook, deadline: float) -> Importer:
+        from airflow_provider_fullstory.api.models import Resource
+        from airflow_provider_fullstory.batch_import.importer import Importer
+
+        return Importer(
+            hook,
+            Resource.EVENTS,
+            max_parallel_uploads=self.max_parallel_uploads,
+            max_outstanding_records=self.max_outstanding_records,
+            poll_interval=self.poll_interval,
+            deadline=deadline,
+        )
+
+    def _send(self, importer: Importer, hook: FullStoryHook, context: Context) -> ImportReport:
+        from airflow_provider_fullstory.batch_import.batches import Batcher, BatchLimits
+        from airflow_provider_fullstory.batch_import.report import ImportReport
+
+        limits = BatchLimits(self.batch_size, self.max_batch_bytes)
+        limits.check()
+        options = self._mapping_options()
+        # Read before the source is opened, so that a wrong connection costs no query.
+        host = hook.settings.base_url
+        report = ImportReport()
+
+        def refuse(invalid: Sequence[InvalidRecord]) -> None:
+            for record in invalid[: max(0, _EXPLAINED_REFUSALS - report.invalid)]:
+                self.log.warning("Not sent: %s", record)
+            report.add_invalid(invalid)
+
+        batcher = Batcher(self._run_identity(context), limits, options.shared, refuse)
+        with self._source(options) as chunks:
+            self.log.info("Importing events into %s.", host)
+            submissions = importer.submit(batcher.batches(chunks))
+        report.add_submissions(submissions)
+        if not report.records:
+            self.log.warning("The source gave no records: nothing was sent to FullStory.")
+        else:
+            self.log.info(
+                "FullStory accepted %d records in %d batches; %d records were refused here.",
+                report.records - report.invalid,
+                report.batches,
+                report.invalid,
+            )
+        return report
+
+    @contextmanager
+    def _source(self, options: MappingOptions) -> Iterator[Iterator[MappedChunk]]:
+        """Open whatever the records come from."""
+        from airflow_provider_fullstory.records.events import events_of_records, events_of_rows
+        from airflow_provider_fullstory.records.sources import query, records_of
+
+        events = self.events.records if isinstance(self.events, HiddenRecords) else self.events
+        if (events is None) == (self.sql is None):
+            raise FullStoryInputError(
+                f"Give exactly one of events and sql, not {'neither' if events is None else 'both'}. An upstream "
+                "task that returned nothing counts as no events."
+            )
+        if self.sql is None:
+            yield events_of_records(records_of(events), options)
+            return
+        with query(self._database(), self.sql, self.parameters) as result:
+            yield events_of_rows(result.columns, result.chunks, options)
+
+    def _database(self) -> DbApiHook:
+        from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+        if not self.sql_conn_id:
+            raise FullStoryInputError("sql is given without sql_conn_id: say which database it is for.")
+        try:
+            hook = BaseHook.get_hook(self.sql_conn_id, hook_params=dict(self.hook_params or {}))
+        except AirflowNotFoundException:
+            raise FullStoryInputError(
+                f"Airflow has no connection {self.sql_conn_id!r}, which sql_conn_id names."
+            ) from None
+        if not isinstance(hook, DbApiHook):
+            raise FullStoryInputError(
+                f"Connection {self.sql_conn_id!r} is no database that takes SQL: its hook is "
+                f"{type(hook).__name__}."
+            )
+        return hook
+
+    def _mapping_options(self) -> MappingOptions:
+        import pendulum
+
+        from airflow_provider_fullstory.records.events import shared_part
+        from airflow_provider_fullstory.records.mapping import MappingOptions
+        from airflow_provider_fullstory.records.schema import check_types
+
+        try:
+            zone = pendulum.timezone(self.timezone)
+        except (ValueError, KeyError):
+            raise FullStoryInputError(
+                f"timezone is {self.timezone!r}; it must be a name such as 'UTC' or 'Europe/Berlin'."
+            ) from None
+        check_types(self.schema or {})
+        own = MappingOptions(
+            event_name=self.event_name,
+            mapping=self.mapping or {},
+            zone=zone,
+            schema=self.schema or {},
+            allow_anonymous=self.allow_anonymous,
+        )
+        return dataclasses.replace(own, shared=shared_part(self.shared, own))
+
+    def _run_identity(self, context: Context) -> RunIdentity:
+        from airflow_provider_fullstory.batch_import.batches import RunIdentity
+
+        instance = context["ti"]
+        return RunIdentity(
+            dag_id=instance.dag_id,
+            run_id=instance.run_id,
+            task_id=instance.task_id,
+            map_index=-1 if instance.map_index is None else instance.map_index,
+            salt=self.idempotency_salt,
+        )
+
+    def _defer(self, report: ImportReport, deadline: float) -> dict[str, Any]:
+        from airflow_provider_fullstory.triggers.fullstory import FullStoryImportJobTrigger, deferral_timeout
+
+        now = time.time()
+        self.log.info("Waiting for %d jobs in the triggerer.", len(report.job_ids))
+        self.defer(
+            trigger=FullStoryImportJobTrigger(
+                job_ids=report.job_ids,
+                started_at=now,
+                deadline=deadline,
+                resource=report.resource,
+                poll_interval=self.poll_interval,
+                report=report.to_xcom(),
+                fullstory_conn_id=self.fullstory_conn_id,
+            ),
+            method_name="execute_complete",
+            timeout=deferral_timeout(deadline - now),
+        )
+        raise AssertionError("defer() does not return")
+
+
+class HiddenRecords:
+    """
+    Hold records where Airflow shows them to nobody.
+
+    :param records: The records.
+    """
+
+    def __init__(self, records: Any) -> None:
+        self.records = records
+
+    def __str__(self) -> str:
+        if isinstance(self.records, (list, tuple)):
+            return f"<{len(self.records)} records>"
+        return "<records>"
+
+    def serialize(self) -> str:
+        """Return what Airflow shows instead of the records."""
+        return str(self)

@@ -1,0 +1,195 @@
+"""
+From a source to events.
+
+Rows of a query share their columns: the mapping is compiled once, and columns that fit nowhere are refused
+before the first row is read. Records (dicts) may each have other keys: they are flattened into columns, runs
+of records with the same keys are mapped together, and one that fits nowhere is refused alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from airflow_provider_fullstory.api import models
+from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryMappingError
+from airflow_provider_fullstory.records.fields import objects
+from airflow_provider_fullstory.records.mapping import (
+    ColumnMapping,
+    MappedChunk,
+    MappingOptions,
+    Row,
+    missing_columns,
+)
+from airflow_provider_fullstory.records.refusals import (
+    INVALID_ARGUMENT,
+    InvalidRecord,
+    Refusal,
+    ValueRefusedError,
+)
+
+#: Rows mapped at once. Small, since Python's garbage collector walks all that is alive.
+CHUNK_ROWS = 500
+_MOST_COMPILED = 256
+
+
+def events_of_rows(
+    columns: Sequence[str], chunks: Iterable[Sequence[Row]], options: MappingOptions
+) -> Iterator[MappedChunk]:
+    """
+    Map rows that share their columns.
+
+    :param columns: Names of the columns.
+    :param chunks: Rows, a few hundred at a time.
+    :param options: What the user said about how a row becomes an event.
+    :raises FullStoryMappingError: At the call, before the first row: naming each column that fits nowhere.
+    """
+    mapping = ColumnMapping(columns, options)
+    if problems := missing_columns(columns, options.mapping) + mapping.problems:
+        raise FullStoryMappingError(
+            "The query's columns do not make events:\n" + "\n".join(f"- {problem}." for problem in problems)
+        )
+    if mapping.has_objects:
+        # The keys of objects differ from row to row, as those of records do.
+        rows = (dict(zip(columns, row, strict=True)) for chunk in chunks for row in chunk)
+        return events_of_records(rows, options)
+    return _map_rows(mapping, chunks)
+
+
+def _map_rows(mapping: ColumnMapping, chunks: Iterable[Sequence[Row]]) -> Iterator[MappedChunk]:
+    position = 1
+    for rows in chunks:
+        yield mapping.map(rows, range(position, position + len(rows)))
+        position += len(rows)
+
+
+def events_of_records(records: Iterable[Any], options: MappingOptions) -> Iterator[MappedChunk]:
+    """
+    Map records.
+
+    :param records: Mappings, flat with dotted keys or nested as FullStory's API has them. Anything else among
+        them is refused alone, and so is a Refusal in place of a record that the source could not read.
+    :param options: What the user said about how a record becomes an event.
+    """
+    flatten = _Flattening(options.mapping)
+    compiled: dict[tuple[str, ...], ColumnMapping] = {}
+    # Flattening has done what the mapping says.
+    options = dataclasses.replace(options, mapping={})
+    for columns, rows, positions in _runs(records, flatten):
+        if isinstance(columns, Refusal):
+            yield MappedChunk([], [], [InvalidRecord(positions[0], columns)])
+            continue
+        if columns not in compiled:
+            if len(compiled) >= _MOST_COMPILED:
+                compiled.clear()
+            compiled[columns] = ColumnMapping(columns, options)
+        mapping = compiled[columns]
+        if mapping.problems:
+            refusal = Refusal(INVALID_ARGUMENT, mapping.problems[0].replace("column", "key", 1))
+            yield MappedChunk([], [], [InvalidRecord(position, refusal) for position in positions])
+        else:
+            yield mapping.map(rows, positions)
+
+
+def shared_part(shared: Mapping[str, Any] | None, options: MappingOptions) -> models.Shared:
+    """
+    Return the request's ``shared`` object.
+
+    :param shared: Any of user, session, context, page_properties and page_properties_schema, as the API has
+        them.
+    :param options: What the user said about how a record becomes an event.
+    :raises FullStoryInputError: Naming what cannot be shared.
+    """
+    if not shared:
+        return models.Shared()
+    unknown = sorted(map(str, set(shared) - set(models.Shared.__struct_fields__)))
+    if unknown:
+        raise FullStoryInputError(
+            f"shared has {', '.join(map(repr, unknown))}; events can share only "
+            f"{', '.join(models.Shared.__struct_fields__)}."
+        )
+    options = dataclasses.replace(options, event_name="shared", mapping={}, schema={}, allow_anonymous=True)
+    [chunk] = events_of_records([shared], options)
+    if chunk.invalid:
+        raise FullStoryInputError(f"shared cannot be sent: {chunk.invalid[0].refusal.reason}.")
+    return models.Shared(*(getattr(chunk.events[0], field) for field in models.Shared.__struct_fields__))
+
+
+class _Flattening:
+    """
+    Turn a record into columns and values.
+
+    :param mapping: Path of the API -> key of the record.
+    """
+
+    def __init__(self, mapping: Mapping[str, str]) -> None:
+        self._paths: dict[str, list[str]] = {}
+        for path, key in mapping.items():
+            self._paths.setdefault(key.casefold(), []).append(path)
+
+    def __call__(self, record: Any) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+        if isinstance(record, Refusal):
+            raise ValueRefusedError(record.reason, record.code)
+        if not isinstance(record, Mapping):
+            raise ValueRefusedError(f"a record must be an object (dict), not {type(record).__name__}")
+        pairs: list[tuple[str, Any]] = []
+        for key, value in record.items():
+            if not isinstance(key, str):
+                raise ValueRefusedError(f"a record has a key of type {type(key).__name__}, not text")
+            for path in self._paths.get(key.casefold(), (key,)) if self._paths else (key,):
+                pairs.extend(self._expanded(path, value))
+        return tuple(path for path, _ in pairs), tuple(value for _, value in pairs)
+
+    def _expanded(self, path: str, value: Any) -> Iterator[tuple[str, Any]]:
+        if path.casefold() not in objects():
+            yield path, value
+            return
+        for key, item in _object(path, value).items():
+            if not isinstance(key, str):
+                raise ValueRefusedError(f"{path} has a key of type {type(key).__name__}, not text")
+            yield from self._expanded(f"{path}.{key}", item)
+
+
+def _object(path: str, value: Any) -> Mapping[Any, Any]:
+    """Return an object; some databases give their JSON as text."""
+    if value is None:
+        return {}
+    if isinstance(value, str):
+        try:
+            value = msgspec.json.decode(value)
+        except (msgspec.DecodeError, UnicodeEncodeError):
+            raise ValueRefusedError(f"{path} must be an object, not text that is no JSON") from None
+    if not isinstance(value, Mapping):
+        raise ValueRefusedError(f"{path} must be an object, not {type(value).__name__}")
+    return value
+
+
+def _runs(
+    records: Iterable[Any], flatten: _Flattening
+) -> Iterator[tuple[tuple[str, ...] | Refusal, list[tuple[Any, ...]], list[int]]]:
+    """Yield runs of records with the same columns: the columns, the rows and their positions."""
+    current: tuple[str, ...] | None = None
+    rows: list[tuple[Any, ...]] = []
+    positions: list[int] = []
+    for position, record in enumerate(records, start=1):
+        columns: tuple[str, ...] | Refusal
+        try:
+            columns, row = flatten(record)
+        except ValueRefusedError as error:
+            columns, row = error.refusal, ()
+        if rows and (columns != current or len(rows) == CHUNK_ROWS or isinstance(columns, Refusal)):
+            assert current is not None  # noqa: S101 - Tells the type checker.
+            yield current, rows, positions
+            rows, positions = [], []
+        if isinstance(columns, Refusal):
+            yield columns, [], [position]
+            current = None
+            continue
+        current = columns
+        rows.append(row)
+        positions.append(position)
+    if rows and current is not None:
+        yield current, rows, positions

@@ -1,0 +1,141 @@
+"""
+Where a column goes: its name, or the mapping, names a field of FullStory's API.
+
+The fields are read from the wire types, so a field added there is one that a column can fill.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from airflow_provider_fullstory.api import models
+from airflow_provider_fullstory.records.refusals import INVALID_PARAMETER, ValueRefusedError
+from airflow_provider_fullstory.records.values import (
+    as_boolean,
+    as_integer,
+    as_moment,
+    as_number,
+    as_text,
+    property_name_problem,
+)
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Callable
+
+Path = tuple[str, ...]
+
+#: Fields whose names users choose.
+PROPERTY_ROOTS = ("properties", "page_properties")
+#: Fields that declare the types of those.
+SCHEMA_ROOTS = ("schema", "page_properties_schema")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Field:
+    """
+    One field of an event that holds a value.
+
+    :param path: Where it stands in an event.
+    :param convert: Returns what is sent for a value that is not None, or raises ValueRefusedError.
+    """
+
+    path: Path
+    convert: Callable[[Any, datetime.tzinfo], Any]
+
+
+@functools.cache
+def fields() -> dict[str, Field]:
+    """Return the fields of an event by dotted path, without its properties and their types."""
+    return {
+        ".".join(path): Field(path, _conversion(".".join(path), kind))
+        for path, kind in _leaves(models.Event, ())
+        if path[0] not in PROPERTY_ROOTS + SCHEMA_ROOTS
+    }
+
+
+@functools.cache
+def objects() -> frozenset[str]:
+    """Return the dotted paths of an event's objects, such as ``user`` and ``context.browser``."""
+    paths = {
+        ".".join(path.split(".")[:depth]) for path in fields() for depth in range(1, path.count(".") + 1)
+    }
+    return frozenset(paths | set(PROPERTY_ROOTS))
+
+
+def path_of(name: str) -> tuple[Path | None, str | None]:
+    """
+    Return where a column goes, and what is wrong with its name where it can go nowhere.
+
+    Fields are matched without case, since some databases fold the names of columns.
+
+    :param name: Name of the column, or a path given by the user.
+    """
+    folded = name.casefold()
+    if folded in fields() or folded in objects() or folded in SCHEMA_ROOTS:
+        return tuple(folded.split(".")), None
+    root, dot, rest = name.partition(".")
+    if dot and root.casefold() in PROPERTY_ROOTS:
+        path: Path = (root.casefold(), *rest.split("."))
+    elif dot:
+        return None, f"FullStory's events have no field {name!r}{_suggestion(folded)}"
+    else:
+        path = ("properties", name)
+    problem = property_name_problem(".".join(path[1:]))
+    return (None, problem) if problem else (path, None)
+
+
+def _suggestion(name: str) -> str:
+    close = difflib.get_close_matches(name, fields(), n=1)
+    meant = f" (did you mean {close[0]!r}?)" if close else ""
+    return f"{meant}; a property of that name is written 'properties.{name}'"
+
+
+def _leaves(struct: type[msgspec.Struct], parents: Path) -> list[tuple[Path, msgspec.inspect.Type]]:
+    found: list[tuple[Path, msgspec.inspect.Type]] = []
+    info = msgspec.inspect.type_info(struct)
+    assert isinstance(info, msgspec.inspect.StructType)  # noqa: S101 - Tells the type checker.
+    for field in info.fields:
+        path = (*parents, field.encode_name)
+        if isinstance(field.type, msgspec.inspect.StructType):
+            found.extend(_leaves(field.type.cls, path))
+        else:
+            found.append((path, field.type))
+    return found
+
+
+def _conversion(name: str, kind: msgspec.inspect.Type) -> Callable[[Any, datetime.tzinfo], Any]:
+    match kind:
+        case msgspec.inspect.StrType(min_length=shortest, max_length=longest):
+            return lambda value, _: _text(name, value, shortest or 0, longest)
+        case msgspec.inspect.IntType(ge=lowest, le=highest):
+            return lambda value, _: _integer(name, value, lowest, highest)
+        case msgspec.inspect.FloatType():
+            return lambda value, _: as_number(name, value)
+        case msgspec.inspect.BoolType():
+            # FullStory's default is false, and an explicit false has been seen to count as true.
+            return lambda value, _: as_boolean(name, value) or msgspec.UNSET
+        case msgspec.inspect.DateTimeType():
+            return lambda value, zone: as_moment(name, value, zone)
+    raise TypeError(f"No rule says what to do with {kind} ({name}).")
+
+
+def _text(name: str, value: Any, shortest: int, longest: int | None) -> str:
+    text = as_text(name, value)
+    if len(text) < shortest:
+        raise ValueRefusedError(f"{name} is empty", INVALID_PARAMETER)
+    if longest is not None and len(text) > longest:
+        raise ValueRefusedError(f"{name} is longer than {longest} characters", INVALID_PARAMETER)
+    return text
+
+
+def _integer(name: str, value: Any, lowest: int | None, highest: int | None) -> int:
+    number = as_integer(name, value)
+    if (lowest is not None and number < lowest) or (highest is not None and number > highest):
+        raise ValueRefusedError(f"{name} is not between {lowest} and {highest}", INVALID_PARAMETER)
+    return number

@@ -1,0 +1,322 @@
+"""
+From columns to events: compiled once for each set of columns, applied to chunks of rows.
+
+A compiled mapping is a tree like the event itself: groups (``user``, ``context.browser``, ``properties``) and
+columns as its leaves. It works column by column, since checks and conversions of a whole column run in C.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from airflow_provider_fullstory.api import models
+from airflow_provider_fullstory.records.fields import (
+    PROPERTY_ROOTS,
+    SCHEMA_ROOTS,
+    Path,
+    fields,
+    objects,
+    path_of,
+)
+from airflow_provider_fullstory.records.refusals import InvalidRecord, Refusal
+from airflow_provider_fullstory.records.schema import misfits, record_types, schemas
+from airflow_provider_fullstory.records.validation import NO_NAME, identity_refusal
+from airflow_provider_fullstory.records.values import Column, convert_column, property_column
+
+Row = Sequence[Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MappingOptions:
+    """
+    What the user said about how a row becomes an event.
+
+    :param event_name: Name of every event, where no column holds it.
+    :param mapping: Path of the API -> name of the column.
+    :param zone: What timestamps without an offset mean.
+    :param schema: Dotted name of a property -> the type to declare for it.
+    :param shared: What all events of a request have in common.
+    :param allow_anonymous: Whether an event may have neither user nor session.
+    """
+
+    event_name: str | None = None
+    mapping: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    zone: datetime.tzinfo = datetime.UTC
+    schema: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    shared: models.Shared = dataclasses.field(default_factory=models.Shared)
+    allow_anonymous: bool = False
+
+
+@dataclasses.dataclass(slots=True)
+class MappedChunk:
+    """
+    Events that can be sent, and the records that cannot, both in the order of the source.
+
+    :param events: The events.
+    :param positions: The place of each event in the source, from 1.
+    :param invalid: The records that cannot be sent.
+    """
+
+    events: list[models.Event]
+    positions: Sequence[int]
+    invalid: list[InvalidRecord]
+
+
+@dataclasses.dataclass(slots=True)
+class _Build:
+    """The state of one chunk on its way through the tree."""
+
+    columns: Sequence[Sequence[Any]]
+    rows: int
+    zone: datetime.tzinfo
+    refusals: dict[int, Refusal] = dataclasses.field(default_factory=dict)
+    properties: dict[Path, Column] = dataclasses.field(default_factory=dict)
+
+    def refuse(self, refusals: Mapping[int, Refusal]) -> None:
+        """Keep the first refusal of each row."""
+        for row, refusal in refusals.items():
+            self.refusals.setdefault(row, refusal)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Leaf:
+    path: Path
+    index: int
+
+    def build(self, chunk: _Build) -> Column:
+        values = chunk.columns[self.index]
+        if self.path[0] in PROPERTY_ROOTS:
+            column = property_column(".".join(self.path[1:]), values, chunk.zone)
+            chunk.properties[self.path] = column
+        elif self.path[0] in SCHEMA_ROOTS:
+            column = convert_column(values, lambda value: (record_types(self.path[0], value), None))
+        else:
+            convert, zone = fields()[".".join(self.path)].convert, chunk.zone
+            column = convert_column(values, lambda value: (convert(value, zone), None))
+        chunk.refuse(column.refusals)
+        return column
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Group:
+    struct: Callable[..., Any]
+    members: tuple[_Leaf | _Group | None, ...]
+
+    def build(self, chunk: _Build) -> Column:
+        built = [member.build(chunk) if member else None for member in self.members]
+        values = [column.values if column else itertools.repeat(UNSET, chunk.rows) for column in built]
+        if any(column and column.is_full for column in built):
+            return Column(list(map(self.struct, *values)), is_full=True)
+        groups = [
+            UNSET if all(value is UNSET for value in members) else self.struct(*members)
+            for members in zip(*values, strict=True)
+        ]
+        return Column(groups, is_full=False)
+
+
+class ColumnMapping:
+    """
+    Turn rows of one set of columns into events.
+
+    :param columns: Names of the columns, in the order of the values of a row.
+    :param options: What the user said.
+    """
+
+    def __init__(self, columns: Sequence[str], options: MappingOptions) -> None:
+        self.options = options
+        targets, self.problems = _targets(columns, options)
+        self.has_objects = any(".".join(path) in objects() for path in targets)
+        self._groups = {
+            root: _tree(root, {path: index for path, index in targets.items() if path[0] == root})
+            for root in dict.fromkeys(path[0] for path in targets)
+            if not self.problems and not self.has_objects
+        }
+
+    def map(self, rows: Sequence[Row], positions: Sequence[int]) -> MappedChunk:
+        """
+        Return the events of a chunk, and why other rows have none.
+
+        :param rows: Rows with as many values as there are columns.
+        :param positions: The place of each row in the source.
+        """
+        chunk = _Build(list(zip(*rows, strict=True)), len(rows), self.options.zone)
+        built = {root: group.build(chunk) for root, group in self._groups.items()}
+        parts = [
+            self._names(built, chunk),
+            *(_values(built, root, chunk) for root in ("timestamp", "user", "session", "context")),
+            *itertools.chain.from_iterable(self._properties(built, root, chunk) for root in PROPERTY_ROOTS),
+        ]
+        self._check_identities(built, chunk)
+        events = list(map(models.Event, *parts))
+        if not chunk.refusals:
+            return MappedChunk(events, positions, [])
+        return MappedChunk(
+            [event for row, event in enumerate(events) if row not in chunk.refusals],
+            [position for row, position in enumerate(positions) if row not in chunk.refusals],
+            [InvalidRecord(positions[row], chunk.refusals[row]) for row in sorted(chunk.refusals)],
+        )
+
+    def _names(self, built: Mapping[str, Column], chunk: _Build) -> Sequence[Any]:
+        if "name" not in built:
+            if self.options.event_name is None:
+                chunk.refuse(dict.fromkeys(range(chunk.rows), NO_NAME))
+            return [self.options.event_name or UNSET] * chunk.rows
+        names = built["name"]
+        if not names.is_full:
+            chunk.refuse({row: NO_NAME for row, name in enumerate(names.values) if name is UNSET})
+        return names.values
+
+    def _properties(
+        self, built: Mapping[str, Column], root: str, chunk: _Build
+    ) -> tuple[Sequence[Any], Sequence[Any]]:
+        """Return the properties of each row, and the types declared for them."""
+        columns = {".".join(path[1:]): column for path, column in chunk.properties.items() if path[0] == root}
+        explicit = self.options.schema if root == "properties" else {}
+        chunk.refuse(misfits(columns, explicit))
+        own = built.get(SCHEMA_ROOTS[PROPERTY_ROOTS.index(root)])
+        return _values(built, root, chunk), schemas(columns, explicit, own, chunk.rows)
+
+    def _check_identities(self, built: Mapping[str, Column], chunk: _Build) -> None:
+        shared = self.options.shared
+        users, sessions = _values(built, "user", chunk), _values(built, "session", chunk)
+        for row, (user, session) in enumerate(zip(users, sessions, strict=True)):
+            refusal = identity_refusal(
+                shared.user if user is UNSET else user,
+                shared.session if session is UNSET else session,
+                allow_anonymous=self.options.allow_anonymous,
+            )
+            if refusal:
+                chunk.refuse({row: refusal})
+
+
+def _values(built: Mapping[str, Column], root: str, chunk: _Build) -> Sequence[Any]:
+    return built[root].values if root in built else [UNSET] * chunk.rows
+
+
+def _targets(columns: Sequence[str], options: MappingOptions) -> tuple[dict[Path, int], list[str]]:
+    """Return the column of each path, and what is wrong with the columns or the mapping."""
+    targets: dict[Path, int] = {}
+    problems: list[str] = []
+    for name, index, path in _requests(columns, options.mapping, problems):
+        other = next((taken for taken in targets if _overlap(taken, path)), None)
+        if other is None:
+            targets[path] = index
+        else:
+            problems.append(
+                f"columns {columns[targets[other]]!r} and {name!r} both go to {'.'.join(path)!r}; rename one "
+                "of them in the query (AS), or map it"
+            )
+    if options.event_name is not None and ("name",) in targets:
+        problems.append(
+            f"event_name is set, and column {columns[targets[('name',)]]!r} holds a name too; leave out "
+            "event_name, or rename the column to 'properties.name' if it is a property"
+        )
+    problems.extend(
+        f"column {columns[index]!r} goes to {path[0]!r}, which is in shared too; FullStory refuses events "
+        "that have both"
+        for path, index in targets.items()
+        if getattr(options.shared, path[0], UNSET) is not UNSET
+    )
+    return targets, problems
+
+
+def _requests(
+    columns: Sequence[str], mapping: Mapping[str, str], problems: list[str]
+) -> Iterator[tuple[str, int, Path]]:
+    """Yield each column with the path that the mapping or its own name asks for."""
+    indexes: dict[str, int] = {}
+    for index, name in enumerate(columns):
+        indexes.setdefault(name, index)
+        indexes.setdefault(name.casefold(), index)
+    mapped: set[int] = set()
+    for field, name in mapping.items():
+        found = indexes.get(name, indexes.get(name.casefold()))
+        path, problem = path_of(field)
+        if problem or path is None:
+            problems.append(f"mapping has the key {field!r}: {problem}")
+        elif found is not None:
+            mapped.add(found)
+            yield columns[found], found, path
+    for index, name in enumerate(columns):
+        if index in mapped:
+            continue
+        path, problem = path_of(name)
+        if problem or path is None:
+            problems.append(f"column {name!r}: {problem}")
+        else:
+            yield name, index, path
+
+
+def missing_columns(columns: Sequence[str], mapping: Mapping[str, str]) -> list[str]:
+    """
+    Return a problem for each column that the mapping names and the source does not have.
+
+    :param columns: Names of the columns.
+    :param mapping: Path of the API -> name of the column.
+    """
+    present = {name.casefold() for name in columns}
+    return [
+        f"mapping fills {field!r} from column {name!r}, which the source does not have; its columns are "
+        + ", ".join(map(repr, columns))
+        for field, name in mapping.items()
+        if name.casefold() not in present
+    ]
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    shorter = min(len(one), len(other))
+    return one[:shorter] == other[:shorter]
+
+
+def _tree(root: str, targets: Mapping[Path, int]) -> _Leaf | _Group:
+    return _property_group((root,), targets) if root in PROPERTY_ROOTS else _field_group((root,), targets)
+
+
+_STRUCTS: dict[Path, type[msgspec.Struct]] = {
+    ("user",): models.User,
+    ("session",): models.Session,
+    ("context",): models.Context,
+    ("context", "browser"): models.Browser,
+    ("context", "mobile"): models.Mobile,
+    ("context", "device"): models.Device,
+    ("context", "location"): models.Location,
+}
+
+
+def _field_group(path: Path, targets: Mapping[Path, int]) -> _Leaf | _Group:
+    if path in targets:
+        return _Leaf(path, targets[path])
+    struct = _STRUCTS[path]
+    return _Group(
+        struct,
+        tuple(
+            _field_group((*path, member), targets)
+            if any(target[: len(path) + 1] == (*path, member) for target in targets)
+            else None
+            for member in struct.__struct_fields__
+        ),
+    )
+
+
+def _property_group(path: Path, targets: Mapping[Path, int]) -> _Leaf | _Group:
+    if path in targets:
+        return _Leaf(path, targets[path])
+    # Sorted, so that the order of the columns does not change the bytes.
+    names = sorted({target[len(path)] for target in targets if target[: len(path)] == path})
+    # Properties may be named like Python's keywords, fields of a struct may not.
+    attributes = {f"property_{number}": name for number, name in enumerate(names)}
+    struct = msgspec.defstruct(
+        "Properties",
+        [(attribute, Any, UNSET) for attribute in attributes],
+        rename=attributes,
+        omit_defaults=True,
+        gc=False,
+    )
+    return _Group(struct, tuple(_property_group((*path, name), targets) for name in names))

@@ -1,0 +1,49 @@
+"""Why a record cannot be sent."""
+
+from __future__ import annotations
+
+import dataclasses
+
+#: FullStory's code for a field that must be there (developer.fullstory.com/server/errors).
+REQUIRED_FIELD = "required_field"
+#: FullStory's code for a parameter that is empty or too long.
+INVALID_PARAMETER = "invalid_parameter"
+#: FullStory's code for all else that is wrong with a record.
+INVALID_ARGUMENT = "invalid_argument"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Refusal:
+    """
+    Say why a record is refused.
+
+    :param code: FullStory's code for such a record, so that counts by code cover both sides.
+    :param reason: What a person needs to mend it: the field and the kind of value, never the value itself.
+    """
+
+    code: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class InvalidRecord:
+    """
+    A record that is not sent.
+
+    :param position: Its place in the source, from 1.
+    :param refusal: Why.
+    """
+
+    position: int
+    refusal: Refusal
+
+    def __str__(self) -> str:
+        return f"record {self.position}: {self.refusal.reason} ({self.refusal.code})"
+
+
+class ValueRefusedError(ValueError):
+    """Carry a refusal out of the conversion of one value."""
+
+    def __init__(self, reason: str, code: str = INVALID_ARGUMENT) -> None:
+        super().__init__(reason)
+        self.refusal = Refusal(code, reason)

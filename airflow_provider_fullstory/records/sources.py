@@ -1,0 +1,160 @@
+"""Where records come from: values, files of newline-delimited JSON, queries. All are read piece by piece."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStorySourceError
+from airflow_provider_fullstory.records.events import CHUNK_ROWS
+from airflow_provider_fullstory.records.refusals import INVALID_ARGUMENT, Refusal
+
+if TYPE_CHECKING:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def records_of(events: Any) -> Iterator[Any]:
+    """
+    Yield the records behind the operator's ``events``.
+
+    :param events: A mapping (one event), an iterable of mappings, an iterable of such iterables (what mapped
+        tasks returned), or the location of newline-delimited JSON.
+    :raises FullStoryInputError: Where it is none of these.
+    :raises FullStorySourceError: Where a file cannot be read.
+    """
+    if isinstance(events, Mapping):
+        return iter([events])
+    if isinstance(events, (str, os.PathLike)) or hasattr(events, "open"):
+        return _lines(events)
+    if isinstance(events, Iterable) and not isinstance(events, (bytes, bytearray, memoryview)):
+        return _items(events)
+    raise FullStoryInputError(
+        f"events is of type {type(events).__name__}; it must be an iterable of dicts, the output of a task, "
+        "or the URI of a file of newline-delimited JSON."
+    )
+
+
+def _items(events: Iterable[Any]) -> Iterator[Any]:
+    for item in events:
+        if isinstance(item, (list, tuple)):
+            yield from item
+        else:
+            yield item
+
+
+def _lines(location: Any) -> Iterator[Any]:
+    """Yield the record of each line; a line that is no JSON becomes the reason why it is refused."""
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    if isinstance(location, str) and "://" not in location and not location.startswith("/"):
+        raise FullStoryInputError(
+            "events is text but no URI. The output of a task is passed as task.output, not through a "
+            "template ({{ ti.xcom_pull(...) }}), which turns it into text."
+        )
+    path = ObjectStoragePath(location) if isinstance(location, (str, os.PathLike)) else location
+    return _decoded(path)
+
+
+def _decoded(path: Any) -> Iterator[Any]:
+    # Decimal keeps numbers digit by digit, where a float would round them.
+    decoder = msgspec.json.Decoder(float_hook=Decimal)
+    number = 0
+    try:
+        with ExitStack() as stack:
+            file = stack.enter_context(path.open("rb"))
+            if str(path).endswith(".gz"):
+                file = stack.enter_context(gzip.open(file))
+            for number, line in enumerate(file, start=1):
+                text = (line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line).strip()
+                if number == 1 and text.startswith(b"["):
+                    raise FullStoryInputError(
+                        f"{path} holds a JSON array; events= takes newline-delimited JSON, one object a line."
+                    )
+                if text:
+                    yield _record(decoder, text, number)
+    except (OSError, EOFError, ImportError, ValueError) as error:
+        if isinstance(error, FullStoryInputError):
+            raise
+        raise FullStorySourceError(
+            f"{path} could not be read after line {number}: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _record(decoder: msgspec.json.Decoder[Any], text: bytes, line: int) -> Any:
+    try:
+        return decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return Refusal(INVALID_ARGUMENT, f"line {line} is not JSON: {error}")
+
+
+class QueryResult(NamedTuple):
+    """
+    The result of a query while it is read.
+
+    :param columns: Names of the columns, as the database gives them.
+    :param chunks: Rows, a few hundred at a time.
+    """
+
+    columns: list[str]
+    chunks: Iterator[Sequence[Sequence[Any]]]
+
+
+@contextmanager
+def query(hook: DbApiHook, sql: str, parameters: Any) -> Iterator[QueryResult]:
+    """
+    Run a query and read its rows piece by piece.
+
+    On PostgreSQL rows come through a server-side cursor, since its drivers otherwise fetch the whole result
+    at once. Connection and cursor are open as long as the context.
+
+    :param hook: Hook of the database.
+    :param sql: One statement that returns rows.
+    :param parameters: Parameters of the statement, in the form of the database's driver.
+    :raises FullStorySourceError: Where the database refuses, at the start or midway.
+    """
+    with ExitStack() as stack:
+        try:
+            connection = stack.enter_context(closing(hook.get_conn()))
+            cursor = stack.enter_context(closing(_cursor(connection)))
+            statement = sql.strip().rstrip(";")
+            cursor.execute(statement) if parameters is None else cursor.execute(statement, parameters)
+            # A server-side cursor of psycopg2 knows its columns only after the first rows.
+            first = cursor.fetchmany(CHUNK_ROWS)
+        except Exception as error:
+            raise FullStorySourceError(f"The query failed: {_reason(error)}") from error
+        if cursor.description is None:
+            raise FullStoryInputError("The query returns no rows at all: sql must be one SELECT.")
+        yield QueryResult([column[0] for column in cursor.description], _chunks(cursor, first))
+
+
+def _cursor(connection: Any) -> Any:
+    # The connection may be wrapped by a hook; the cursors it gives never are.
+    driver = type(connection).__module__.partition(".")[0]
+    if driver in ("psycopg", "psycopg2"):
+        return connection.cursor(name="fullstory_import")
+    cursor = connection.cursor()
+    cursor.arraysize = CHUNK_ROWS
+    return cursor
+
+
+def _chunks(cursor: Any, first: Sequence[Sequence[Any]]) -> Iterator[Sequence[Sequence[Any]]]:
+    rows, count = first, 0
+    while rows:
+        yield rows
+        count += len(rows)
+        try:
+            rows = cursor.fetchmany(CHUNK_ROWS)
+        except Exception as error:
+            raise FullStorySourceError(f"The query failed after {count} rows: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip()}"

@@ -1,0 +1,143 @@
+"""Trigger that waits for import jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_fullstory import exceptions
+from airflow_provider_fullstory.batch_import.waiting import DEFAULT_POLL_INTERVAL, JobOutcome, JobWatch
+from airflow_provider_fullstory.exceptions import FullStoryError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from airflow_provider_fullstory.hooks.fullstory import FullStoryAsyncHook
+
+_JOBS_AT_ONCE = 10
+_DEFERRAL_SLACK = 300.0
+
+
+class FullStoryImportJobTrigger(BaseTrigger):
+    """
+    Wait until FullStory has finished import jobs.
+
+    All jobs are polled over one client. Passing faults are tolerated; the deadline is a wall-clock time, so
+    it holds over restarts of the triggerer. The event carries ids and counts only; ``outcomes_of`` reads it.
+
+    :param job_ids: The jobs.
+    :param started_at: When the wait began, in seconds since the epoch.
+    :param deadline: When to give up, in seconds since the epoch. The jobs go on: FullStory cannot cancel
+        them.
+    :param resource: ``events`` or ``users``.
+    :param poll_interval: Shortest time between two looks, in seconds; it grows to a tenth of the time waited.
+    :param report: The counts of the import so far, handed back in the event.
+    :param fullstory_conn_id: The connection.
+    """
+
+    def __init__(
+        self,
+        *,
+        job_ids: Sequence[str],
+        started_at: float,
+        deadline: float,
+        resource: str = "events",
+        poll_interval: float = DEFAULT_POLL_INTERVAL,
+        report: Mapping[str, Any] | None = None,
+        fullstory_conn_id: str = "fullstory_default",
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.job_ids = job_ids
+        self.started_at = started_at
+        self.deadline = deadline
+        self.resource = resource
+        self.poll_interval = poll_interval
+        self.report = report
+        self.fullstory_conn_id = fullstory_conn_id
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what makes an equal trigger in another process."""
+        return (
+            "airflow_provider_fullstory.triggers.fullstory.FullStoryImportJobTrigger",
+            {
+                "job_ids": list(self.job_ids),
+                "started_at": self.started_at,
+                "deadline": self.deadline,
+                "resource": self.resource,
+                "poll_interval": self.poll_interval,
+                "report": None if self.report is None else dict(self.report),
+                "fullstory_conn_id": self.fullstory_conn_id,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield one event: all jobs are finished, or waiting for them is no use."""
+        # Kept out of the import of DAG files.
+        from airflow_provider_fullstory.hooks.fullstory import FullStoryAsyncHook
+
+        watch = JobWatch(
+            self.job_ids,
+            started_at=self.started_at,
+            poll_interval=self.poll_interval,
+            deadline=self.deadline,
+        )
+        event: dict[str, Any] = {"report": self.report}
+        try:
+            # The watch decides when to look again after a fault.
+            async with FullStoryAsyncHook(self.fullstory_conn_id, retry_for=0) as hook:
+                await self._look(hook, watch)
+                while watch.pending:
+                    await asyncio.sleep(watch.pause(time.time()))
+                    await self._look(hook, watch)
+        except FullStoryError as error:
+            event |= {"error": type(error).__name__, "message": str(error), "status_code": error.status_code}
+        event["outcomes"] = watch.as_event()
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+    async def _look(self, hook: FullStoryAsyncHook, watch: JobWatch) -> None:
+        pending = watch.pending
+        for start in range(0, len(pending), _JOBS_AT_ONCE):
+            job_ids = pending[start : start + _JOBS_AT_ONCE]
+            answers = await asyncio.gather(
+                *(hook.get_job_status(self.resource, job_id) for job_id in job_ids), return_exceptions=True
+            )
+            failure: FullStoryError | None = None
+            for job_id, answer in zip(job_ids, answers, strict=True):
+                if isinstance(answer, FullStoryError):
+                    failure = answer
+                elif isinstance(answer, BaseException):
+                    raise answer
+                else:
+                    watch.saw(job_id, answer)
+            if failure:
+                self.log.warning("%s", failure)
+                watch.missed(failure)
+                return
+
+
+def outcomes_of(event: Mapping[str, Any]) -> list[JobOutcome]:
+    """
+    Return what became of the jobs.
+
+    :param event: Payload of the trigger's event.
+    :raises FullStoryError: What ended the wait before the jobs did.
+    """
+    if name := event.get("error"):
+        error_type = getattr(exceptions, name, FullStoryError)
+        raise error_type(event["message"], status_code=event.get("status_code"))
+    return [JobOutcome(**outcome) for outcome in event["outcomes"]]
+
+
+def deferral_timeout(seconds: float) -> timedelta:
+    """
+    Return Airflow's own limit on a deferral whose trigger has a deadline.
+
+    It lies well behind the trigger's, since Airflow's ends the task without a word about the jobs.
+
+    :param seconds: Time until the trigger's deadline.
+    """
+    return timedelta(seconds=max(0.0, seconds) + _DEFERRAL_SLACK)
