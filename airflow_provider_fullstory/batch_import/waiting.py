@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from airflow_provider_fullstory.api.models import JobStatus
 
-DEFAULT_POLL_INTERVAL: Final = 2.0
-DEFAULT_TIMEOUT: Final = 24 * 60 * 60.0
 #: Rounds in a row that may fail in a passing way: with growing pauses, about a quarter of an hour.
 MAX_FAILED_ROUNDS: Final = 20
 _SHARE_OF_AGE: Final = 0.1

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, BaseOperator, conf
+from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from airflow_provider_fullstory.batch_import.waiting import DEFAULT_POLL_INTERVAL, DEFAULT_TIMEOUT
 from airflow_provider_fullstory.exceptions import FullStoryInputError
 from airflow_provider_fullstory.outcome import conclude, judge, without_retry
 
@@ -127,8 +126,8 @@ class FullStoryImportEventsOperator(BaseOperator):
         idempotency_salt: str = "",
         wait_for_completion: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float = DEFAULT_POLL_INTERVAL,
-        timeout: float = DEFAULT_TIMEOUT,
+        poll_interval: float = 2.0,
+        timeout: float = 24 * 60 * 60.0,
         fullstory_conn_id: str = "fullstory_default",
         **kwargs: Any,
     ) -> None:
@@ -259,8 +258,8 @@ class FullStoryImportEventsOperator(BaseOperator):
         events = self.events.records if isinstance(self.events, HiddenRecords) else self.events
         if (events is None) == (self.sql is None):
             raise FullStoryInputError(
-                f"Give exactly one of events and sql, not {'neither' if events is None else 'both'}. An upstream "
-                "task that returned nothing counts as no events."
+                f"Give exactly one of events and sql, not {'neither' if events is None else 'both'}. "
+                "An upstream task that returned nothing counts as no events."
             )
         if self.sql is None:
             yield events_of_records(records_of(events), options)
@@ -269,6 +268,7 @@ class FullStoryImportEventsOperator(BaseOperator):
             yield events_of_rows(result.columns, result.chunks, options)
 
     def _database(self) -> DbApiHook:
+        from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
         from airflow.providers.common.sql.hooks.sql import DbApiHook
 
         if not self.sql_conn_id:

@@ -59,8 +59,12 @@ def _lines(location: Any) -> Iterator[Any]:
             "events is text but no URI. The output of a task is passed as task.output, not through a "
             "template ({{ ti.xcom_pull(...) }}), which turns it into text."
         )
-    path = ObjectStoragePath(location) if isinstance(location, (str, os.PathLike)) else location
-    return _decoded(path)
+    if not isinstance(location, (str, os.PathLike)):
+        return _decoded(location)
+    try:
+        return _decoded(ObjectStoragePath(location))
+    except ValueError as error:
+        raise FullStoryInputError(f"events is {str(location)!r}, which cannot be opened: {error}.") from error
 
 
 def _decoded(path: Any) -> Iterator[Any]:

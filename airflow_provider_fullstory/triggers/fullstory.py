@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_fullstory import exceptions
-from airflow_provider_fullstory.batch_import.waiting import DEFAULT_POLL_INTERVAL, JobOutcome, JobWatch
 from airflow_provider_fullstory.exceptions import FullStoryError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
+    from airflow_provider_fullstory.batch_import.waiting import JobOutcome, JobWatch
     from airflow_provider_fullstory.hooks.fullstory import FullStoryAsyncHook
 
 _JOBS_AT_ONCE = 10
@@ -46,7 +46,7 @@ class FullStoryImportJobTrigger(BaseTrigger):
         started_at: float,
         deadline: float,
         resource: str = "events",
-        poll_interval: float = DEFAULT_POLL_INTERVAL,
+        poll_interval: float = 2.0,
         report: Mapping[str, Any] | None = None,
         fullstory_conn_id: str = "fullstory_default",
     ) -> None:
@@ -77,6 +77,7 @@ class FullStoryImportJobTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: all jobs are finished, or waiting for them is no use."""
         # Kept out of the import of DAG files.
+        from airflow_provider_fullstory.batch_import.waiting import JobWatch
         from airflow_provider_fullstory.hooks.fullstory import FullStoryAsyncHook
 
         watch = JobWatch(
@@ -126,6 +127,8 @@ def outcomes_of(event: Mapping[str, Any]) -> list[JobOutcome]:
     :param event: Payload of the trigger's event.
     :raises FullStoryError: What ended the wait before the jobs did.
     """
+    from airflow_provider_fullstory.batch_import.waiting import JobOutcome
+
     if name := event.get("error"):
         error_type = getattr(exceptions, name, FullStoryError)
         raise error_type(event["message"], status_code=event.get("status_code"))

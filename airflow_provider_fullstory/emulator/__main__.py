@@ -1,0 +1,110 @@
+"""The command ``fullstory-emulator``: a local FullStory Server API, until it is interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow_provider_fullstory.emulator.settings import KEYS, Settings
+
+if TYPE_CHECKING:
+    from airflow_provider_fullstory.emulator.server import Server
+
+_PARENT_CHECK_SECONDS = 0.5
+
+
+def main() -> None:
+    """Run the command."""
+    parent = os.getppid()
+    arguments = _parser().parse_args()
+    try:
+        from airflow_provider_fullstory.emulator.server import Server
+    except ModuleNotFoundError as error:
+        if error.name != "aiohttp":
+            raise
+        sys.exit("The emulator needs its extra: pip install 'airflow-provider-fullstory[emulator]'")
+    names = [field.name for field in dataclasses.fields(Settings)]
+    try:
+        settings = Settings().replace({name: getattr(arguments, name) for name in names})
+    except ValueError as error:
+        sys.exit(f"fullstory-emulator: {error}")
+    server = Server(settings, arguments.host, arguments.port, arguments.data)
+    try:
+        asyncio.run(_serve(server, parent if arguments.exit_with_parent else None))
+    except OSError as error:
+        sys.exit(f"fullstory-emulator: {error}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fullstory-emulator", description="Run a local FullStory Server API."
+    )
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to listen at (default: %(default)s)")
+    add(
+        "--port",
+        type=int,
+        default=8025,
+        help="port, 0 for one that the system chooses (default: %(default)s)",
+    )
+    add("--data", type=Path, metavar="FILE", help="keep all data in this file over a restart")
+    add("--exit-with-parent", action="store_true", help="stop when the process that started this one is gone")
+    defaults = Settings()
+    for option, kind, text in (
+        ("--processing-seconds", float, "how long FullStory works on one batch"),
+        ("--max-batch-records", int, "records allowed in one batch"),
+        ("--concurrent-batches", int, "batches worked on at once; further ones wait"),
+        ("--max-unfinished-batches", int, "unfinished batches at which the answer is 429"),
+        ("--max-unfinished-records", int, "unfinished records above which the answer is 429"),
+        ("--retry-after-seconds", int, "Retry-After of those answers"),
+        ("--max-body-bytes", int, "bytes of a request above which the answer is 413"),
+        ("--page-size", int, "results on one page"),
+        ("--event-quota", int, "events that may be imported in a month"),
+    ):
+        default = getattr(defaults, option.removeprefix("--").replace("-", "_"))
+        add(option, type=kind, default=default, metavar="N", help=f"{text} (default: %(default)s)")
+    add("--replay-server-errors", action="store_true", help="let an idempotency key replay 5xx answers too")
+    return parser
+
+
+async def _serve(server: Server, parent: int | None) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with server:
+        _announce(server.url)
+        if parent is None:
+            await stop.wait()
+        else:
+            await _stop_or_orphaned(stop, parent)
+
+
+async def _stop_or_orphaned(stop: asyncio.Event, parent: int) -> None:
+    while os.getppid() == parent and not stop.is_set():
+        try:
+            await asyncio.wait_for(stop.wait(), _PARENT_CHECK_SECONDS)
+        except TimeoutError:
+            continue
+
+
+def _announce(url: str) -> None:
+    connection = f'{{"conn_type":"fullstory","host":"{url}","password":"na1.emulator/architect"}}'
+    lines = (
+        f"FullStory emulator listening on {url} (API keys: {', '.join(KEYS)})",
+        f"To use it from Airflow: export AIRFLOW_CONN_FULLSTORY_DEFAULT='{connection}'",
+        f"What was imported: curl {url}/_emulator/events",
+    )
+    # One write that does not wait in a buffer: a parent process may be reading the address from the first
+    # line.
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""
+The pytest fixture ``fullstory_emulator``, available wherever this package is installed.
+
+It needs the extra ``[emulator]``, but only once a test asks for it: pytest loads this module in every run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_fullstory.emulator.client import EmulatorClient
+
+
+@pytest.fixture(scope="session")
+def fullstory_emulator_server() -> Iterator[EmulatorClient]:
+    """Run one emulator for the whole session; tests ask for ``fullstory_emulator`` instead."""
+    # Imported when it is needed: most pytest runs in an environment with this package do not use the fixture.
+    from airflow_provider_fullstory.emulator.embedded import EmulatorServer
+
+    try:
+        with EmulatorServer() as emulator:
+            yield emulator
+    except ModuleNotFoundError as error:
+        if error.name != "aiohttp":
+            raise
+        pytest.fail(
+            "fullstory_emulator needs: pip install 'airflow-provider-fullstory[emulator]'", pytrace=False
+        )
+
+
+@pytest.fixture
+def fullstory_emulator(fullstory_emulator_server: EmulatorClient) -> EmulatorClient:
+    """
+    Provide a FullStory that has forgotten everything of the test before.
+
+    .. code-block:: python
+
+        def test_orders_arrive(fullstory_emulator, monkeypatch):
+            monkeypatch.setenv("AIRFLOW_CONN_FULLSTORY_DEFAULT", fullstory_emulator.connection_json())
+            run_my_dag()
+            assert len(fullstory_emulator.events()) == 3
+    """
+    fullstory_emulator_server.reset()
+    return fullstory_emulator_server

@@ -1,0 +1,147 @@
+"""The endpoints of the API: their paths, the key level they ask for, and what answers them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from airflow_provider_fullstory.emulator.answers import Answer, ApiError, invalid, json_answer, not_found
+from airflow_provider_fullstory.emulator.settings import KEYS, Level
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from airflow_provider_fullstory.emulator.imports import Imports, Resource
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """
+    Hold what an endpoint is asked.
+
+    :param level: Level of the caller's key.
+    :param body: Bytes of the request.
+    :param query: Parameters of the query string.
+    :param job_id: The job in the path, decoded.
+    :param idempotency_key: The ``Idempotency-Key`` header.
+    """
+
+    level: Level
+    body: bytes
+    query: Mapping[str, str]
+    job_id: str
+    idempotency_key: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Route:
+    """
+    Describe one endpoint.
+
+    :param method: HTTP method.
+    :param path: Path; ``*`` stands for the job id.
+    :param level: Least level of key that may use it.
+    :param endpoint: What answers.
+    """
+
+    method: str
+    path: str
+    level: Level
+    endpoint: Callable[[Imports, Call], Answer]
+
+
+def _routes_of(resource: Resource) -> list[Route]:
+    def create_batch(imports: Imports, call: Call) -> Answer:
+        return imports.create_batch(resource, call.body, call.idempotency_key)
+
+    def create_one(imports: Imports, call: Call) -> Answer:
+        return imports.create_one(resource, call.body, call.idempotency_key)
+
+    def status(imports: Imports, call: Call) -> Answer:
+        return imports.status(resource, call.job_id)
+
+    def imported(imports: Imports, call: Call) -> Answer:
+        include_schema = call.query.get("include_schema", "false")
+        if include_schema not in {"true", "false"}:
+            raise invalid("include_schema must be true or false")
+        token = call.query.get("page_token", "")
+        return imports.imported(resource, call.job_id, token, include_schema=include_schema == "true")
+
+    def refused(imports: Imports, call: Call) -> Answer:
+        return imports.refused(resource, call.job_id, call.query.get("page_token", ""))
+
+    return [
+        Route("POST", f"/v2/{resource}/batch", Level.STANDARD, create_batch),
+        Route("POST", f"/v2/{resource}", Level.STANDARD, create_one),
+        Route("GET", f"/v2/{resource}/batch/*", Level.STANDARD, status),
+        Route("GET", f"/v2/{resource}/batch/*/imports", Level.ARCHITECT, imported),
+        Route("GET", f"/v2/{resource}/batch/*/errors", Level.ARCHITECT, refused),
+    ]
+
+
+def _me(_imports: Imports, call: Call) -> Answer:  # endpoints share one signature
+    role = {Level.STANDARD: "USER", Level.ARCHITECT: "ARCHITECT", Level.ADMIN: "ADMIN"}[call.level]
+    return json_answer({"email": "someone@example.com", "orgId": "EMULATOR", "role": role})
+
+
+def _quotas(imports: Imports, _call: Call) -> Answer:  # endpoints share one signature
+    return imports.quotas()
+
+
+ROUTES = [
+    *_routes_of("events"),
+    *_routes_of("users"),
+    Route("GET", "/me", Level.STANDARD, _me),
+    Route("GET", "/v2/organization/quotas", Level.STANDARD, _quotas),
+]
+
+
+def find_route(method: str, path: str) -> tuple[Route, str]:
+    """
+    Return the endpoint for a request, and the job id in its path.
+
+    Paths are split before they are decoded, so that an encoded slash stays part of the job id.
+
+    :param method: HTTP method.
+    :param path: Path as it was sent, without the query.
+    :raises ApiError: If there is no such endpoint.
+    """
+    if path.startswith("/v2beta/"):
+        path = "/v2/" + path.removeprefix("/v2beta/")
+    segments = path.split("/")
+    for route in ROUTES:
+        expected = route.path.split("/")
+        if route.method == method and len(expected) == len(segments):
+            pairs = list(zip(expected, segments, strict=True))
+            if all(name in {"*", segment} for name, segment in pairs):
+                job_id = next((unquote(segment) for name, segment in pairs if name == "*"), "")
+                return route, job_id
+    raise not_found()
+
+
+def level_of(authorization: str) -> Level:
+    """
+    Return the level of the key in an ``Authorization`` header.
+
+    The header holds the word Basic and the key as it is, not in Base64.
+
+    :param authorization: Value of the header; empty when there is none.
+    :raises ApiError: If there is no valid key.
+    """
+    scheme, _, key = authorization.partition(" ")
+    if scheme.lower() != "basic" or key not in KEYS:
+        raise ApiError(401, "unauthorized", "access is unauthorized")
+    return KEYS[key]
+
+
+def check_level(route: Route, level: Level) -> None:
+    """
+    Refuse a key that may not use an endpoint.
+
+    :param route: The endpoint.
+    :param level: Level of the key.
+    :raises ApiError: If the level is too low.
+    """
+    if level < route.level:
+        raise ApiError(403, "forbidden", "insufficient permissions")

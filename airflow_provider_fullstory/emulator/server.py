@@ -1,0 +1,201 @@
+"""The HTTP server: from a connection to an endpoint and back, with faults and idempotency in between."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import socket
+import struct
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from http.client import responses
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from aiohttp import web
+
+from airflow_provider_fullstory.emulator.answers import Answer, ApiError, invalid
+from airflow_provider_fullstory.emulator.clock import timestamp
+from airflow_provider_fullstory.emulator.control import Control
+from airflow_provider_fullstory.emulator.faults import Fault
+from airflow_provider_fullstory.emulator.organization import LoggedRequest, Organization
+from airflow_provider_fullstory.emulator.routes import Call, Route, check_level, find_route, level_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_fullstory.emulator.settings import Settings
+
+Result = TypeVar("Result")
+
+_LOGGER = logging.getLogger(__name__)
+
+# Requests that write wait for each other in their threads; there must be some left for those that read.
+_THREADS = 32
+
+_CODES = {
+    400: "invalid_argument",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "resource_not_found",
+    409: "conflict",
+    429: "too_many_requests",
+}
+
+
+class Server:
+    """
+    Serve an emulated organisation over HTTP; an asynchronous context manager.
+
+    :param settings: Limits and habits.
+    :param host: Address to listen at.
+    :param port: Port to listen at; 0 lets the system choose.
+    :param data: Database file that outlives the server; a temporary one by default.
+    """
+
+    def __init__(
+        self, settings: Settings, host: str = "127.0.0.1", port: int = 0, data: Path | None = None
+    ) -> None:
+        self._settings = settings
+        self._host = host
+        self._port = port
+        self._data = data
+        self._open = AsyncExitStack()
+        self.url = ""
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as opening:
+            if self._data is None:
+                directory = opening.enter_context(tempfile.TemporaryDirectory(prefix="fullstory-emulator-"))
+                self._data = Path(directory, "emulator.sqlite")
+            self._organization = Organization(self._data, self._settings)
+            opening.callback(self._organization.close)
+            self._executor = opening.enter_context(ThreadPoolExecutor(_THREADS))
+            self._control = Control(self._organization, self._executor)
+            application = web.Application(client_max_size=0)
+            application.router.add_route("*", "/_emulator/{name:.*}", self._control.answer)
+            application.router.add_route("*", "/{path:.*}", self._serve)
+            runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+            await runner.setup()
+            opening.push_async_callback(runner.cleanup)
+            site = web.TCPSite(runner, self._host, self._port)
+            await site.start()
+            port = runner.addresses[0][1]
+            host = f"[{self._host}]" if ":" in self._host else self._host
+            self.url = f"http://{host}:{port}"
+            self._open = opening.pop_all()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self._organization.faults.forget()
+        await self._open.aclose()
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        path, _, query = request.raw_path.partition("?")
+        key = request.headers.get("Idempotency-Key") or None
+        logged = LoggedRequest(timestamp(self._organization.clock.now()), request.method, path, query, key)
+        self._organization.requests.append(logged)
+        try:
+            answer = await self._answer(request, logged)
+        except ApiError as error:
+            answer = error.answer()
+        except ConnectionError:
+            # Either a fault, or the client is gone already.
+            _abort(request)
+            return web.Response()
+        except Exception:
+            _LOGGER.exception("The emulator failed at %s %s", request.method, path)
+            answer = ApiError(500, "server_error", "Server error was encountered").answer()
+        logged.status, logged.records = answer.status, answer.records
+        return web.Response(
+            status=answer.status,
+            body=answer.body,
+            headers={"Content-Type": "application/json"} | dict(answer.headers),
+        )
+
+    async def _answer(self, request: web.Request, logged: LoggedRequest) -> Answer:
+        body = await request.read()
+        logged.body_bytes, logged.body_sha256 = len(body), await self._in_thread(_sha256, body)
+        level = level_of(request.headers.get("Authorization", ""))
+        fault = self._organization.faults.take(request.method, logged.path) or Fault()
+        route, job_id = find_route(request.method, logged.path)
+        check_level(route, level)
+        self._check_body(request, body)
+        call = Call(
+            level, body, request.query, job_id, logged.idempotency_key if route.method == "POST" else None
+        )
+        if call.idempotency_key is None:
+            return await self._faulty(fault, route, call, logged)
+        with self._organization.idempotency.executing(route.path, call.idempotency_key):
+            return await self._faulty(fault, route, call, logged)
+
+    def _check_body(self, request: web.Request, body: bytes) -> None:
+        limit = self._organization.settings.max_body_bytes
+        if limit is not None and len(body) > limit:
+            raise ApiError(413, "request_too_large", f"the request body must not exceed {limit} bytes")
+        # Unknown: whether compressed bodies are accepted. Here they are not.
+        if request.headers.get("Content-Encoding", "identity") != "identity":
+            raise invalid("Content-Encoding is not supported")
+
+    async def _faulty(self, fault: Fault, route: Route, call: Call, logged: LoggedRequest) -> Answer:
+        """Answer a request with whatever goes wrong around it."""
+        if fault.delay_seconds > 0:
+            await self._organization.faults.delay(fault.delay_seconds)
+        if fault.reset == "before":
+            raise ConnectionAbortedError
+        instead = None if fault.status is None else _answer_of(fault, fault.status)
+        work = None if fault.work_done or fault.reset == "after" else instead
+        try:
+            answer = await self._in_thread(self._execute, route, call, logged, work)
+        except ApiError as error:
+            answer = error.answer()
+        if fault.reset == "after":
+            raise ConnectionAbortedError
+        return instead or answer
+
+    def _execute(self, route: Route, call: Call, logged: LoggedRequest, instead: Answer | None) -> Answer:
+        """Do the work of a request; ``instead`` is the result when the endpoint is to fail."""
+        imports, memory = self._organization.imports, self._organization.idempotency
+        if route.method == "GET":
+            return instead or route.endpoint(imports, call)
+        with self._organization.store.transaction():
+            scope, key, digest = route.path, call.idempotency_key, logged.body_sha256
+            remembered = memory.recall(scope, key, digest) if key else None
+            if remembered is not None:
+                logged.replayed = True
+                return remembered
+            try:
+                answer = instead or route.endpoint(imports, call)
+            except ApiError as error:
+                answer = error.answer()
+            if key:
+                server_errors = self._organization.settings.replay_server_errors
+                memory.remember(scope, key, digest, answer, server_errors=server_errors)
+            return answer
+
+    async def _in_thread(self, function: Callable[..., Result], *arguments: object) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
+
+
+def _sha256(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def _answer_of(fault: Fault, status: int) -> Answer:
+    if bytes(fault.body):
+        return Answer(status, bytes(fault.body), fault.headers)
+    code = _CODES.get(status, "server_error")
+    return ApiError(status, code, responses.get(status, ""), fault.headers).answer()
+
+
+def _abort(request: web.Request) -> None:
+    transport = request.transport
+    if transport is None:
+        return
+    # Without lingering the system sends a reset, where it would otherwise end the connection in good order.
+    connection: socket.socket | None = transport.get_extra_info("socket")
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()

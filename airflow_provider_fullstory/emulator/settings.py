@@ -1,0 +1,91 @@
+"""What can be set about the emulator, and the keys it knows."""
+
+from __future__ import annotations
+
+import dataclasses
+from enum import IntEnum
+
+
+class Level(IntEnum):
+    """What an API key may do; each level includes those below it."""
+
+    STANDARD = 1
+    ARCHITECT = 2
+    ADMIN = 3
+
+
+KEYS = {
+    "na1.emulator/standard": Level.STANDARD,
+    "na1.emulator/architect": Level.ARCHITECT,
+    "na1.emulator/admin": Level.ADMIN,
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """
+    Hold the limits and habits of the emulated organisation.
+
+    Unless said otherwise a default is the documented value
+    (developer.fullstory.com/server/users/create-batch-user-import-job).
+
+    :param processing_seconds: How long FullStory works on one batch, whatever its size. Real durations are
+        not documented; the default of 0 keeps tests quick.
+    :param max_batch_records: Records that one batch request may hold.
+    :param concurrent_batches: Batches worked on at once; further ones are accepted and wait.
+    :param max_unfinished_batches: Accepted and unfinished batches at which further ones are answered with
+        429.
+    :param max_unfinished_records: Accepted and unfinished records beyond which batches are answered with 429.
+    :param retry_after_seconds: The ``Retry-After`` header of those answers. The real value is unknown.
+    :param max_body_bytes: Bytes of a request body above which the answer is 413. No such limit is documented,
+        so there is none by default.
+    :param page_size: Results on one page of ``/imports`` and ``/errors``. The real size is unknown.
+    :param event_quota: Events that may be imported per calendar month (UTC).
+    :param replay_server_errors: Whether an idempotency key also replays 5xx answers, as older revisions of
+        the documentation said. Newer ones say that server errors can be retried.
+    """
+
+    processing_seconds: float = 0.0
+    max_batch_records: int = 50_000
+    concurrent_batches: int = 100
+    max_unfinished_batches: int = 200
+    max_unfinished_records: int = 500_000
+    retry_after_seconds: int = 1
+    max_body_bytes: int | None = None
+    page_size: int = 100
+    event_quota: int = 500_000
+    replay_server_errors: bool = False
+
+    def replace(self, changes: dict[str, object]) -> Settings:
+        """
+        Return these settings with some values changed.
+
+        :param changes: Setting names and their new values.
+        :raises ValueError: If a name is unknown or a value is of the wrong type or negative.
+        """
+        for name, value in changes.items():
+            check_setting(name, value)
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]  # checked just above
+
+
+def check_setting(name: str, value: object) -> None:
+    """
+    Refuse a setting that is unknown or whose value cannot be meant.
+
+    :param name: Name of a field of :class:`Settings`.
+    :param value: The value it is to get.
+    :raises ValueError: If it is not acceptable.
+    """
+    if name == "replay_server_errors":
+        acceptable = isinstance(value, bool)
+    elif name == "max_body_bytes" and value is None:
+        acceptable = True
+    elif name == "processing_seconds":
+        acceptable = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+    elif name in {field.name for field in dataclasses.fields(Settings)}:
+        minimum = 1 if name in {"concurrent_batches", "page_size"} else 0
+        acceptable = isinstance(value, int) and not isinstance(value, bool) and value >= minimum
+    else:
+        raise ValueError(f"There is no setting {name!r}")
+    if not acceptable:
+        raise ValueError(f"{name} cannot be {value!r}")

@@ -1,0 +1,156 @@
+"""How the sensor waits and what it returns, in all its modes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
+
+from airflow_provider_fullstory.exceptions import FullStoryNotFoundError
+from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
+from airflow_provider_fullstory.sensors.fullstory import FullStoryImportJobSensor
+from tests.conftest import run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_fullstory.emulator.client import EmulatorClient
+
+GOOD = {"name": "A", "user": {"uid": "u"}}
+BAD = {"user": {"uid": "u"}}
+
+DEFERRABLE = pytest.mark.parametrize("deferrable", [False, True], ids=["poke", "deferrable"])
+
+
+def waiting(**arguments: Any) -> FullStoryImportJobSensor:
+    return FullStoryImportJobSensor(**{"task_id": "wait", "poke_interval": 0.01, **arguments})
+
+
+def submit(*batches: list[dict[str, Any]], resource: str = "events") -> list[str]:
+    with FullStoryHook() as hook:
+        return [
+            hook.create_import(resource, json.dumps({"requests": batch}).encode(), str(uuid.uuid4())).id
+            for batch in batches
+        ]
+
+
+def resume(sensor: FullStoryImportJobSensor, context: Any) -> Any:
+    """Run the sensor with the part of Airflow that turns errors into skips after a deferral."""
+    try:
+        return sensor.execute(context)
+    except TaskDeferred as deferral:
+        trigger = deferral.trigger
+    event = asyncio.run(anext(trigger.run())).payload
+    return sensor.resume_execution("execute_complete", {"event": event}, context)
+
+
+@DEFERRABLE
+def test_jobs_given_by_id_are_counted_as_fullstory_counts(
+    emulator: EmulatorClient, context: Any, deferrable: bool
+) -> None:
+    job_ids = submit([GOOD, GOOD], [GOOD])
+    emulator.configure(processing_seconds=0.05)
+    [slow] = submit([GOOD] * 4)
+    report = run(waiting(job_ids=[*job_ids, slow], deferrable=deferrable), context)
+    assert report == {
+        "resource": "events",
+        "job_ids": [*job_ids, slow],
+        "records": 7,
+        "imported": 7,
+        "invalid": 0,
+        "rejected": 0,
+        "batches": 3,
+        "codes": {},
+    }
+    assert report["records"] == report["imported"] + report["invalid"] + report["rejected"]
+
+
+@DEFERRABLE
+def test_one_id_is_enough(emulator: EmulatorClient, context: Any, deferrable: bool) -> None:
+    [job_id] = submit([GOOD])
+    assert run(waiting(job_ids=job_id, deferrable=deferrable), context)["imported"] == 1
+
+
+def test_users_are_waited_for_too(emulator: EmulatorClient, context: Any) -> None:
+    [job_id] = submit([{"uid": "u1"}], resource="users")
+    report = waiting(job_ids=job_id, resource="users").execute(context)
+    assert (report["resource"], report["imported"]) == ("users", 1)
+
+
+@DEFERRABLE
+def test_partial_failure_fails_with_counts_and_codes(
+    emulator: EmulatorClient, context: Any, deferrable: bool
+) -> None:
+    emulator.configure(processing_seconds=0.05)
+    job_ids = submit([GOOD, BAD, BAD])
+    with pytest.raises(AirflowFailException, match=r"2 of 3 records .* codes: required_field 2"):
+        run(waiting(job_ids=job_ids, deferrable=deferrable), context)
+    assert context["ti"].xcoms["return_value"]["imported"] == 1
+
+
+@DEFERRABLE
+def test_soft_fail_skips_where_records_were_refused(
+    emulator: EmulatorClient, context: Any, deferrable: bool
+) -> None:
+    emulator.configure(processing_seconds=0.05)
+    with pytest.raises(AirflowSkipException):
+        resume(waiting(job_ids=submit([BAD]), deferrable=deferrable, soft_fail=True), context)
+
+
+@DEFERRABLE
+@pytest.mark.parametrize(
+    ("soft_fail", "error"),
+    [(False, AirflowSensorTimeout), (True, AirflowSkipException)],
+    ids=["fail", "skip"],
+)
+def test_the_timeout_is_that_of_a_sensor(
+    emulator: EmulatorClient, context: Any, deferrable: bool, soft_fail: bool, error: type[Exception]
+) -> None:
+    emulator.configure(processing_seconds=3600)
+    sensor = waiting(job_ids=submit([GOOD]), deferrable=deferrable, soft_fail=soft_fail, timeout=0.05)
+    with pytest.raises(error):
+        resume(sensor, context)
+
+
+def test_finished_jobs_need_no_deferral(emulator: EmulatorClient, context: Any) -> None:
+    assert waiting(job_ids=submit([GOOD]), deferrable=True).execute(context)["imported"] == 1
+
+
+def test_reschedule_asks_to_be_run_again(emulator: EmulatorClient, context: Any) -> None:
+    emulator.configure(processing_seconds=3600)
+    sensor = waiting(job_ids=submit([GOOD]), mode="reschedule")
+    assert not sensor.poke(context)
+    emulator.advance_clock(3600)
+    found = sensor.poke(context)
+    assert found
+    assert found.xcom_value["imported"] == 1
+
+
+def test_an_unknown_job_is_told_at_once(emulator: EmulatorClient, context: Any) -> None:
+    with pytest.raises(FullStoryNotFoundError, match="'gone'"):
+        waiting(job_ids="gone").execute(context)
+
+
+@pytest.mark.parametrize("job_ids", [None, [], [None], "", 7, {"job_ids": ["a"]}])
+def test_what_is_no_job_is_refused(emulator: EmulatorClient, context: Any, job_ids: Any) -> None:
+    with pytest.raises(AirflowFailException, match=r"job_ids must be|not the report"):
+        waiting(job_ids=job_ids).execute(context)
+
+
+def test_the_report_of_an_empty_import_is_done(
+    emulator: EmulatorClient, context: Any, make_context: Callable[..., Any]
+) -> None:
+    from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
+
+    empty = FullStoryImportEventsOperator(task_id="import", events=[], wait_for_completion=False)
+    report = empty.execute(make_context())
+    assert waiting(job_ids=report, deferrable=True).execute(context) == report
