@@ -6,23 +6,33 @@ BIN := $(VENV)/bin
 USABLE := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null && $$p -c '$(USABLE)' 2>/dev/null && echo $$p && break; done)
-UV_PIP := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt \
-	--build-constraints constraints.txt
+# Airflow 2.11 knows Python up to 3.12.
+PYTHON_AIRFLOW_2 ?= $(shell for p in $(PYTHON) python3.12 python3.11; do \
+	command -v $$p >/dev/null && $$p -c '$(subst 13,12,$(USABLE))' 2>/dev/null && echo $$p && break; done)
+
+# $(call install,folder,interpreter,constraints)
+define install
+	@test -n "$(2)" || { echo "No fitting Python with the venv module was found; set PYTHON=."; exit 1; }
+	@echo "Installing into $(1) with $$($(2) --version) (about a minute, once) ..."
+	@rm -rf $(1)
+	@$(2) -m venv $(1)
+	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(3) uv
+	@$(1)/bin/uv pip install --quiet --python $(1)/bin/python --constraints $(3) --build-constraints $(3) \
+		--editable '.[emulator]' --group dev
+	@touch $(1)/.installed
+endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui test test-fast lint format constraints clean
+.PHONY: help demo demo-ui test test-fast test-airflow-2 lint format constraints clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(VENV)/.installed: pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "Python 3.11 to 3.13 with the venv module is needed; set PYTHON=."; exit 1; }
-	@echo "Installing into $(VENV) with $$($(PYTHON) --version) (about a minute, once) ..."
-	@rm -rf $(VENV)
-	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
-	@$(UV_PIP) --editable '.[emulator]' --group dev
-	@touch $@
+	$(call install,$(VENV),$(PYTHON),constraints.txt)
+
+.venv-airflow-2/.installed: pyproject.toml constraints-airflow-2.txt
+	$(call install,.venv-airflow-2,$(PYTHON_AIRFLOW_2),constraints-airflow-2.txt)
 
 demo: $(VENV)/.installed ## Import 69,659 purchases into a local FullStory with a real Airflow, and check every one.
 	@$(BIN)/python -m demo
@@ -36,6 +46,9 @@ test: test-fast ## Run all tests: the fast ones first, then those on a real Airf
 test-fast: $(VENV)/.installed ## Run the tests that need no running Airflow.
 	$(BIN)/python -m pytest -m "not real_airflow" $(PYTEST_ARGS)
 
+test-airflow-2: .venv-airflow-2/.installed ## Run the fast tests on the oldest Airflow that is supported.
+	.venv-airflow-2/bin/python -m pytest -m "not real_airflow" $(PYTEST_ARGS)
+
 lint: $(VENV)/.installed ## Check style, docstrings and types.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -45,9 +58,12 @@ format: $(VENV)/.installed ## Format the code.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-constraints: $(VENV)/.installed ## Refresh constraints.txt with the newest versions that fit together.
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-header \
-		--no-annotate --all-extras --group dev pyproject.toml --output-file constraints.txt
+COMPILE := $(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --no-emit-index-url --no-header \
+	--no-annotate --all-extras --group dev pyproject.toml
+
+constraints: $(VENV)/.installed ## Refresh the constraints with the newest versions that fit together.
+	$(COMPILE) --universal --output-file constraints.txt
+	$(COMPILE) --constraints <(echo 'apache-airflow~=2.11.0') --output-file constraints-airflow-2.txt
 
 clean: ## Remove what the other targets made.
-	rm -rf $(VENV) .demo .hypothesis .mypy_cache .ruff_cache build dist
+	rm -rf $(VENV) .venv-airflow-2 .demo .hypothesis .mypy_cache .ruff_cache build dist

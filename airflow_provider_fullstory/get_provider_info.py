@@ -56,7 +56,7 @@ def connection_type() -> dict[str, Any]:
             "timeout": {
                 "label": "Timeout",
                 "description": "Seconds without a byte after which a request is given up (default 120).",
-                "schema": {"type": ["number", "null"]},
+                "schema": {"type": ["integer", "null"]},
             },
             "ca_bundle": {
                 "label": "CA bundle",

@@ -1,4 +1,5 @@
-"""Build events in a Python task and hand them over through XCom.
+"""
+Build events in a Python task and hand them over through XCom.
 
 An event may be written as FullStory's API takes it, as here, or flat, with dotted keys such as "user.uid".
 Only the report of the import (job ids and counts) goes back to XCom, never a row.

@@ -1,4 +1,5 @@
-"""Send a whole table to FullStory: one row, one event.
+"""
+Send a whole table to FullStory: one row, one event.
 
 The names of the selected columns say where each value goes: "user.uid" and "timestamp" are fields of
 FullStory's API, every other column becomes a property of the event. Rows are read through a server-side

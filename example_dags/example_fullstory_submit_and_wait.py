@@ -1,4 +1,5 @@
-"""Submit an import in one task and wait for it in another.
+"""
+Submit an import in one task and wait for it in another.
 
 The first task ends as soon as FullStory has accepted the batches; other work can go on while FullStory
 imports them. The sensor takes the report of the first task and completes it.

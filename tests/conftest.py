@@ -74,6 +74,12 @@ def run(operator: Any, context: Any) -> Any:
         return getattr(operator, deferral.method_name)(context, event=event)
 
 
+@pytest.fixture(autouse=True)
+def workers_exit_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker has to end before a trigger that a test runs may fire."""
+    monkeypatch.setattr("airflow_provider_fullstory.triggers.fullstory._worker_exit_seconds", lambda: 0.0)
+
+
 @pytest.fixture
 def emulator(fullstory_emulator: EmulatorClient, monkeypatch: pytest.MonkeyPatch) -> EmulatorClient:
     """Give an emulator that the connection fullstory_default leads to."""

@@ -120,19 +120,37 @@ class Importer:
             pool.shutdown(wait=False, cancel_futures=True)
         return sorted(self._submissions)
 
-    def wait(self, job_ids: Sequence[str], started_at: float) -> list[JobOutcome]:
+    def wait(self, job_ids: Sequence[str]) -> list[JobOutcome]:
         """
         Wait until all jobs are finished.
 
         :param job_ids: The jobs.
-        :param started_at: When the wait began, in seconds since the epoch.
         :raises FullStoryTimeoutError: At the deadline, naming the jobs that still run.
         """
-        watch = JobWatch(
-            job_ids, started_at=started_at, poll_interval=self._poll_interval, deadline=self._deadline
-        )
+        watch = self._watch(job_ids)
         self._follow(watch, lambda: not watch.pending)
         return list(watch.outcomes.values())
+
+    def look(self, job_ids: Sequence[str]) -> list[JobOutcome] | None:
+        """
+        Return what became of the jobs, None where one is still processed.
+
+        :param job_ids: The jobs.
+        """
+        watch = self._watch(job_ids)
+        for job_id in watch.job_ids:
+            watch.saw(job_id, self._client.get_job_status(self._resource, job_id))
+            if watch.pending[:1] == [job_id]:
+                return None
+        return list(watch.outcomes.values())
+
+    def _watch(self, job_ids: Sequence[str], started_at: float | None = None) -> JobWatch:
+        return JobWatch(
+            job_ids,
+            started_at=time.time() if started_at is None else started_at,
+            poll_interval=self._poll_interval,
+            deadline=self._deadline,
+        )
 
     def _make_room(self, records: int) -> None:
         """Wait until a batch may be sent: an upload slot is free, and FullStory has worked off enough."""
@@ -183,12 +201,7 @@ class Importer:
         """Wait until FullStory has finished so many jobs that a batch may be sent."""
         log.info("%d records are unfinished in FullStory; more are sent as it finishes.", self._outstanding)
         unfinished = [entry for entry in self._submissions if entry.job_id in self._unfinished]
-        watch = JobWatch(
-            [entry.job_id for entry in unfinished],
-            started_at=min(entry.at for entry in unfinished),
-            poll_interval=self._poll_interval,
-            deadline=self._deadline,
-        )
+        watch = self._watch([entry.job_id for entry in unfinished], min(entry.at for entry in unfinished))
 
         def has_room() -> bool:
             for job_id in watch.outcomes:

@@ -217,10 +217,10 @@ class FullStoryHook(FullStoryBaseHook):
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the additional fields of the connection form (Airflow below 3.2)."""
         from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
-        from wtforms import FloatField, StringField
+        from wtforms import IntegerField, StringField
         from wtforms.validators import Optional
 
-        fields = {"number": FloatField, "string": StringField}
+        fields = {"integer": IntegerField, "string": StringField}
         return {
             name: fields[_form_type(field)](
                 field["label"],

@@ -179,8 +179,9 @@ class FullStoryImportEventsOperator(BaseOperator):
                 return conclude(hook, report, [], context)
             if not self.wait_for_completion:
                 return judge(report, context)
-            if not self.deferrable:
-                outcomes = importer.wait(report.job_ids, time.time())
+            # Small imports are often finished by now, and then need no deferral.
+            outcomes = importer.look(report.job_ids) if self.deferrable else importer.wait(report.job_ids)
+            if outcomes is not None:
                 return conclude(hook, report, outcomes, context)
         return self._defer(report, deadline)
 
@@ -274,11 +275,12 @@ class FullStoryImportEventsOperator(BaseOperator):
         if not self.sql_conn_id:
             raise FullStoryInputError("sql is given without sql_conn_id: say which database it is for.")
         try:
-            hook = BaseHook.get_hook(self.sql_conn_id, hook_params=dict(self.hook_params or {}))
+            connection: Any = BaseHook.get_connection(self.sql_conn_id)
         except AirflowNotFoundException:
             raise FullStoryInputError(
                 f"Airflow has no connection {self.sql_conn_id!r}, which sql_conn_id names."
             ) from None
+        hook = connection.get_hook(hook_params=dict(self.hook_params or {}))
         if not isinstance(hook, DbApiHook):
             raise FullStoryInputError(
                 f"Connection {self.sql_conn_id!r} is no database that takes SQL: its hook is "

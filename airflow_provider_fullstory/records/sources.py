@@ -62,9 +62,12 @@ def _lines(location: Any) -> Iterator[Any]:
     if not isinstance(location, (str, os.PathLike)):
         return _decoded(location)
     try:
-        return _decoded(ObjectStoragePath(location))
-    except ValueError as error:
+        path = ObjectStoragePath(location)
+        # A scheme that nothing installed can read shows only here.
+        path.fs  # noqa: B018
+    except (ValueError, ImportError) as error:
         raise FullStoryInputError(f"events is {str(location)!r}, which cannot be opened: {error}.") from error
+    return _decoded(path)
 
 
 def _decoded(path: Any) -> Iterator[Any]:
@@ -76,7 +79,8 @@ def _decoded(path: Any) -> Iterator[Any]:
             file = stack.enter_context(path.open("rb"))
             if str(path).endswith(".gz"):
                 file = stack.enter_context(gzip.open(file))
-            for number, line in enumerate(file, start=1):
+            # Not every file that Airflow hands out can be iterated.
+            for number, line in enumerate(iter(file.readline, b""), start=1):
                 text = (line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line).strip()
                 if number == 1 and text.startswith(b"["):
                     raise FullStoryInputError(
@@ -88,7 +92,7 @@ def _decoded(path: Any) -> Iterator[Any]:
         if isinstance(error, FullStoryInputError):
             raise
         raise FullStorySourceError(
-            f"{path} could not be read after line {number}: {type(error).__name__}: {error}"
+            f"{path} could not be read after line {number}: {_reason(error)}."
         ) from error
 
 
@@ -133,7 +137,7 @@ def query(hook: DbApiHook, sql: str, parameters: Any) -> Iterator[QueryResult]:
             # A server-side cursor of psycopg2 knows its columns only after the first rows.
             first = cursor.fetchmany(CHUNK_ROWS)
         except Exception as error:
-            raise FullStorySourceError(f"The query failed: {_reason(error)}") from error
+            raise FullStorySourceError(f"The query failed: {_reason(error)}.") from error
         if cursor.description is None:
             raise FullStoryInputError("The query returns no rows at all: sql must be one SELECT.")
         yield QueryResult([column[0] for column in cursor.description], _chunks(cursor, first))
@@ -157,8 +161,8 @@ def _chunks(cursor: Any, first: Sequence[Sequence[Any]]) -> Iterator[Sequence[Se
         try:
             rows = cursor.fetchmany(CHUNK_ROWS)
         except Exception as error:
-            raise FullStorySourceError(f"The query failed after {count} rows: {_reason(error)}") from error
+            raise FullStorySourceError(f"The query failed after {count} rows: {_reason(error)}.") from error
 
 
 def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip()}"
+    return f"{type(error).__name__}: {str(error).strip().rstrip('.')}"

@@ -7,6 +7,7 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import conf
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_fullstory import exceptions
@@ -97,6 +98,7 @@ class FullStoryImportJobTrigger(BaseTrigger):
         except FullStoryError as error:
             event |= {"error": type(error).__name__, "message": str(error), "status_code": error.status_code}
         event["outcomes"] = watch.as_event()
+        await asyncio.sleep(max(0.0, self.started_at + _worker_exit_seconds() - time.time()))
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def _look(self, hook: FullStoryAsyncHook, watch: JobWatch) -> None:
@@ -133,6 +135,16 @@ def outcomes_of(event: Mapping[str, Any]) -> list[JobOutcome]:
         error_type = getattr(exceptions, name, FullStoryError)
         raise error_type(event["message"], status_code=event.get("status_code"))
     return [JobOutcome(**outcome) for outcome in event["outcomes"]]
+
+
+def _worker_exit_seconds() -> float:
+    """
+    Return how long Airflow may take to notice that the worker which deferred has ended.
+
+    A task that is resumed before that is marked as failed (apache/airflow#66374, #67287, #72716), so no event
+    comes sooner.
+    """
+    return float(conf.getfloat("workers", "min_heartbeat_interval", fallback=5.0)) + 1.0
 
 
 def deferral_timeout(seconds: float) -> timedelta:

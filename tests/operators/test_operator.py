@@ -81,7 +81,7 @@ WAYS = pytest.mark.parametrize("import_in", [wait_in_task, wait_in_triggerer, wa
 def test_all_ways_to_wait_give_the_same_report(
     emulator: EmulatorClient, context: Any, import_in: Callable[..., dict[str, Any]]
 ) -> None:
-    emulator.configure(processing_seconds=0.05)
+    emulator.configure(processing_seconds=0.3)
     report = import_in(orders(25), context)
     assert report == {
         "resource": "events",
@@ -103,6 +103,7 @@ def test_all_ways_to_wait_give_the_same_report(
 def test_partial_failure_fails_the_task_with_counts_and_codes(
     emulator: EmulatorClient, context: Any, import_in: Callable[..., dict[str, Any]]
 ) -> None:
+    emulator.configure(processing_seconds=0.3)
     # The country is one that only FullStory refuses.
     refused = [{"name": "Order", "user.uid": "u", "context.location.country": "Atlantis"}] * 2
     with pytest.raises(AirflowFailException) as caught:
@@ -277,7 +278,12 @@ def test_the_limits_hold_in_the_triggerer(
         run(importing(events=orders(2), deferrable=True, **limit), context)
 
 
+def test_an_import_that_is_finished_needs_no_deferral(emulator: EmulatorClient, context: Any) -> None:
+    assert importing(events=orders(2), deferrable=True).execute(context)["imported"] == 2
+
+
 def test_neither_rows_nor_the_key_go_into_the_trigger(emulator: EmulatorClient, context: Any) -> None:
+    emulator.configure(processing_seconds=3600)
     with pytest.raises(TaskDeferred) as caught:
         importing(events=[{"name": "A", "user.uid": "somebody-special"}], deferrable=True).execute(context)
     arguments = json.dumps(caught.value.trigger.serialize())

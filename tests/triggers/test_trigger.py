@@ -142,3 +142,17 @@ def test_the_event_loop_is_not_blocked(emulator: EmulatorClient) -> None:
 
     polls_under_way = [True]
     assert asyncio.run(count_turns()) > 100
+
+
+def test_the_event_comes_only_after_the_worker_that_deferred_has_ended(
+    emulator: EmulatorClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr("airflow_provider_fullstory.triggers.fullstory._worker_exit_seconds", lambda: 100.0)
+    monkeypatch.setattr("airflow_provider_fullstory.triggers.fullstory.asyncio.sleep", sleep)
+    event_of(watching(submit(1), started_at=time.time()))
+    assert 90 < waits[-1] <= 100

@@ -1,0 +1,174 @@
+"""A real Airflow on this machine, for as long as it is needed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import sys
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from cryptography.fernet import Fernet
+
+from demo.airflow_api import AirflowApi
+from demo.processes import Process, wait_for
+from demo.task_logs import readable_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from demo.warehouse import Warehouse
+
+COMPONENTS: dict[str, tuple[str, ...]] = {
+    "api-server": (),
+    "dag-processor": (),
+    "scheduler": ("--skip-serve-logs",),
+    "triggerer": ("--skip-serve-logs",),
+}
+
+
+class DagImportError(Exception):
+    """Say why a DAG file cannot be imported."""
+
+
+class LocalAirflow:
+    """
+    Run the components of Airflow, each a process that can be killed and started again.
+
+    It takes nothing from an Airflow that may be installed or configured on this machine.
+
+    :param directory: Where its home, its logs and those of its tasks go.
+    :param dags_folder: The folder of the DAG files.
+    :param database: The server that holds its metadata database.
+    :param connections: Airflow connections, as JSON or URI, by id.
+    :param settings: More environment variables, such as `AIRFLOW__TRIGGERER__CAPACITY`.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        dags_folder: Path,
+        database: Warehouse,
+        connections: Mapping[str, str],
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self._directory = directory
+        self._dags_folder = dags_folder
+        self._database = database
+        self._connections = connections
+        self._settings = settings or {}
+        self._port = _free_port()
+        self.api = AirflowApi(f"http://127.0.0.1:{self._port}")
+
+    @cached_property
+    def components(self) -> dict[str, Process]:
+        """The processes by the name of the component."""
+        return {name: self._process(name, *options) for name, options in COMPONENTS.items()}
+
+    def start(self) -> None:
+        """Begin to start; see `wait_until_healthy`."""
+        # Both keep a processor busy for several seconds, and the API server needs no tables to start.
+        self._migration = self._process("db", "migrate")
+        self._migration.start()
+        self.components["api-server"].start()
+
+    def wait_until_healthy(self) -> None:
+        """Wait until all components work, so that a run can be triggered."""
+        api_server = self.components["api-server"]
+        wait_for("Airflow to create its database", self._migration.has_succeeded, [api_server])
+        for name, component in self.components.items():
+            if name != "api-server":
+                component.start()
+        components = self.components.values()
+        wait_for("Airflow's API server", self.api.is_up, components)
+        # Otherwise the first task would have to wait for it.
+        wait_for("Airflow's API for tasks", self.api.serves_tasks, components)
+        wait_for("Airflow's components", lambda: not self.api.unhealthy_components(), components)
+
+    def stop(self) -> None:
+        """End all components at once: nothing that they hold is worth a goodbye."""
+        self._migration.kill()
+        for component in self.components.values():
+            component.kill()
+
+    def wait_for_dag(self, dag_id: str) -> None:
+        """Wait until a DAG can be run, and fail when its folder holds files that cannot be parsed."""
+
+        def has_dag() -> bool:
+            if errors := self.api.import_errors():
+                raise DagImportError("Airflow cannot import a DAG file:\n" + "\n".join(errors))
+            return self.api.has_dag(dag_id)
+
+        wait_for(f"Airflow to parse the DAG {dag_id}", has_dag, self.components.values())
+
+    def task_logs(self, dag_id: str, run_id: str) -> list[Path]:
+        """Return the log files of all tasks of a run, those of workers and of the triggerer."""
+        folder = self._directory / "task_logs" / f"dag_id={dag_id}" / f"run_id={run_id}"
+        return sorted(folder.rglob("*.log*"))
+
+    def task_log_tail(self, dag_id: str, run_id: str, lines: int = 30) -> str:
+        """Return the last lines of what the tasks of a run have logged."""
+        logs = self.task_logs(dag_id, run_id)
+        return "\n".join([line for log in logs for line in readable_lines(log)][-lines:])
+
+    def component_logs(self) -> str:
+        """Return what all components have logged."""
+        return "".join(process.log.read_text(errors="replace") for process in self.components.values())
+
+    def _process(self, *arguments: str) -> Process:
+        return Process(
+            name=f"Airflow's {arguments[0]}",
+            command=[sys.executable, "-m", "airflow", *arguments],
+            log=self._directory / "logs" / f"airflow-{arguments[0]}.log",
+            environment=self._environment,
+        )
+
+    @cached_property
+    def _environment(self) -> dict[str, str]:
+        # Without cached bytecode, each of a dozen processes would spend seconds on compiling Airflow.
+        own = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("AIRFLOW_") and name != "PYTHONDONTWRITEBYTECODE"
+        }
+        connections = {f"AIRFLOW_CONN_{name.upper()}": value for name, value in self._connections.items()}
+        # Tasks reach the emulator on this machine, whatever proxy is set for the rest of the world.
+        return own | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"} | self._configuration | connections
+
+    @property
+    def _configuration(self) -> dict[str, str]:
+        return {
+            "AIRFLOW_HOME": str(self._directory / "airflow"),
+            "AIRFLOW__API__BASE_URL": self.api.url,
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": str(self._port),
+            "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
+            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(64),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(self._dags_folder),
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.api.url}/execution/",
+            "AIRFLOW__CORE__FERNET_KEY": Fernet.generate_key().decode(),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__PARALLELISM": "4",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            # The API server starts while the database is still being created.
+            "AIRFLOW__DATABASE__CHECK_MIGRATIONS": "False",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self._database.sqlalchemy_url("airflow", "psycopg2"),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": self._database.sqlalchemy_url("airflow", "asyncpg"),
+            "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self._directory / "task_logs"),
+            "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+            # The API server may be busy for longer than the default of 5 seconds on a slow machine.
+            "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
+            # How late it may be noticed that a worker has ended. A deferred task whose trigger fires before
+            # that may be marked as failed by Airflow 3.3: "finished with state success, but queued".
+            "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+            **self._settings,
+        }
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port

@@ -1,0 +1,85 @@
+"""Everything that the example DAGs need: an emulated FullStory, a warehouse and an Airflow."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from demo.emulator import Emulator
+from demo.local_airflow import LocalAirflow
+from demo.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from airflow_provider_fullstory.emulator.client import EmulatorClient
+
+EXAMPLE_DAGS = Path(__file__).parents[1] / "example_dags"
+
+
+@dataclass(frozen=True)
+class Services:
+    """
+    What was started, and is stopped again together.
+
+    :param directory: Holds all data and, in `logs`, what each process has printed.
+    """
+
+    directory: Path
+    emulator: EmulatorClient
+    warehouse: Warehouse
+    airflow: LocalAirflow
+
+
+@contextmanager
+def temporary_directory() -> Iterator[Path]:
+    """Give a new directory, and remove it in the end unless there was an error: logs may explain it."""
+    directory = Path(tempfile.mkdtemp(prefix="fullstory-demo-"))
+    try:
+        yield directory
+    except Exception as error:
+        error.add_note(f"All logs are in {directory / 'logs'} and {directory / 'task_logs'}.")
+        raise
+    except BaseException:
+        shutil.rmtree(directory)
+        raise
+    shutil.rmtree(directory)
+
+
+@contextmanager
+def running_services(
+    directory: Path,
+    processing_seconds: float = 0,
+    dags_folder: Path = EXAMPLE_DAGS,
+    settings: Mapping[str, str] | None = None,
+) -> Iterator[Services]:
+    """
+    Start the services, and stop them in the end.
+
+    The warehouse has no tables yet and Airflow has only begun to start: see
+    `LocalAirflow.wait_until_healthy`.
+
+    :param directory: A directory with a short path, for data and logs.
+    :param processing_seconds: How long the emulated FullStory takes over each batch.
+    :param dags_folder: The folder of the DAG files.
+    :param settings: Environment variables for Airflow.
+    """
+    with ExitStack() as stack:
+        emulator = Emulator(directory, processing_seconds)
+        stack.callback(emulator.stop)
+        client = emulator.start()
+        warehouse = Warehouse(directory)
+        stack.callback(warehouse.stop)
+        warehouse.start()
+        connections = {
+            "fullstory_default": client.connection_json(),
+            "warehouse": warehouse.connection_json(),
+        }
+        airflow = LocalAirflow(directory, dags_folder, warehouse, connections, settings)
+        stack.callback(airflow.stop)
+        airflow.start()
+        yield Services(directory, client, warehouse, airflow)

@@ -1,0 +1,53 @@
+"""One emulator, one PostgreSQL and one Airflow for all tests here; they end with the tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from demo.purchases import fetch_purchases, read_purchases
+from demo.services import Services, running_services, temporary_directory
+from tests.real_airflow.orders import ORDERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# Airflow 3.3 may fail a task whose trigger fires while its worker is still ending.
+PROCESSING_SECONDS = 3
+SETTINGS = {
+    # A triggerer that was killed is given up soon.
+    "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "real_airflow" in item.path.parts:
+            item.add_marker("real_airflow")
+
+
+@pytest.fixture(scope="session")
+def purchase_log() -> Path:
+    return fetch_purchases()
+
+
+@pytest.fixture(scope="session")
+def running(purchase_log: Path) -> Iterator[Services]:
+    with (
+        temporary_directory() as directory,
+        running_services(directory, PROCESSING_SECONDS, settings=SETTINGS) as services,
+    ):
+        services.warehouse.load_purchases(read_purchases(purchase_log))
+        services.warehouse.load_orders(ORDERS)
+        services.airflow.wait_until_healthy()
+        yield services
+
+
+@pytest.fixture
+def services(running: Services) -> Services:
+    """The services, with an emulator that has forgotten the tests before."""
+    running.emulator.reset()
+    return running

@@ -1,0 +1,93 @@
+"""One run of a DAG, followed to its end and looked at from all sides."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from demo.comparison import imported_events
+from demo.processes import wait_for
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from airflow_provider_fullstory.emulator.client import EmulatorClient
+    from demo.airflow_api import TaskInstance
+    from demo.services import Services
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of a DAG that was triggered."""
+
+    services: Services
+    dag_id: str
+    run_id: str
+
+    @classmethod
+    def trigger(
+        cls, services: Services, dag_id: str, data_interval: tuple[datetime, datetime] | None = None
+    ) -> Run:
+        services.airflow.wait_for_dag(dag_id)
+        return cls(services, dag_id, services.airflow.api.trigger(dag_id, data_interval=data_interval))
+
+    def wait_until(self, state: str, task_id: str) -> None:
+        """Wait until a task is in this state, and fail when it fails instead."""
+
+        def is_reached() -> bool:
+            tasks = self.tasks()
+            self._fail_with(tasks)
+            return any(task.task_id == task_id and task.state == state for task in tasks)
+
+        self._wait_for(f"{task_id} to be {state}", is_reached)
+
+    def wait_for_success(self) -> None:
+        def has_ended() -> bool:
+            self._fail_with(self.tasks())
+            return self.services.airflow.api.run_state(self.dag_id, self.run_id) == "success"
+
+        self._wait_for(f"{self.dag_id} to succeed", has_ended)
+
+    def tasks(self) -> list[TaskInstance]:
+        return self.services.airflow.api.task_instances(self.dag_id, self.run_id)
+
+    def result(self, task_id: str, map_index: int = -1) -> Any:
+        return self.services.airflow.api.xcom(self.dag_id, self.run_id, task_id, map_index)
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return everything that the emulator has imported, with each number as it was written."""
+        return list(imported_events(self.services.emulator.url))
+
+    def logs(self, task_id: str) -> str:
+        """Return what a task has logged, on workers and in the triggerer."""
+        logs = self.services.airflow.task_logs(self.dag_id, self.run_id)
+        return "\n".join(log.read_text() for log in logs if f"task_id={task_id}" in log.parts)
+
+    def visible_text(self, task_id: str) -> str:
+        """Return all that Airflow keeps and shows of a task: rendered fields, XComs and logs."""
+        rendered = [task.rendered_fields for task in self.tasks() if task.task_id == task_id]
+        xcoms = self.services.airflow.api.xcoms(self.dag_id, self.run_id)
+        own_xcoms = [xcom for xcom in xcoms if xcom["task_id"] == task_id]
+        logs = self.logs(task_id)
+        assert rendered
+        assert own_xcoms
+        assert logs
+        return json.dumps([rendered, own_xcoms], ensure_ascii=False) + logs
+
+    def _fail_with(self, tasks: list[TaskInstance]) -> None:
+        for task in tasks:
+            if task.state in {"failed", "up_for_retry", "upstream_failed"}:
+                tail = self.services.airflow.task_log_tail(self.dag_id, self.run_id)
+                pytest.fail(f"{task.task_id} is {task.state}. The end of its log:\n{tail}", pytrace=False)
+
+    def _wait_for(self, what: str, ask: Any) -> None:
+        wait_for(what, ask, self.services.airflow.components.values(), seconds=180)
+
+
+def assert_keeps_secrets(text: str, emulator: EmulatorClient, *people: str) -> None:
+    """Check that a text holds no API key and nobody's name."""
+    for secret in (*emulator.keys, *people):
+        assert secret not in text

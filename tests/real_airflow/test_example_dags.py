@@ -1,0 +1,128 @@
+"""Each example DAG on a real Airflow, and what really arrived."""
+
+from __future__ import annotations
+
+from datetime import UTC, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from demo.comparison import compare, expected_event
+from demo.purchases import COUNT, read_purchases
+from tests.real_airflow.orders import FIRST_HOUR, ORDERS, between, order_event
+from tests.real_airflow.runs import Run, assert_keeps_secrets
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from demo.services import Services
+
+
+def assert_equal(expected: list[dict[str, Any]], imported: list[dict[str, Any]]) -> None:
+    comparison = compare(expected, imported)
+    assert comparison.missing.most_common(2) == comparison.surplus.most_common(2) == []
+
+
+def finished_report(records: int, job_ids: list[str]) -> dict[str, Any]:
+    return {
+        "resource": "events",
+        "job_ids": job_ids,
+        "records": records,
+        "imported": records,
+        "invalid": 0,
+        "rejected": 0,
+        "batches": len(job_ids),
+        "codes": {},
+    }
+
+
+def job_ids(services: Services) -> list[str]:
+    return [job["id"] for job in services.emulator.jobs()]
+
+
+def test_import_table(services: Services, purchase_log: Path) -> None:
+    run = Run.trigger(services, "example_fullstory_import_table")
+    run.wait_for_success()
+    assert_equal([expected_event(purchase) for purchase in read_purchases(purchase_log)], run.events())
+    report = run.result("import_purchases")
+    assert sorted(report["job_ids"]) == sorted(job_ids(services))
+    assert report == finished_report(COUNT, report["job_ids"])
+    assert report["batches"] == 7
+    assert "Pausing task as DEFERRED" in run.logs("import_purchases")
+    first = next(read_purchases(purchase_log))
+    assert_keeps_secrets(
+        run.visible_text("import_purchases"),
+        services.emulator,
+        f'"{first.customer_id}"',
+        f"'{first.customer_id}'",
+    )
+
+
+def test_events_from_python(services: Services) -> None:
+    run = Run.trigger(services, "example_fullstory_events_from_python")
+    run.wait_for_success()
+    scores = [("0.12", False), ("0.81", True), ("0.47", False)]
+    assert_equal(
+        [
+            {
+                "name": "Churn Scored",
+                "timestamp": "2026-01-15T06:00:00Z",
+                "user": {"uid": f"customer-{number}"},
+                "properties": {"score": Decimal(score), "model": "2026-01", "at_risk": at_risk},
+            }
+            for number, (score, at_risk) in enumerate(scores, start=1)
+        ],
+        run.events(),
+    )
+    assert run.result("import_scores") == finished_report(3, job_ids(services))
+    assert_keeps_secrets(run.visible_text("import_scores"), services.emulator, "customer-1")
+
+
+def test_hourly_sync(services: Services) -> None:
+    start, end = FIRST_HOUR + timedelta(hours=1), FIRST_HOUR + timedelta(hours=2)
+    interval = (start.replace(tzinfo=UTC), end.replace(tzinfo=UTC))
+    run = Run.trigger(services, "example_fullstory_hourly_sync", interval)
+    run.wait_for_success()
+    orders = between(start, end)
+    assert_equal([order_event(order, "order_id", "status", "total") for order in orders], run.events())
+    assert run.result("import_orders") == finished_report(len(orders), job_ids(services))
+    assert "Pausing task as DEFERRED" in run.logs("import_orders")
+    text = run.visible_text("import_orders") + services.airflow.component_logs()
+    assert_keeps_secrets(text, services.emulator, "secret-customer")
+
+
+def test_submit_and_wait(services: Services) -> None:
+    run = Run.trigger(services, "example_fullstory_submit_and_wait")
+    run.wait_for_success()
+    assert_equal(
+        [
+            {
+                "name": "Plan Changed",
+                "user": {"uid": f"customer-{number}"},
+                "properties": {"plan": plan, "run": run.run_id},
+            }
+            for number, plan in ((1, "team"), (2, "free"))
+        ],
+        run.events(),
+    )
+    submitted = run.result("submit")
+    assert submitted["job_ids"] == job_ids(services)
+    assert (submitted["records"], submitted["imported"]) == (2, None)
+    assert run.result("wait") == finished_report(2, job_ids(services))
+    assert "2 of 2 events are in FullStory" in run.logs("announce")
+    for task_id in ("submit", "wait"):
+        assert_keeps_secrets(run.visible_text(task_id), services.emulator, "customer-1")
+
+
+def test_mapped_queries(services: Services, purchase_log: Path) -> None:
+    run = Run.trigger(services, "example_fullstory_mapped_queries")
+    run.wait_for_success()
+    purchases = [*read_purchases(purchase_log)][:100]
+    assert_equal(
+        [order_event(order, "order_id", "total") for order in ORDERS]
+        + [expected_event(purchase) for purchase in purchases],
+        run.events(),
+    )
+    reports = [run.result("import_events", map_index) for map_index in (0, 1)]
+    assert [report["imported"] for report in reports] == [len(ORDERS), len(purchases)]
+    assert run.result("total") == len(ORDERS) + len(purchases)
+    assert_keeps_secrets(run.visible_text("import_events"), services.emulator, "secret-customer")
