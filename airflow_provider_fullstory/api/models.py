@@ -189,8 +189,8 @@ class RecordError(msgspec.Struct, frozen=True):
     ``event`` or ``user`` holds the record, whichever the import was of.
     """
 
-    message: str = ""
-    code: str = ""
+    message: str | None = None
+    code: str | None = None
     event: dict[str, Any] | None = None
     user: dict[str, Any] | None = None
     shared: dict[str, Any] | None = None

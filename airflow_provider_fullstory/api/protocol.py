@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import email.utils
 import functools
+import math
 import random
 import time
 from decimal import Decimal
@@ -189,14 +190,14 @@ def retry_seconds(error: BaseException, attempt: int) -> float:
     """
     Return how long to wait before a transient failure is tried again.
 
-    ``Retry-After`` counts first; else the wait doubles from 1 second up to 60, of which a random half is left
-    out so that many tasks do not come back at the same moment.
+    ``Retry-After`` counts first, unless it asks for no wait at all; else the wait doubles from 1 second up to
+    60, of which a random half is left out so that many tasks do not come back at the same moment.
 
     :param error: What the last attempt failed with.
     :param attempt: How many attempts were made, from 1.
     """
     retry_after = getattr(error, "retry_after", None)
-    if retry_after is not None:
+    if retry_after:
         return float(retry_after)
     longest = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0 ** min(attempt - 1, 10))
     return longest * random.uniform(0.5, 1.0)  # noqa: S311 - Spreads load, guards nothing.
@@ -269,7 +270,7 @@ def _error_body(body: bytes) -> tuple[str | None, str]:
     """Return FullStory's code and message; an answer in another form gives neither of its bytes to a log."""
     try:
         content = msgspec.json.decode(body)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None, "with no message in FullStory's form"
     if not isinstance(content, dict):
         return None, "with no message in FullStory's form"
@@ -285,8 +286,7 @@ def _retry_after(response: Response) -> float | None:
         seconds = float(value)
     except ValueError:
         try:
-            moment = email.utils.parsedate_to_datetime(value)
-        except ValueError:
+            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+        except (ValueError, OverflowError):
             return None
-        seconds = moment.timestamp() - time.time()
-    return max(0.0, seconds)
+    return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -50,9 +50,9 @@ class Submission(NamedTuple):
     """A batch that FullStory accepted."""
 
     ordinal: int
+    at: float
     job_id: str
     records: int
-    at: float
 
 
 class Importer:
@@ -93,7 +93,7 @@ class Importer:
         self._deadline = deadline
         self._submissions: list[Submission] = []
         self._unfinished: dict[str, int] = {}
-        self._uploads: set[Future[list[Submission]]] = set()
+        self._uploads: set[Future[None]] = set()
         self._outstanding = 0
         self._progress_at = time.monotonic()
 
@@ -174,16 +174,16 @@ class Importer:
         done, _ = wait(self._uploads, return_when=FIRST_COMPLETED)
         for upload in done:
             self._uploads.remove(upload)
-            for submission in upload.result():
-                self._submissions.append(submission)
-                self._unfinished[submission.job_id] = submission.records
+            upload.result()
         self._log_progress()
 
-    def _upload(self, batch: Batch) -> list[Submission]:
+    def _upload(self, batch: Batch) -> None:
+        """Send a batch; runs in the threads of the pool."""
         try:
             job = self._client.create_import(self._resource, batch.body, batch.idempotency_key)
-        except FullStoryBodyTooLargeError:
+        except FullStoryBodyTooLargeError as error:
             if batch.records == 1:
+                error.add(f"This was batch {batch.ordinal} (one record of it).")
                 raise
             log.warning(
                 "FullStory finds the %d bytes of batch %d too large; it is sent in two halves. Set a smaller "
@@ -191,11 +191,15 @@ class Importer:
                 len(batch.body),
                 batch.ordinal,
             )
-            return [submission for half in batch.split() for submission in self._upload(half)]
+            for half in batch.split():
+                self._upload(half)
         except FullStoryError as error:
             error.add(f"This was batch {batch.ordinal} ({batch.records} records).")
             raise
-        return [Submission(batch.ordinal, job.id, batch.records, time.time())]
+        else:
+            # Noted at once, since what follows may fail; appending is safe among threads.
+            self._submissions.append(Submission(batch.ordinal, time.time(), job.id, batch.records))
+            self._unfinished[job.id] = batch.records
 
     def _work_off(self, records: int) -> None:
         """Wait until FullStory has finished so many jobs that a batch may be sent."""
@@ -225,9 +229,6 @@ class Importer:
     def _stop(self, pool: ThreadPoolExecutor, error: BaseException) -> None:
         """Let uploads that are under way finish, so that the message can say what FullStory has."""
         pool.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
-        for upload in self._uploads:
-            if upload.done() and not upload.cancelled() and not upload.exception():
-                self._submissions.extend(upload.result())
         accepted = (
             f"FullStory has accepted {sum(entry.records for entry in self._submissions)} records in "
             f"{len(self._submissions)} batches (jobs: "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_fullstory.batch_import.waiting import some
@@ -17,7 +18,7 @@ from airflow_provider_fullstory.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from airflow_provider_fullstory.api.models import Page, RecordError, Resource
     from airflow_provider_fullstory.batch_import.importer import Submission
@@ -68,12 +69,33 @@ class ImportReport:
         :param value: What ``to_xcom`` gave.
         :raises FullStoryInputError: Where it is something else.
         """
-        try:
-            return cls(**{field.name: value[field.name] for field in dataclasses.fields(cls)})
-        except KeyError as error:
+        names = [field.name for field in dataclasses.fields(cls)]
+        if not isinstance(value, Mapping) or not value.keys() >= set(names):
             raise FullStoryInputError(
-                f"This is not the report of a FullStory import: it has no {error.args[0]!r}."
-            ) from None
+                f"This is not the report of a FullStory import, which has {', '.join(names)}."
+            )
+        return cls(**{name: value[name] for name in names})
+
+    @classmethod
+    def merged(cls, reports: Sequence[ImportReport]) -> ImportReport:
+        """
+        Return one report for several imports that are not finished.
+
+        :param reports: The reports, of the same resource.
+        :raises FullStoryInputError: Where they are not.
+        """
+        [*resources] = {report.resource for report in reports}
+        if len(resources) != 1:
+            raise FullStoryInputError("Imports of events and of users cannot be waited for together.")
+        codes: Counter[str] = sum((Counter(report.codes) for report in reports), Counter())
+        return cls(
+            resource=resources[0],
+            job_ids=[job_id for report in reports for job_id in report.job_ids],
+            records=sum(report.records or 0 for report in reports),
+            invalid=sum(report.invalid for report in reports),
+            batches=sum(report.batches for report in reports),
+            codes=dict(codes),
+        )
 
     def to_xcom(self) -> dict[str, Any]:
         """Return the report as JSON."""

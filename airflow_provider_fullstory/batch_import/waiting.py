@@ -107,10 +107,11 @@ class JobWatch:
                 + still_running(self.pending)
             )
         seconds = max(self._poll_interval, _SHARE_OF_AGE * (now - self._started_at))
+        # Many waits that began together should not look together.
+        seconds *= random.uniform(0.9, 1.0)  # noqa: S311 - Spreads load, guards nothing.
         if self._failure:
             seconds = max(seconds, retry_seconds(self._failure, self._failed_rounds))
-        # Many waits that began together should not look together; the deadline is met in any case.
-        return min(seconds * random.uniform(0.9, 1.0), self._deadline - now)  # noqa: S311
+        return min(seconds, self._deadline - now)
 
     def as_event(self) -> list[dict[str, Any]]:
         """Return the outcomes in a form that a trigger's event can carry."""

@@ -5,13 +5,18 @@ from __future__ import annotations
 import dataclasses
 import time
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError
-from airflow_provider_fullstory.outcome import conclude, judge, without_retry
+from airflow_provider_fullstory.outcome import (
+    conclude,
+    deadline_of,
+    judge,
+    wait_in_triggerer,
+    without_retry,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -171,7 +176,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         """Send all records, and wait for FullStory as far as that is wanted."""
         from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 
-        deadline = self._deadline(time.time())
+        deadline = deadline_of(self, time.time(), self.timeout)
         with without_retry(), FullStoryHook(self.fullstory_conn_id) as hook:
             importer = self._importer(hook, deadline)
             report = self._send(importer, hook, context)
@@ -183,7 +188,13 @@ class FullStoryImportEventsOperator(BaseOperator):
             outcomes = importer.look(report.job_ids) if self.deferrable else importer.wait(report.job_ids)
             if outcomes is not None:
                 return conclude(hook, report, outcomes, context)
-        return self._defer(report, deadline)
+        return wait_in_triggerer(
+            self,
+            report,
+            fullstory_conn_id=self.fullstory_conn_id,
+            poll_interval=self.poll_interval,
+            deadline=deadline,
+        )
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """
@@ -198,12 +209,6 @@ class FullStoryImportEventsOperator(BaseOperator):
 
         with without_retry(), FullStoryHook(self.fullstory_conn_id) as hook:
             return conclude(hook, ImportReport.from_xcom(event["report"]), outcomes_of(event), context)
-
-    def _deadline(self, started_at: float) -> float:
-        limits = [float(self.timeout)]
-        if isinstance(self.execution_timeout, timedelta):
-            limits.append(self.execution_timeout.total_seconds())
-        return started_at + min(limits)
 
     def _importer(self, hook: FullStoryHook, deadline: float) -> Importer:
         from airflow_provider_fullstory.api.models import Resource
@@ -322,26 +327,6 @@ class FullStoryImportEventsOperator(BaseOperator):
             map_index=-1 if instance.map_index is None else instance.map_index,
             salt=self.idempotency_salt,
         )
-
-    def _defer(self, report: ImportReport, deadline: float) -> dict[str, Any]:
-        from airflow_provider_fullstory.triggers.fullstory import FullStoryImportJobTrigger, deferral_timeout
-
-        now = time.time()
-        self.log.info("Waiting for %d jobs in the triggerer.", len(report.job_ids))
-        self.defer(
-            trigger=FullStoryImportJobTrigger(
-                job_ids=report.job_ids,
-                started_at=now,
-                deadline=deadline,
-                resource=report.resource,
-                poll_interval=self.poll_interval,
-                report=report.to_xcom(),
-                fullstory_conn_id=self.fullstory_conn_id,
-            ),
-            method_name="execute_complete",
-            timeout=deferral_timeout(deadline - now),
-        )
-        raise AssertionError("defer() does not return")
 
 
 class HiddenRecords:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -30,10 +31,14 @@ from airflow_provider_fullstory.records.refusals import (
     Refusal,
     ValueRefusedError,
 )
+from airflow_provider_fullstory.records.validation import RECENT_SESSION_OF_NOBODY, identity_refusal
+from airflow_provider_fullstory.records.values import plain_key
 
 #: Rows mapped at once. Small, since Python's garbage collector walks all that is alive.
 CHUNK_ROWS = 500
 _MOST_COMPILED = 256
+# Decimal keeps numbers digit by digit, where a float would round them.
+_JSON = msgspec.json.Decoder(float_hook=Decimal)
 
 
 def events_of_rows(
@@ -52,6 +57,7 @@ def events_of_rows(
         raise FullStoryMappingError(
             "The query's columns do not make events:\n" + "\n".join(f"- {problem}." for problem in problems)
         )
+    options.check()
     if mapping.has_objects:
         # The keys of objects differ from row to row, as those of records do.
         rows = (dict(zip(columns, row, strict=True)) for chunk in chunks for row in chunk)
@@ -73,7 +79,13 @@ def events_of_records(records: Iterable[Any], options: MappingOptions) -> Iterat
     :param records: Mappings, flat with dotted keys or nested as FullStory's API has them. Anything else among
         them is refused alone, and so is a Refusal in place of a record that the source could not read.
     :param options: What the user said about how a record becomes an event.
+    :raises FullStoryMappingError: At the call: where the options cannot be right for any record.
     """
+    options.check()
+    return _map_records(records, options)
+
+
+def _map_records(records: Iterable[Any], options: MappingOptions) -> Iterator[MappedChunk]:
     flatten = _Flattening(options.mapping)
     compiled: dict[tuple[str, ...], ColumnMapping] = {}
     # Flattening has done what the mapping says.
@@ -112,9 +124,16 @@ def shared_part(shared: Mapping[str, Any] | None, options: MappingOptions) -> mo
             f"{', '.join(models.Shared.__struct_fields__)}."
         )
     options = dataclasses.replace(options, event_name="shared", mapping={}, schema={}, allow_anonymous=True)
-    [chunk] = events_of_records([shared], options)
-    if chunk.invalid:
-        raise FullStoryInputError(f"shared cannot be sent: {chunk.invalid[0].refusal.reason}.")
+    [chunk] = events_of_records([shared], dataclasses.replace(options, checks_identity=False))
+    refusals = [record.refusal for record in chunk.invalid] or [
+        refusal
+        for event in chunk.events
+        # Each event may still bring the user that a shared session asks for.
+        if (refusal := identity_refusal(event.user, event.session, allow_anonymous=True))
+        and refusal is not RECENT_SESSION_OF_NOBODY
+    ]
+    if refusals:
+        raise FullStoryInputError(f"shared cannot be sent: {refusals[0].reason}.")
     return models.Shared(*(getattr(chunk.events[0], field) for field in models.Shared.__struct_fields__))
 
 
@@ -128,7 +147,8 @@ class _Flattening:
     def __init__(self, mapping: Mapping[str, str]) -> None:
         self._paths: dict[str, list[str]] = {}
         for path, key in mapping.items():
-            self._paths.setdefault(key.casefold(), []).append(path)
+            self._paths.setdefault(key, []).append(path)
+        self._keys = {key.casefold(): key for key in self._paths}
 
     def __call__(self, record: Any) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         if isinstance(record, Refusal):
@@ -136,32 +156,36 @@ class _Flattening:
         if not isinstance(record, Mapping):
             raise ValueRefusedError(f"a record must be an object (dict), not {type(record).__name__}")
         pairs: list[tuple[str, Any]] = []
-        for key, value in record.items():
-            if not isinstance(key, str):
-                raise ValueRefusedError(f"a record has a key of type {type(key).__name__}, not text")
-            for path in self._paths.get(key.casefold(), (key,)) if self._paths else (key,):
+        for given, value in record.items():
+            key = plain_key("a record", given)
+            for path in self._targets(key, record):
                 pairs.extend(self._expanded(path, value))
         return tuple(path for path, _ in pairs), tuple(value for _, value in pairs)
+
+    def _targets(self, key: str, record: Mapping[Any, Any]) -> Sequence[str]:
+        """Return where a key goes; a mapped key is matched without case where it is not there exactly."""
+        if key in self._paths:
+            return self._paths[key]
+        mapped = self._keys.get(key.casefold())
+        return (key,) if mapped is None or mapped in record else self._paths[mapped]
 
     def _expanded(self, path: str, value: Any) -> Iterator[tuple[str, Any]]:
         if path.casefold() not in objects():
             yield path, value
             return
         for key, item in _object(path, value).items():
-            if not isinstance(key, str):
-                raise ValueRefusedError(f"{path} has a key of type {type(key).__name__}, not text")
-            yield from self._expanded(f"{path}.{key}", item)
+            yield from self._expanded(f"{path}.{plain_key(path, key)}", item)
 
 
 def _object(path: str, value: Any) -> Mapping[Any, Any]:
     """Return an object; some databases give their JSON as text."""
-    if value is None:
-        return {}
     if isinstance(value, str):
         try:
-            value = msgspec.json.decode(value)
-        except (msgspec.DecodeError, UnicodeEncodeError):
+            value = _JSON.decode(value)
+        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError, ArithmeticError):
             raise ValueRefusedError(f"{path} must be an object, not text that is no JSON") from None
+    if value is None:
+        return {}
     if not isinstance(value, Mapping):
         raise ValueRefusedError(f"{path} must be an object, not {type(value).__name__}")
     return value

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import UNSET
 
 from airflow_provider_fullstory.api import models
+from airflow_provider_fullstory.exceptions import FullStoryMappingError
 from airflow_provider_fullstory.records.fields import (
     PROPERTY_ROOTS,
     SCHEMA_ROOTS,
@@ -25,7 +26,7 @@ from airflow_provider_fullstory.records.fields import (
     objects,
     path_of,
 )
-from airflow_provider_fullstory.records.refusals import InvalidRecord, Refusal
+from airflow_provider_fullstory.records.refusals import InvalidRecord, Refusal, ValueRefusedError
 from airflow_provider_fullstory.records.schema import misfits, record_types, schemas
 from airflow_provider_fullstory.records.validation import NO_NAME, identity_refusal
 from airflow_provider_fullstory.records.values import Column, convert_column, property_column
@@ -44,6 +45,7 @@ class MappingOptions:
     :param schema: Dotted name of a property -> the type to declare for it.
     :param shared: What all events of a request have in common.
     :param allow_anonymous: Whether an event may have neither user nor session.
+    :param checks_identity: Whether what is mapped are whole events, not what several of them share.
     """
 
     event_name: str | None = None
@@ -52,6 +54,23 @@ class MappingOptions:
     schema: Mapping[str, str] = dataclasses.field(default_factory=dict)
     shared: models.Shared = dataclasses.field(default_factory=models.Shared)
     allow_anonymous: bool = False
+    checks_identity: bool = True
+
+    def check(self) -> None:
+        """
+        Refuse what is wrong whatever the records are.
+
+        :raises FullStoryMappingError: Naming what is wrong.
+        """
+        for path in self.mapping:
+            _, problem = path_of(path)
+            if problem:
+                raise FullStoryMappingError(f"mapping has the key {path!r}: {problem}.")
+        if self.event_name is not None:
+            try:
+                fields()["name"].convert(self.event_name, self.zone)
+            except ValueRefusedError as error:
+                raise FullStoryMappingError(f"event_name cannot be sent: {error}.") from None
 
 
 @dataclasses.dataclass(slots=True)
@@ -153,7 +172,8 @@ class ColumnMapping:
             *(_values(built, root, chunk) for root in ("timestamp", "user", "session", "context")),
             *itertools.chain.from_iterable(self._properties(built, root, chunk) for root in PROPERTY_ROOTS),
         ]
-        self._check_identities(built, chunk)
+        if self.options.checks_identity:
+            self._check_identities(built, chunk)
         events = list(map(models.Event, *parts))
         if not chunk.refusals:
             return MappedChunk(events, positions, [])
@@ -205,7 +225,7 @@ def _targets(columns: Sequence[str], options: MappingOptions) -> tuple[dict[Path
     targets: dict[Path, int] = {}
     problems: list[str] = []
     for name, index, path in _requests(columns, options.mapping, problems):
-        other = next((taken for taken in targets if _overlap(taken, path)), None)
+        other = next((taken for taken in targets if _clash(taken, path)), None)
         if other is None:
             targets[path] = index
         else:
@@ -231,13 +251,16 @@ def _requests(
     columns: Sequence[str], mapping: Mapping[str, str], problems: list[str]
 ) -> Iterator[tuple[str, int, Path]]:
     """Yield each column with the path that the mapping or its own name asks for."""
-    indexes: dict[str, int] = {}
+    exact: dict[str, int] = {}
+    folded: dict[str, int] = {}
     for index, name in enumerate(columns):
-        indexes.setdefault(name, index)
-        indexes.setdefault(name.casefold(), index)
+        if name in exact:
+            problems.append(f"there are two columns {name!r}; rename one of them in the query (AS)")
+        exact.setdefault(name, index)
+        folded.setdefault(name.casefold(), index)
     mapped: set[int] = set()
     for field, name in mapping.items():
-        found = indexes.get(name, indexes.get(name.casefold()))
+        found = exact.get(name, folded.get(name.casefold()))
         path, problem = path_of(field)
         if problem or path is None:
             problems.append(f"mapping has the key {field!r}: {problem}")
@@ -245,7 +268,7 @@ def _requests(
             mapped.add(found)
             yield columns[found], found, path
     for index, name in enumerate(columns):
-        if index in mapped:
+        if index in mapped or exact[name] != index:
             continue
         path, problem = path_of(name)
         if problem or path is None:
@@ -270,9 +293,12 @@ def missing_columns(columns: Sequence[str], mapping: Mapping[str, str]) -> list[
     ]
 
 
-def _overlap(one: Path, other: Path) -> bool:
-    shorter = min(len(one), len(other))
-    return one[:shorter] == other[:shorter]
+def _clash(one: Path, other: Path) -> bool:
+    """Tell whether two columns fill the same; an object's own column may leave room for others below it."""
+    if one == other:
+        return True
+    shorter, longer = sorted((one, other), key=len)
+    return longer[: len(shorter)] == shorter and ".".join(shorter) not in objects()
 
 
 def _tree(root: str, targets: Mapping[Path, int]) -> _Leaf | _Group:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import functools
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -29,7 +31,7 @@ def _is_date(value: Any) -> bool:
 
 
 _SCALARS: dict[str, Callable[[Any], bool]] = {
-    "str": lambda value: isinstance(value, str),
+    "str": lambda value: isinstance(value, (str, uuid.UUID)),
     "int": lambda value: isinstance(value, int) and not isinstance(value, bool),
     "real": lambda value: isinstance(value, (int, float, Decimal)) and not isinstance(value, bool),
     "bool": lambda value: isinstance(value, bool),
@@ -90,7 +92,7 @@ def schemas(
     :param rows: Number of rows.
     """
     declared = {name: explicit.get(name, column.declared) for name, column in columns.items()}
-    inside = {name: kind for name, kind in explicit.items() if name not in columns}
+    inside = [place for place in _places(columns, explicit) if place.rest]
     uniform = all(
         kind is None or (isinstance(kind, str) and columns[name].is_full) for name, kind in declared.items()
     )
@@ -99,7 +101,7 @@ def schemas(
             _encoded(tuple((name, kind) for name, kind in declared.items() if isinstance(kind, str)))
         ] * rows
     return [
-        _encoded((*_inferred(columns, declared, row), *_inside(columns, inside, row), *_own(own, row)))
+        _encoded((*_inferred(columns, declared, row), *_inside(inside, row), *_own(own, row)))
         for row in range(rows)
     ]
 
@@ -112,12 +114,39 @@ def misfits(columns: Mapping[str, Column], explicit: Mapping[str, str]) -> dict[
     :param explicit: Dotted name of a property -> its type, as the user declared it for the import.
     """
     return {
-        row: Refusal(INVALID_ARGUMENT, f"property {name!r} is declared {kind!r}, which its value is not")
-        for name, kind in explicit.items()
-        if name in columns
-        for row, value in enumerate(columns[name].values)
-        if value is not UNSET and not _fits(value, kind)
+        row: Refusal(
+            INVALID_ARGUMENT, f"property {place.name!r} is declared {place.kind!r}, which its value is not"
+        )
+        for place in _places(columns, explicit)
+        for row in range(len(place.column.values))
+        if (value := place.value(row)) is not UNSET and not _fits(value, place.kind)
     }
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the values of a declared property stand: in a column, or in the objects of one."""
+
+    name: str
+    kind: str
+    column: Column
+    rest: tuple[str, ...]
+
+    def value(self, row: int) -> Any:
+        value = self.column.values[row]
+        for part in self.rest:
+            value = value.get(part, UNSET) if isinstance(value, dict) else UNSET
+        return value
+
+
+def _places(columns: Mapping[str, Column], explicit: Mapping[str, str]) -> Iterator[_Place]:
+    for name, kind in explicit.items():
+        parts = name.split(".")
+        for depth in range(len(parts), 0, -1):
+            column = columns.get(".".join(parts[:depth]))
+            if column is not None:
+                yield _Place(name, kind, column, tuple(parts[depth:]))
+                break
 
 
 def _fits(value: Any, kind: str) -> bool:
@@ -139,17 +168,9 @@ def _inferred(
             yield from ((name + suffix, inner) for suffix, inner in kind)
 
 
-def _inside(
-    columns: Mapping[str, Column], explicit: Mapping[str, str], row: int
-) -> Iterator[tuple[str, str]]:
+def _inside(places: Sequence[_Place], row: int) -> Iterator[tuple[str, str]]:
     """Yield the declared types of properties that stand inside an object."""
-    for name, kind in explicit.items():
-        root, _, rest = name.partition(".")
-        value = columns[root].values[row] if root in columns else None
-        for part in rest.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        if value is not None:
-            yield name, kind
+    return ((place.name, place.kind) for place in places if place.value(row) is not UNSET)
 
 
 def _own(own: Column | None, row: int) -> Types:

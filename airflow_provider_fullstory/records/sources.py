@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from decimal import Decimal
@@ -88,7 +89,7 @@ def _decoded(path: Any) -> Iterator[Any]:
                     )
                 if text:
                     yield _record(decoder, text, number)
-    except (OSError, EOFError, ImportError, ValueError) as error:
+    except (OSError, EOFError, ImportError, ValueError, zlib.error) as error:
         if isinstance(error, FullStoryInputError):
             raise
         raise FullStorySourceError(
@@ -101,6 +102,8 @@ def _record(decoder: msgspec.json.Decoder[Any], text: bytes, line: int) -> Any:
         return decoder.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return Refusal(INVALID_ARGUMENT, f"line {line} is not JSON: {error}")
+    except (RecursionError, ArithmeticError):
+        return Refusal(INVALID_ARGUMENT, f"line {line} is nested too deep, or has a number that is too large")
 
 
 class QueryResult(NamedTuple):
@@ -140,7 +143,8 @@ def query(hook: DbApiHook, sql: str, parameters: Any) -> Iterator[QueryResult]:
             raise FullStorySourceError(f"The query failed: {_reason(error)}.") from error
         if cursor.description is None:
             raise FullStoryInputError("The query returns no rows at all: sql must be one SELECT.")
-        yield QueryResult([column[0] for column in cursor.description], _chunks(cursor, first))
+        columns = [column[0] for column in cursor.description]
+        yield QueryResult(columns, (_tuples(columns, rows) for rows in _chunks(cursor, first)))
 
 
 def _cursor(connection: Any) -> Any:
@@ -162,6 +166,13 @@ def _chunks(cursor: Any, first: Sequence[Sequence[Any]]) -> Iterator[Sequence[Se
             rows = cursor.fetchmany(CHUNK_ROWS)
         except Exception as error:
             raise FullStorySourceError(f"The query failed after {count} rows: {_reason(error)}.") from error
+
+
+def _tuples(columns: Sequence[str], rows: Sequence[Any]) -> Sequence[Sequence[Any]]:
+    """Return rows as tuples; a connection can be set up to give them as dicts."""
+    if isinstance(rows[0], Mapping):
+        return [tuple(row[name] for name in columns) for row in rows]
+    return rows
 
 
 def _reason(error: Exception) -> str:

@@ -49,8 +49,11 @@ from airflow_provider_fullstory.records.refusals import INVALID_PARAMETER, Refus
 #: Longest name of a property, parents and dots included (developer.fullstory.com/server/users).
 MAX_PROPERTY_NAME: Final = 512
 _PROPERTY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
-_INT64 = range(-(2**63), 2**63)
-_LARGEST_DECIMAL = Decimal("1.7976931348623157e308")
+_SMALLEST_INTEGER: Final = -(2**63)
+_LARGEST_INTEGER: Final = 2**63 - 1
+_LARGEST_REAL: Final = Decimal("1.7976931348623157e308")
+#: Digits of an integer or Decimal that can be an id; longer ones take seconds to write out.
+_MOST_DIGITS: Final = 1000
 
 #: What a property is declared as: nothing, one type, or the types of an object's properties by dotted name.
 Declared = str | tuple[tuple[str, str], ...] | None
@@ -136,7 +139,7 @@ def _is_text(values: Sequence[str]) -> bool:
 
 
 def _fit_64_bits(values: Sequence[int]) -> bool:
-    return min(values) in _INT64 and max(values) in _INT64
+    return min(values) >= _SMALLEST_INTEGER and max(values) <= _LARGEST_INTEGER
 
 
 # Types whose values can be sent as they are, once all values of a column pass one check.
@@ -157,12 +160,13 @@ def property_value(name: str, value: Any, zone: datetime.tzinfo) -> tuple[Any, D
     Return what is sent for one value of a property, and its declared type.
 
     :param name: The property's dotted name.
-    :param value: Any value but None.
+    :param value: Any value; None, and an Enum of None, is not sent.
     :param zone: What datetimes without an offset mean.
     :raises ValueRefusedError: Where the value cannot be sent.
     """
-    if isinstance(value, enum.Enum):
-        return property_value(name, value.value, zone)
+    value = _unwrapped(value)
+    if value is None:
+        return UNSET, None
     if isinstance(value, Mapping):
         return _object(name, value, zone)
     if isinstance(value, (list, tuple)):
@@ -170,6 +174,20 @@ def property_value(name: str, value: Any, zone: datetime.tzinfo) -> tuple[Any, D
     if isinstance(value, (datetime.date, datetime.time, datetime.timedelta)):
         return _temporal(name, value, zone)
     return _scalar(name, value)
+
+
+def plain_key(owner: str, key: Any) -> str:
+    """
+    Return the key of an object as a plain str.
+
+    :param owner: What has the key, for the reason of refusal.
+    :param key: The key.
+    :raises ValueRefusedError: Where it is no text.
+    """
+    key = _unwrapped(key)
+    if not isinstance(key, str):
+        raise ValueRefusedError(f"{owner} has a key of type {type(key).__name__}, not text")
+    return str.__str__(key)
 
 
 def utc(value: datetime.datetime, zone: datetime.tzinfo) -> datetime.datetime:
@@ -211,11 +229,27 @@ def checked_text(field: str, value: str) -> str:
         value.encode()
     except UnicodeEncodeError:
         raise ValueRefusedError(f"{field} holds half of a surrogate pair, which has no UTF-8 form") from None
-    return str(value)
+    return str.__str__(value)
+
+
+def _unwrapped(value: Any) -> Any:
+    return value.value if isinstance(value, enum.Enum) else value
 
 
 def _is_json_number(value: Decimal) -> bool:
-    return value.is_finite() and abs(value) <= _LARGEST_DECIMAL
+    # copy_abs, unlike abs, does not round, which fails for huge exponents.
+    return value.is_finite() and value.copy_abs() <= _LARGEST_REAL
+
+
+def _is_number(value: Any) -> bool:
+    """Tell whether a value is a number that a JSON reader can take for a real."""
+    if isinstance(value, bool):
+        return False
+    if isinstance(value, Decimal):
+        return _is_json_number(value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and -_LARGEST_REAL <= value <= _LARGEST_REAL
 
 
 def _scalar(name: str, value: Any) -> tuple[Any, Declared]:
@@ -224,14 +258,14 @@ def _scalar(name: str, value: Any) -> tuple[Any, Declared]:
             return checked_text(f"property {name!r}", value), None
         case bool():
             return value, None
-        case int() if value in _INT64:
+        case int() if _SMALLEST_INTEGER <= value <= _LARGEST_INTEGER:
             return int(value), "int"
         case int():
             raise ValueRefusedError(f"property {name!r} is an integer beyond 64 bits; send it as text")
         case float() if math.isfinite(value):
             return float(value), None
         case Decimal() if _is_json_number(value):
-            return value, None
+            return Decimal(value), None
         case float() | Decimal():
             raise ValueRefusedError(
                 f"property {name!r} is NaN, infinite or beyond 1.8e308, which JSON cannot say; make it NULL"
@@ -261,17 +295,15 @@ def _temporal(name: str, value: Any, zone: datetime.tzinfo) -> tuple[Any, Declar
 def _object(name: str, value: Mapping[Any, Any], zone: datetime.tzinfo) -> tuple[dict[str, Any], Declared]:
     sent: dict[str, Any] = {}
     declared: list[tuple[str, str]] = []
-    for key, item in value.items():
-        if not isinstance(key, str):
-            raise ValueRefusedError(
-                f"property {name!r} is an object with a key of type {type(key).__name__}, not text"
-            )
+    for given, item in value.items():
+        key = plain_key(f"property {name!r}", given)
         path = f"{name}.{key}"
         if problem := property_name_problem(path):
             raise ValueRefusedError(f"property {path[:80]!r}: {problem}")
-        if item is None:
+        converted, kind = property_value(path, item, zone)
+        if converted is UNSET:
             continue
-        sent[str(key)], kind = property_value(path, item, zone)
+        _place(sent, path, key.split("."), converted)
         if isinstance(kind, str):
             declared.append((f".{key}", kind))
         elif kind:
@@ -279,12 +311,23 @@ def _object(name: str, value: Mapping[Any, Any], zone: datetime.tzinfo) -> tuple
     return sent, tuple(declared) or None
 
 
+def _place(target: dict[str, Any], path: str, parts: Sequence[str], value: Any) -> None:
+    """Enter a value under its key; a dot leads into an object, as it does in the name of a column."""
+    *parents, last = parts
+    for part in parents:
+        target = target.setdefault(part, {})
+        if not isinstance(target, dict):
+            raise ValueRefusedError(f"property {path[:80]!r} is given twice, in two spellings")
+    if last in target:
+        raise ValueRefusedError(f"property {path[:80]!r} is given twice, in two spellings")
+    target[last] = value
+
+
 def _array(name: str, value: Sequence[Any], zone: datetime.tzinfo) -> tuple[list[Any], Declared]:
     sent = []
     kinds: set[Declared] = set()
-    for item in value:
-        if item is None:
-            continue
+    for given in value:
+        item = _unwrapped(given)
         if isinstance(item, (Mapping, list, tuple)):
             kind = "objects" if isinstance(item, Mapping) else "arrays"
             raise ValueRefusedError(
@@ -292,6 +335,8 @@ def _array(name: str, value: Sequence[Any], zone: datetime.tzinfo) -> tuple[list
                 "as properties of their own"
             )
         element, element_type = property_value(name, item, zone)
+        if element is UNSET:
+            continue
         sent.append(element)
         kinds.add(element_type)
     declared = f"{kinds.pop()}s" if kinds in ({"int"}, {"date"}) else None
@@ -309,14 +354,20 @@ def as_text(field: str, value: Any) -> str:
     :param value: Any value but None.
     :raises ValueRefusedError: Where the value cannot be text.
     """
-    if isinstance(value, enum.Enum):
-        value = value.value
+    value = _unwrapped(value)
     if isinstance(value, str):
         return checked_text(field, value)
-    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
-        return str(int(value))
-    if isinstance(value, (int, uuid.UUID)) and not isinstance(value, bool):
+    if isinstance(value, uuid.UUID):
         return str(value)
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
+        if value.adjusted() > _MOST_DIGITS:
+            raise ValueRefusedError(f"{field} is longer than 256 characters", INVALID_PARAMETER)
+        return str(int(value))
+    if isinstance(value, int) and not isinstance(value, bool):
+        # A decimal digit takes more than 3 bits.
+        if value.bit_length() > 3 * _MOST_DIGITS:
+            raise ValueRefusedError(f"{field} is longer than 256 characters", INVALID_PARAMETER)
+        return str(int(value))
     raise ValueRefusedError(f"{field} must be text, not {type(value).__name__}; cast it in the query")
 
 
@@ -328,10 +379,11 @@ def as_integer(field: str, value: Any) -> int:
     :param value: Any value but None.
     :raises ValueRefusedError: Where the value is no whole number.
     """
-    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
-        if math.isfinite(value) and value == int(value):
-            return int(value)
-        raise ValueRefusedError(f"{field} must be a whole number")
+    value = _unwrapped(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)
+    if _is_number(value) and value == int(value):
+        return int(value)
     raise ValueRefusedError(f"{field} must be a whole number, not {type(value).__name__}")
 
 
@@ -343,8 +395,11 @@ def as_number(field: str, value: Any) -> float | Decimal:
     :param value: Any value but None.
     :raises ValueRefusedError: Where the value is no finite number.
     """
-    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool) and math.isfinite(value):
-        return value
+    value = _unwrapped(value)
+    if _is_number(value):
+        # As a plain number: subclasses are not written as JSON.
+        plain = next(kind for kind in (int, float, Decimal) if isinstance(value, kind))
+        return plain(value)
     raise ValueRefusedError(f"{field} must be a finite number, not {type(value).__name__}")
 
 
@@ -356,6 +411,7 @@ def as_boolean(field: str, value: Any) -> bool:
     :param value: Any value but None.
     :raises ValueRefusedError: Where the value is no truth value.
     """
+    value = _unwrapped(value)
     if isinstance(value, (bool, int)) and value in (0, 1):
         return bool(value)
     raise ValueRefusedError(f"{field} must be true or false, not {type(value).__name__}")
@@ -370,6 +426,7 @@ def as_moment(field: str, value: Any, zone: datetime.tzinfo) -> datetime.datetim
     :param zone: What a value without an offset means.
     :raises ValueRefusedError: Where the value is no moment.
     """
+    value = _unwrapped(value)
     if isinstance(value, str):
         try:
             value = datetime.datetime.fromisoformat(value.strip())

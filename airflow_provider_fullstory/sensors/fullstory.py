@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
@@ -15,7 +14,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryTimeoutError
-from airflow_provider_fullstory.outcome import conclude, without_retry
+from airflow_provider_fullstory.outcome import conclude, deadline_of, wait_in_triggerer, without_retry
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -31,7 +30,8 @@ class FullStoryImportJobSensor(BaseSensorOperator):
     import. Succeeds only if no record was refused, and returns the report of the import, as the operator
     does; for jobs given by id, what is counted is what FullStory counts.
 
-    :param job_ids: One id, a list of them, or the report of the operator (``submit.output``). (templated)
+    :param job_ids: One id, a list of them, or the report of the operator (``submit.output``); reports of
+        mapped tasks count as one. (templated)
     :param resource: What the jobs import: ``events`` or ``users``. The report, where one is given, says it.
     :param deferrable: Whether the task waits in the triggerer, without a worker slot. It looks once before.
     :param poke_interval: Seconds between two looks. In the triggerer it is the shortest time, which grows to
@@ -58,28 +58,33 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         self.deferrable = deferrable
         self.fullstory_conn_id = fullstory_conn_id
 
-    def execute(self, context: Context) -> Any:
-        """Wait as the sensor's mode says."""
-        if not self.deferrable:
-            return super().execute(context)
-        started_at = time.time()
-        found = self.poke(context)
-        return found.xcom_value if found else self._defer(started_at)
-
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look at all jobs once."""
+        """
+        Look at all jobs once, and go on waiting in the triggerer where that is wanted.
+
+        :param context: The task's context.
+        """
         from airflow_provider_fullstory.batch_import.waiting import JobWatch
         from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 
         with without_retry(), FullStoryHook(self.fullstory_conn_id) as hook:
             report = self._report()
-            watch = JobWatch(report.job_ids, started_at=0, poll_interval=0, deadline=0)
+            deadline = deadline_of(self, time.time(), self.timeout)
+            watch = JobWatch(report.job_ids, started_at=0, poll_interval=0, deadline=deadline)
             for job_id in watch.job_ids:
                 watch.saw(job_id, hook.get_job_status(report.resource, job_id))
-            if watch.pending:
-                self.log.info("%d of %d jobs are finished.", len(watch.outcomes), len(watch.job_ids))
-                return PokeReturnValue(False)
-            return PokeReturnValue(True, conclude(hook, report, list(watch.outcomes.values()), context))
+            if not watch.pending:
+                return PokeReturnValue(True, conclude(hook, report, list(watch.outcomes.values()), context))
+        self.log.info("%d of %d jobs are finished.", len(watch.outcomes), len(watch.job_ids))
+        if self.deferrable:
+            wait_in_triggerer(
+                self,
+                report,
+                fullstory_conn_id=self.fullstory_conn_id,
+                poll_interval=self.poke_interval,
+                deadline=deadline,
+            )
+        return PokeReturnValue(False)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """
@@ -99,40 +104,18 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         with without_retry(), FullStoryHook(self.fullstory_conn_id) as hook:
             return conclude(hook, ImportReport.from_xcom(event["report"]), outcomes, context)
 
-    def _defer(self, started_at: float) -> None:
-        from airflow_provider_fullstory.triggers.fullstory import FullStoryImportJobTrigger, deferral_timeout
-
-        report = self._report()
-        limits = [float(self.timeout)]
-        if isinstance(self.execution_timeout, timedelta):
-            limits.append(self.execution_timeout.total_seconds())
-        deadline = started_at + min(limits)
-        self.defer(
-            trigger=FullStoryImportJobTrigger(
-                job_ids=report.job_ids,
-                started_at=started_at,
-                deadline=deadline,
-                resource=report.resource,
-                poll_interval=self.poke_interval,
-                report=report.to_xcom(),
-                fullstory_conn_id=self.fullstory_conn_id,
-            ),
-            method_name="execute_complete",
-            timeout=deferral_timeout(deadline - time.time()),
-        )
-
     def _report(self) -> ImportReport:
         from airflow_provider_fullstory.batch_import.report import ImportReport
 
-        jobs = self.job_ids
-        if isinstance(jobs, Mapping):
-            return ImportReport.from_xcom(jobs)
-        if isinstance(jobs, str):
-            jobs = [jobs]
-        job_ids = list(jobs) if isinstance(jobs, Iterable) else []
-        if not all(isinstance(job_id, str) and job_id for job_id in job_ids) or not job_ids:
+        given = self.job_ids
+        is_several = isinstance(given, Iterable) and not isinstance(given, (str, Mapping))
+        entries = list(given) if is_several else [given]
+        if entries and all(isinstance(entry, Mapping) for entry in entries):
+            return ImportReport.merged([ImportReport.from_xcom(entry) for entry in entries])
+        if not entries or not all(isinstance(entry, str) and entry for entry in entries):
             raise FullStoryInputError(
                 "job_ids must be the id of a job, a list of ids, or the report of "
-                f"FullStoryImportEventsOperator (.output), not {type(self.job_ids).__name__} without ids."
+                f"FullStoryImportEventsOperator (.output), not {type(given).__name__} without any."
             )
-        return ImportReport(resource=self.resource, job_ids=job_ids, batches=len(set(job_ids)), records=None)
+        job_ids = list(dict.fromkeys(entries))
+        return ImportReport(resource=self.resource, job_ids=job_ids, batches=len(job_ids), records=None)

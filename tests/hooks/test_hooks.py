@@ -171,7 +171,7 @@ def test_retry_after_counts_before_our_own_waits(
     emulator: EmulatorClient, hook: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol, "FIRST_RETRY_SECONDS", 1000.0)
-    emulator.order_fault(method="GET", path="/me", status=429, headers={"Retry-After": "0"})
+    emulator.order_fault(method="GET", path="/me", status=429, headers={"Retry-After": "0.01"})
     assert hook.get_account().org_id
 
 

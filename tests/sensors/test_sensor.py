@@ -146,6 +146,26 @@ def test_what_is_no_job_is_refused(emulator: EmulatorClient, context: Any, job_i
         waiting(job_ids=job_ids).execute(context)
 
 
+def test_reports_of_mapped_tasks_count_as_one(
+    emulator: EmulatorClient, make_context: Callable[..., Any]
+) -> None:
+    from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
+
+    reports = [
+        FullStoryImportEventsOperator(
+            task_id="import", events=[GOOD] * (index + 1), wait_for_completion=False
+        ).execute(make_context(map_index=index))
+        for index in range(3)
+    ]
+    report = waiting(job_ids=reports).execute(make_context())
+    assert (report["records"], report["imported"], report["batches"]) == (6, 6, 3)
+
+
+def test_soft_fail_counts_at_the_first_look_too(emulator: EmulatorClient, context: Any) -> None:
+    with pytest.raises(AirflowSkipException):
+        waiting(job_ids=submit([BAD]), deferrable=True, soft_fail=True).execute(context)
+
+
 def test_the_report_of_an_empty_import_is_done(
     emulator: EmulatorClient, context: Any, make_context: Callable[..., Any]
 ) -> None:

@@ -1,0 +1,147 @@
+"""A report's counts add up, or it says so."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_fullstory.api.models import Page, RecordError
+from airflow_provider_fullstory.batch_import.importer import Submission
+from airflow_provider_fullstory.batch_import.report import ImportReport, refusal_codes
+from airflow_provider_fullstory.batch_import.waiting import JobOutcome
+from airflow_provider_fullstory.exceptions import (
+    FullStoryAccountingError,
+    FullStoryInputError,
+    FullStoryNotReadyError,
+    FullStoryPermissionError,
+    FullStoryRecordsRefusedError,
+)
+from airflow_provider_fullstory.records.refusals import InvalidRecord, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def sent(records: int = 10, invalid: int = 0) -> ImportReport:
+    report = ImportReport()
+    report.add_invalid([InvalidRecord(n, Refusal("required_field", "name")) for n in range(invalid)])
+    report.add_submissions([Submission(1, 0.0, "a", records - 1), Submission(2, 0.0, "b", 1)])
+    return report
+
+
+def outcome(job_id: str, imports: int, errors: int = 0) -> JobOutcome:
+    return JobOutcome(job_id, "COMPLETED", imports, errors)
+
+
+def test_counts_of_a_finished_import_add_up() -> None:
+    report = sent(10, invalid=2)
+    report.add_codes(["required_field", "user_not_found", "required_field"])
+    report.finish([outcome("a", 7, 2), outcome("b", 0, 1)])
+
+    assert report.to_xcom() == {
+        "resource": "events", "job_ids": ["a", "b"], "records": 12, "imported": 7, "invalid": 2,
+        "rejected": 3,
+        "batches": 2, "codes": {"required_field": 4, "user_not_found": 1},
+    }  # fmt: skip
+    assert report.records == 7 + 2 + 3
+
+
+@pytest.mark.parametrize("outcomes", [[outcome("a", 9)], [outcome("a", 9), outcome("b", 2)], []], ids=len)
+def test_counts_that_do_not_add_up_are_no_success(outcomes: list[JobOutcome]) -> None:
+    with pytest.raises(FullStoryAccountingError, match=r"^FullStory was sent 10 records, but"):
+        sent(10).finish(outcomes)
+
+
+def test_only_fullstory_knows_the_count_of_jobs_that_others_started() -> None:
+    report = ImportReport(job_ids=["a"], records=None)
+    report.finish([outcome("a", 3, 1)])
+
+    assert (report.records, report.imported, report.rejected) == (4, 3, 1)
+
+
+def test_a_report_survives_xcom() -> None:
+    report = sent(3, invalid=1)
+
+    assert ImportReport.from_xcom(json.loads(json.dumps(report.to_xcom()))) == report
+    assert ImportReport.from_xcom(report.to_xcom() | {"added_later": 1}) == report
+
+
+@pytest.mark.parametrize("value", [{}, {"resource": "events"}, None, [], ["a"], "a", 5], ids=repr)
+def test_what_is_no_report_is_refused(value: Any) -> None:
+    with pytest.raises(FullStoryInputError, match=r"^This is not the report of a FullStory import"):
+        ImportReport.from_xcom(value)
+
+
+def test_an_import_of_all_records_is_a_success() -> None:
+    report = sent(10)
+    report.judge()
+    report.finish([outcome("a", 9), outcome("b", 1)])
+    report.judge()
+
+
+def test_refused_records_are_no_success_and_the_message_names_them() -> None:
+    report = sent(10, invalid=2)
+    report.add_codes(["user_not_found"])
+    report.finish([outcome("a", 8, 1), outcome("b", 1)])
+
+    with pytest.raises(FullStoryRecordsRefusedError) as caught:
+        report.judge()
+
+    text = str(caught.value)
+    assert text.startswith(
+        "3 of 12 records are not in FullStory: 2 refused here, never sent, 1 rejected by FullStory; codes: "
+        "required_field 2, user_not_found 1. "
+    )
+    assert "9 imported (2 jobs: a, b)" in text
+
+
+def test_codes_that_nobody_could_read_are_said_to_be_unknown() -> None:
+    report = sent(1)
+    report.finish([outcome("a", 0, 1)])
+
+    with pytest.raises(FullStoryRecordsRefusedError, match="codes: not known"):
+        report.judge()
+
+
+def test_records_refused_here_fail_an_import_that_nobody_waits_for() -> None:
+    with pytest.raises(FullStoryRecordsRefusedError, match="The others are still being worked on"):
+        sent(3, invalid=1).judge()
+
+
+class Errors:
+    """Answer for the refused records of jobs."""
+
+    def __init__(self, **answers: list[str] | Exception) -> None:
+        self.answers = answers
+        self.asked: list[str] = []
+
+    def iter_errors(self, resource: str, job_id: str) -> Iterator[Page[RecordError]]:  # noqa: ARG002
+        self.asked.append(job_id)
+        answer = self.answers[job_id]
+        if isinstance(answer, Exception):
+            raise answer
+        for code in answer:
+            yield Page([RecordError(code=code)])
+
+
+def test_codes_are_read_of_jobs_with_errors_only() -> None:
+    errors = Errors(b=["x", ""], c=["y"])
+
+    codes = list(refusal_codes(errors, "events", [outcome("a", 1), outcome("b", 0, 2), outcome("c", 0, 1)]))
+
+    assert (codes, errors.asked) == (["x", "unknown", "y"], ["b", "c"])
+
+
+def test_a_key_that_may_not_read_codes_is_asked_once() -> None:
+    errors = Errors(a=FullStoryPermissionError("level"), b=["x"])
+
+    assert not list(refusal_codes(errors, "events", [outcome("a", 0, 1), outcome("b", 0, 1)]))
+    assert errors.asked == ["a"]
+
+
+def test_a_job_whose_codes_are_not_ready_keeps_no_other_from_telling() -> None:
+    errors = Errors(a=FullStoryNotReadyError("wait"), b=["x"])
+
+    assert list(refusal_codes(errors, "events", [outcome("a", 0, 1), outcome("b", 0, 1)])) == ["x"]

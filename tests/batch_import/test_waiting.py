@@ -1,0 +1,127 @@
+"""Jobs are looked at in growing pauses, up to a deadline, and passing failures are tolerated."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_fullstory.api.models import Job, JobState, JobStatus
+from airflow_provider_fullstory.batch_import.waiting import MAX_FAILED_ROUNDS, JobWatch, some, still_running
+from airflow_provider_fullstory.exceptions import (
+    FullStoryNotFoundError,
+    FullStoryRateLimitError,
+    FullStoryServerError,
+    FullStoryTimeoutError,
+)
+
+
+def watch(*job_ids: str, deadline: float = 10_000.0) -> JobWatch:
+    return JobWatch(job_ids or ("a",), started_at=1000.0, poll_interval=2.0, deadline=deadline)
+
+
+def status(state: JobState, imports: int = 0, errors: int = 0) -> JobStatus:
+    return JobStatus(Job("a", state), imports, errors)
+
+
+@pytest.mark.parametrize(
+    ("now", "most"),
+    [(1000.0, 2.0), (1010.0, 2.0), (1020.0, 2.0), (1100.0, 10.0), (5000.0, 400.0), (900.0, 2.0)],
+)
+def test_a_pause_is_the_interval_and_later_a_tenth_of_the_time(now: float, most: float) -> None:
+    pauses = [watch().pause(now) for _ in range(200)]
+
+    assert 0.9 * most <= min(pauses) <= max(pauses) <= most
+    assert len(set(pauses)) > 1
+
+
+def test_the_last_pause_ends_at_the_deadline() -> None:
+    assert watch(deadline=5000.0).pause(4999.5) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("now", [10_000.0, 10_001.0])
+def test_the_deadline_names_the_jobs_that_still_run(now: float) -> None:
+    waiting = watch("a", "b")
+    waiting.saw("a", status(JobState.COMPLETED, 1))
+
+    with pytest.raises(FullStoryTimeoutError) as caught:
+        waiting.pause(now)
+
+    assert str(caught.value) == (
+        "The import did not finish within 9000 s. FullStory may still be working on 1 of its jobs, and "
+        "cannot cancel them: b."
+    )
+
+
+@pytest.mark.parametrize("state", [JobState.PROCESSING, JobState.UNKNOWN])
+def test_a_job_that_is_not_finished_stays_pending(state: JobState) -> None:
+    waiting = watch()
+    waiting.saw("a", status(state))
+
+    assert (waiting.pending, waiting.outcomes) == (["a"], {})
+
+
+@pytest.mark.parametrize("state", [JobState.COMPLETED, JobState.FAILED])
+def test_a_finished_job_is_pending_no_more(state: JobState) -> None:
+    waiting = watch("b", "a", "b")
+    waiting.saw("a", status(state, 3, 1))
+
+    assert waiting.pending == ["b"]
+    assert waiting.as_event() == [{"job_id": "a", "status": state.value, "imports": 3, "errors": 1}]
+
+
+def test_passing_failures_are_tolerated_up_to_a_number_in_a_row() -> None:
+    waiting = watch()
+    for _ in range(MAX_FAILED_ROUNDS - 1):
+        waiting.missed(FullStoryServerError("no."))
+
+    with pytest.raises(
+        FullStoryServerError, match=rf"^no\. {MAX_FAILED_ROUNDS} looks in a row failed\. FullStory"
+    ):
+        waiting.missed(FullStoryServerError("no."))
+
+
+def test_a_look_that_succeeds_forgives_the_failures_before() -> None:
+    waiting = watch()
+    for _ in range(3 * MAX_FAILED_ROUNDS):
+        waiting.missed(FullStoryServerError("no."))
+        waiting.saw("a", status(JobState.PROCESSING))
+
+    assert waiting.pause(1000.0) <= 2.0
+
+
+def test_a_failure_that_stays_is_raised_at_once() -> None:
+    with pytest.raises(FullStoryNotFoundError, match=r"^no such job\. 1 looks in a row failed\."):
+        watch().missed(FullStoryNotFoundError("no such job."))
+
+
+def test_a_pause_after_a_failure_grows() -> None:
+    waiting = watch()
+    for _ in range(10):
+        waiting.missed(FullStoryServerError("no."))
+
+    assert all(27.0 <= waiting.pause(1000.0) <= 60.0 for _ in range(50))
+
+
+def test_a_pause_is_never_shorter_than_fullstory_asks_for() -> None:
+    waiting = watch()
+    waiting.missed(FullStoryRateLimitError("slow down", retry_after=30.0))
+
+    assert min(waiting.pause(1000.0) for _ in range(200)) >= 30.0
+
+
+def test_a_pause_that_fullstory_asks_for_still_ends_at_the_deadline() -> None:
+    waiting = watch(deadline=1010.0)
+    waiting.missed(FullStoryRateLimitError("slow down", retry_after=float("inf")))
+
+    assert waiting.pause(1000.0) == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, ""), (1, "0"), (3, "0, 1, 2"), (4, "0, 1, 2 and 1 more"), (9, "0, 1, 2 and 6 more")],
+)
+def test_a_list_in_a_message_is_cut(count: int, text: str) -> None:
+    assert some([str(number) for number in range(count)], most=3) == text
+
+
+def test_a_sentence_about_running_jobs_names_ten_of_them() -> None:
+    assert still_running([str(number) for number in range(200)]).endswith("7, 8, 9 and 190 more.")

@@ -1,0 +1,116 @@
+"""Send rows and records through mapping and batching, and read the bodies as strictly as JSON allows."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow_provider_fullstory.batch_import.batches import Batcher, BatchLimits, RunIdentity
+from airflow_provider_fullstory.records.events import events_of_records, events_of_rows
+from airflow_provider_fullstory.records.mapping import MappingOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from airflow_provider_fullstory.batch_import.batches import Batch
+    from airflow_provider_fullstory.records.mapping import MappedChunk
+    from airflow_provider_fullstory.records.refusals import InvalidRecord
+
+RUN = RunIdentity("dag", "run", "task")
+
+
+@dataclasses.dataclass
+class Sent:
+    """What would go to FullStory, and what would not."""
+
+    batches: list[Batch]
+    refused: list[InvalidRecord]
+
+    @property
+    def bodies(self) -> list[bytes]:
+        return [batch.body for batch in self.batches]
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [event for body in self.bodies for event in strict_json(body)["requests"]]
+
+    @property
+    def event(self) -> dict[str, Any]:
+        assert not self.refused, self.refused
+        [event] = self.events
+        return event
+
+    @property
+    def reason(self) -> str:
+        assert not self.events
+        [invalid] = self.refused
+        return invalid.refusal.reason
+
+    @property
+    def code(self) -> str:
+        [invalid] = self.refused
+        return invalid.refusal.code
+
+
+def batched(
+    chunks: Iterable[MappedChunk], options: MappingOptions, limits: BatchLimits | None = None
+) -> Sent:
+    refused: list[InvalidRecord] = []
+    batcher = Batcher(RUN, limits or BatchLimits(), options.shared, refused.extend)
+    return Sent(list(batcher.batches(chunks)), refused)
+
+
+def make_options(**options: Any) -> MappingOptions:
+    return MappingOptions(**({"event_name": "Odd", "allow_anonymous": True} | options))
+
+
+def send_records(records: Iterable[Any], limits: BatchLimits | None = None, **options: Any) -> Sent:
+    made = make_options(**options)
+    return batched(events_of_records(records, made), made, limits)
+
+
+def send_rows(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    limits: BatchLimits | None = None,
+    chunk_rows: int = 500,
+    **options: Any,
+) -> Sent:
+    made = make_options(**options)
+    chunks = (rows[start : start + chunk_rows] for start in range(0, len(rows), chunk_rows))
+    return batched(events_of_rows(columns, chunks, made), made, limits)
+
+
+def send_value(value: Any, **options: Any) -> Sent:
+    """Send one value as the property ``x``, both ways, which must agree."""
+    of_rows = send_rows(["x"], [(value,)], **options)
+    of_records = send_records([{"x": value}], **options)
+    assert of_rows == of_records
+    return of_rows
+
+
+def send_field(path: str, value: Any, **options: Any) -> Sent:
+    """Send one value as a field, both ways, which must agree."""
+    of_rows = send_rows([path], [(value,)], **options)
+    of_records = send_records([{path: value}], **options)
+    assert of_rows == of_records
+    return of_rows
+
+
+def strict_json(body: bytes) -> Any:
+    """Read JSON with nothing but what RFC 8259 allows, and without a key that stands twice in an object."""
+    return json.loads(
+        body.decode(), parse_constant=_refuse, parse_float=Decimal, object_pairs_hook=_without_duplicates
+    )
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise AssertionError(f"{constant} is no JSON")
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    assert len(content) == len(pairs), "a key stands twice"
+    return content
