@@ -133,15 +133,21 @@ class Importer:
 
     def look(self, job_ids: Sequence[str]) -> list[JobOutcome] | None:
         """
-        Return what became of the jobs, None where one is still processed.
+        Return what became of the jobs, None where one is still processed or cannot be asked for now.
 
         :param job_ids: The jobs.
         """
         watch = self._watch(job_ids)
-        for job_id in watch.job_ids:
-            watch.saw(job_id, self._client.get_job_status(self._resource, job_id))
-            if watch.pending[:1] == [job_id]:
-                return None
+        try:
+            for job_id in watch.job_ids:
+                watch.saw(job_id, self._client.get_job_status(self._resource, job_id))
+                if job_id not in watch.outcomes:
+                    return None
+        except FullStoryError as error:
+            if not error.is_transient:
+                raise
+            log.warning("%s", error)
+            return None
         return list(watch.outcomes.values())
 
     def _watch(self, job_ids: Sequence[str], started_at: float | None = None) -> JobWatch:
