@@ -234,7 +234,8 @@ class Importer:
 
     def _stop(self, pool: ThreadPoolExecutor, error: BaseException) -> None:
         """Let uploads that are under way finish, so that the message can say what FullStory has."""
-        pool.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
+        is_failure = isinstance(error, Exception)
+        pool.shutdown(wait=is_failure, cancel_futures=not is_failure)
         accepted = (
             f"FullStory has accepted {sum(entry.records for entry in self._submissions)} records in "
             f"{len(self._submissions)} batches (jobs: "
