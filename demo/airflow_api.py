@@ -121,6 +121,17 @@ class AirflowApi:
             stringify=False,
         )["value"]
 
+    def connection_forms(self) -> dict[str, dict[str, Any]]:
+        """Return how the UI shows each type of connection."""
+        answer = self._client.get("/ui/connections/hook_meta").raise_for_status().json()
+        return {form["connection_type"]: form for form in answer}
+
+    def test_connection(self, **connection: Any) -> dict[str, Any]:
+        """Return what the button "Test" of a connection says: `status` and `message`."""
+        answer = self._client.post("/api/v2/connections/test", json=connection).raise_for_status()
+        result: dict[str, Any] = answer.json()
+        return result
+
     def pool_slots(self) -> dict[str, int]:
         """Return the numbers of slots of the default pool: `occupied_slots`, `deferred_slots` and others."""
         pool: dict[str, int] = self._get("/pools/default_pool")

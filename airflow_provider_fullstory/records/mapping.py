@@ -150,6 +150,7 @@ class ColumnMapping:
 
     def __init__(self, columns: Sequence[str], options: MappingOptions) -> None:
         self.options = options
+        self._width = len(columns)
         targets, self.problems = _targets(columns, options)
         self.has_objects = any(".".join(path) in objects() for path in targets)
         self._groups = {
@@ -165,7 +166,9 @@ class ColumnMapping:
         :param rows: Rows with as many values as there are columns.
         :param positions: The place of each row in the source.
         """
-        chunk = _Build(list(zip(*rows, strict=True)), len(rows), self.options.zone)
+        # Without rows there are no columns to take apart.
+        columns = list(zip(*rows, strict=True)) or [()] * self._width
+        chunk = _Build(columns, len(rows), self.options.zone)
         built = {root: group.build(chunk) for root, group in self._groups.items()}
         parts = [
             self._names(built, chunk),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Airflow 3.3 may fail a task whose trigger fires while its worker is still ending.
 PROCESSING_SECONDS = 3
 SETTINGS = {
+    "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
     # A triggerer that was killed is given up soon.
     "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
