@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes
+import functools
 import os
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import psutil
+from demo.guardian import kill_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
 
 Answer = TypeVar("Answer")
-
-LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
-PR_SET_PDEATHSIG = 1
 
 
 class ProcessDiedError(Exception):
@@ -32,9 +29,8 @@ class Process:
     """
     Run a command in a session of its own, with its output in a log file.
 
-    The session is what makes it possible to end everything that the command starts in its turn. On Linux
-    the command is also told to end when the thread that started it does, so that even a killed parent leaves
-    nothing behind; hence start it from the main thread.
+    The session is what makes it possible to end everything that the command starts in its turn. A guardian
+    does so when this process ends without having done it, even when it is killed.
     """
 
     name: str
@@ -58,8 +54,8 @@ class Process:
                 user=self.user,
                 group=self.user,
                 start_new_session=True,
-                preexec_fn=self._end_with_parent,  # noqa: PLW1509
             )
+        _tell_guardian(f"+{self._popen.pid}")
 
     def check(self) -> None:
         """Raise `ProcessDiedError` when the command is no longer running."""
@@ -89,17 +85,14 @@ class Process:
         """Kill the command and everything that it started, without a warning."""
         if self._popen is None:
             return
-        _kill_session(self._popen.pid)
+        kill_session(self._popen.pid)
         self._popen.wait()
+        _tell_guardian(f"-{self._popen.pid}")
 
     def log_tail(self, lines: int = 20) -> str:
         """Return where the log is, and its last lines."""
         tail = self.log.read_text(errors="replace").splitlines()[-lines:]
         return "\n".join([f"The end of its log, {self.log}:", *(f"    {line}" for line in tail)])
-
-    def _end_with_parent(self) -> None:
-        if LIBC is not None:
-            LIBC.prctl(PR_SET_PDEATHSIG, self.stop_signal)
 
 
 def wait_for(
@@ -120,19 +113,20 @@ def wait_for(
     return answer
 
 
-def _kill_session(session: int) -> None:
-    # What is being killed may still start something, so look again until nothing is left.
-    while members := [process for process in psutil.process_iter() if _is_alive_in(session, process)]:
-        for process in members:
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                continue
-        psutil.wait_procs(members, timeout=1)
+def _tell_guardian(message: str) -> None:
+    guardian = _guardian()
+    if guardian.stdin is None:
+        raise RuntimeError("The guardian has no standard input.")
+    guardian.stdin.write(f"{message}\n")
+    guardian.stdin.flush()
 
 
-def _is_alive_in(session: int, process: psutil.Process) -> bool:
-    try:
-        return os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE
-    except (ProcessLookupError, psutil.NoSuchProcess):
-        return False
+@functools.cache
+def _guardian() -> subprocess.Popen[str]:
+    # In a session of its own, so that no Ctrl-C meant for us ends it.
+    return subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("guardian.py"))],
+        stdin=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )

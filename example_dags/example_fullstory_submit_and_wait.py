@@ -22,8 +22,8 @@ def example_fullstory_submit_and_wait() -> None:
     submit = FullStoryImportEventsOperator(
         task_id="submit",
         events=[
-            {"name": "Plan Changed", "user.uid": "customer-1", "plan": "team", "run": "{{ run_id }}"},
-            {"name": "Plan Changed", "user.uid": "customer-2", "plan": "free", "run": "{{ run_id }}"},
+            {"name": "Plan Changed", "user.uid": "customer-1", "plan": "team"},
+            {"name": "Plan Changed", "user.uid": "customer-2", "plan": "free"},
         ],
         wait_for_completion=False,
     )

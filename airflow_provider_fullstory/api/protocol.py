@@ -84,11 +84,13 @@ class Call(Generic[T]):
         idempotency key.
     :param read: Turns the bytes of a good answer into the result.
     :param purpose: What the call is for, as a person would say it; part of every error message.
+    :param level: The lowest level of API key that may make it.
     """
 
     request: Request
     read: Callable[[bytes], T]
     purpose: str
+    level: str = "Standard"
 
     def result(self, response: Response) -> T:
         """
@@ -162,6 +164,7 @@ def imports_page(
         Request("GET", f"{_job_path(resource, job_id)}/imports", query | _page(page_token)),
         _decoder(Page[dict[str, Any]]).decode,
         f"read the imported records of job {job_id!r} ({resource})",
+        level="Architect",
     )
 
 
@@ -171,6 +174,7 @@ def errors_page(resource: Resource, job_id: str, page_token: str | None = None) 
         Request("GET", f"{_job_path(resource, job_id)}/errors", _page(page_token)),
         _decoder(Page[RecordError]).decode,
         f"read the refused records of job {job_id!r} ({resource})",
+        level="Architect",
     )
 
 
@@ -223,25 +227,26 @@ def _page(page_token: str | None) -> dict[str, str]:
     return {"page_token": page_token} if page_token else {}
 
 
+_REFUSED = "The request itself is refused; the same request will be refused again."
 _ERRORS: dict[int, tuple[type[FullStoryApiError], str]] = {
-    400: (FullStoryBadRequestError, "The request itself is refused; the same request will be refused again."),
+    400: (FullStoryBadRequestError, _REFUSED),
     401: (FullStoryAuthenticationError, "The API key is unknown: check the password of the connection."),
     403: (
         FullStoryPermissionError,
-        "The API key's level is too low: reading a job's records takes an Architect or Admin key.",
+        "The API key's level is too low: this takes a key of level {level} or above.",
     ),
-    404: (
-        FullStoryNotFoundError,
-        "No such job in this organization: check the id, and the connection that created it.",
-    ),
+    404: (FullStoryNotFoundError, "{missing}"),
+    408: (FullStoryServerError, "The request took too long to arrive."),
     409: (FullStoryConflictError, "The same request is being worked on at this moment."),
     413: (FullStoryBodyTooLargeError, "The batch has too many bytes: set a smaller max_batch_bytes."),
-    422: (FullStoryBadRequestError, "The request itself is refused; the same request will be refused again."),
+    422: (FullStoryBadRequestError, _REFUSED),
     429: (
         FullStoryRateLimitError,
         "Too many requests, or 200 batches or 500,000 records of the organization are unfinished.",
     ),
 }
+_NO_JOB = "No such job in this organization: check the id, and the connection that created it."
+_NO_ENDPOINT = "FullStory has no such endpoint: check the host of the connection."
 
 
 def _error(call: Call[Any], response: Response) -> FullStoryError:
@@ -255,14 +260,17 @@ def _error(call: Call[Any], response: Response) -> FullStoryError:
     error_type, advice = _ERRORS.get(response.status, (FullStoryApiError, ""))
     if response.status >= 500:
         error_type, advice = FullStoryServerError, "FullStory failed; the request may be sent again."
-    elif response.status == 408:
-        error_type, advice = FullStoryServerError, "The request took too long to arrive."
+    missing = _NO_JOB if "/batch/" in call.request.path else _NO_ENDPOINT
+    advice = advice.format(level=call.level, missing=missing)
+    retry_after = _retry_after(response)
+    if retry_after is not None:
+        advice += f" FullStory asks to wait {retry_after:g} s."
     said = f"{message} ({code})" if code else message
     return error_type(
         f"FullStory refused to {call.purpose}: HTTP {response.status}, {said}. {advice}".rstrip(),
         status_code=response.status,
         code=code,
-        retry_after=_retry_after(response),
+        retry_after=retry_after,
     )
 
 

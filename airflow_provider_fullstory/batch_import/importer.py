@@ -16,6 +16,7 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryBodyTooLargeError,
     FullStoryError,
     FullStoryInputError,
+    FullStoryTimeoutError,
 )
 
 if TYPE_CHECKING:
@@ -36,11 +37,15 @@ _SECONDS_BETWEEN_PROGRESS: Final = 10.0
 log = logging.getLogger(__name__)
 
 
-class ImportClient(Protocol):
-    """The part of a hook that an import needs; used from several threads at once."""
+class Uploader(Protocol):
+    """The part of a hook that sends batches; used from several threads at once."""
 
     def create_import(self, resource: Resource | str, body: bytes, idempotency_key: str) -> Job:
         """Start an import of a batch."""
+
+
+class JobReader(Protocol):
+    """The part of a hook that looks at jobs."""
 
     def get_job_status(self, resource: Resource | str, job_id: str) -> JobStatus:
         """Return how far a job is."""
@@ -59,17 +64,19 @@ class Importer:
     """
     Send batches and follow their jobs.
 
-    :param client: Talks to FullStory.
+    :param uploader: Sends batches, again where that can help.
+    :param jobs: Looks at jobs. It need not try again, since the importer decides when to look again.
     :param resource: What the batches hold.
     :param max_parallel_uploads: Batches that are uploaded, and held in memory, at the same time: 1 to 16.
     :param max_outstanding_records: Records that may be sent and unfinished; further batches wait.
     :param poll_interval: Shortest time between two looks at a job, in seconds.
-    :param deadline: When to give up waiting, in seconds since the epoch.
+    :param deadline: When to give up, in seconds since the epoch.
     """
 
     def __init__(
         self,
-        client: ImportClient,
+        uploader: Uploader,
+        jobs: JobReader,
         resource: Resource,
         *,
         max_parallel_uploads: int,
@@ -85,7 +92,8 @@ class Importer:
             raise FullStoryInputError(
                 f"max_outstanding_records is {max_outstanding_records}; it must be above 0."
             )
-        self._client = client
+        self._uploader = uploader
+        self._jobs = jobs
         self._resource = resource
         self._max_parallel_uploads = max_parallel_uploads
         self._max_outstanding_records = max_outstanding_records
@@ -102,12 +110,13 @@ class Importer:
         Send all batches, and return what FullStory made of them, in their order.
 
         :param batches: The batches; taken one by one, as uploads get done.
-        :raises FullStoryError: Where a batch or the source fails; the message says what FullStory already
-            has.
+        :raises FullStoryError: Where a batch or the source fails, or time is up; the message says what
+            FullStory already has.
         """
         pool = ThreadPoolExecutor(self._max_parallel_uploads, thread_name_prefix="fullstory-upload")
         try:
             for batch in batches:
+                self._check_time(batch)
                 self._make_room(batch.records)
                 self._outstanding += batch.records
                 self._uploads.add(pool.submit(self._upload, batch))
@@ -140,7 +149,7 @@ class Importer:
         watch = self._watch(job_ids)
         try:
             for job_id in watch.job_ids:
-                watch.saw(job_id, self._client.get_job_status(self._resource, job_id))
+                watch.saw(job_id, self._jobs.get_job_status(self._resource, job_id))
                 if job_id not in watch.outcomes:
                     return None
         except FullStoryError as error:
@@ -157,6 +166,10 @@ class Importer:
             poll_interval=self._poll_interval,
             deadline=self._deadline,
         )
+
+    def _check_time(self, batch: Batch) -> None:
+        if time.time() >= self._deadline:
+            raise FullStoryTimeoutError(f"Time was up before batch {batch.ordinal} could be sent.")
 
     def _make_room(self, records: int) -> None:
         """Wait until a batch may be sent: an upload slot is free, and FullStory has worked off enough."""
@@ -186,7 +199,7 @@ class Importer:
     def _upload(self, batch: Batch) -> None:
         """Send a batch; runs in the threads of the pool."""
         try:
-            job = self._client.create_import(self._resource, batch.body, batch.idempotency_key)
+            job = self._uploader.create_import(self._resource, batch.body, batch.idempotency_key)
         except FullStoryBodyTooLargeError as error:
             if batch.records == 1:
                 error.add(f"This was batch {batch.ordinal} (one record of it).")
@@ -224,7 +237,7 @@ class Importer:
         while not is_enough():
             for job_id in watch.pending:
                 try:
-                    watch.saw(job_id, self._client.get_job_status(self._resource, job_id))
+                    watch.saw(job_id, self._jobs.get_job_status(self._resource, job_id))
                 except FullStoryError as error:
                     watch.missed(error)
                     break

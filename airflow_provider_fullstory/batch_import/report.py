@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow_provider_fullstory.batch_import.waiting import some
 from airflow_provider_fullstory.exceptions import (
     FullStoryAccountingError,
+    FullStoryError,
     FullStoryInputError,
-    FullStoryNotReadyError,
     FullStoryPermissionError,
     FullStoryRecordsRefusedError,
 )
@@ -158,10 +158,12 @@ class ImportReport:
         if not refused:
             return
         codes = ", ".join(f"{code} {count}" for code, count in self.codes.items()) or "not known"
-        inside = "still being worked on" if self.imported is None else f"{self.imported} imported"
+        inside = (
+            "The others are still being worked on" if self.imported is None else f"{self.imported} imported"
+        )
         raise FullStoryRecordsRefusedError(
             f"{refused} of {self.records} records are not in FullStory: {self.invalid} refused here, never "
-            f"sent, {self.rejected or 0} rejected by FullStory; codes: {codes}. The others are {inside} "
+            f"sent, {self.rejected or 0} rejected by FullStory; codes: {codes}. {inside} "
             f"({len(self.job_ids)} jobs: {some(self.job_ids) or 'none'}). A retry would change nothing: mend "
             "the records, then send only those."
         )
@@ -169,7 +171,7 @@ class ImportReport:
 
 def refusal_codes(client: ErrorsReader, resource: str, outcomes: Iterable[JobOutcome]) -> Iterator[str]:
     """
-    Yield the code of every record that FullStory refused; nothing where the key may not read them.
+    Yield the code of every record that FullStory refused, as far as they can be read.
 
     :param client: Reads the refused records, which takes an Architect key.
     :param resource: ``events`` or ``users``.
@@ -184,5 +186,6 @@ def refusal_codes(client: ErrorsReader, resource: str, outcomes: Iterable[JobOut
         except FullStoryPermissionError as error:
             log.warning("Which records FullStory refused, and why, cannot be told. %s", error)
             return
-        except FullStoryNotReadyError as error:
-            log.warning("The codes of job %s are not known. %s", outcome.job_id, error)
+        except FullStoryError as error:
+            # The counts are known, and they decide; why records were refused must not stand in their way.
+            log.warning("The codes of job %s are not all known. %s", outcome.job_id, error)

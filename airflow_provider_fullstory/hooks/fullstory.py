@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import ssl
 from functools import cache, cached_property
 from http.cookiejar import DefaultCookiePolicy
@@ -20,6 +21,7 @@ from airflow_provider_fullstory.api.models import Resource
 from airflow_provider_fullstory.exceptions import (
     FullStoryError,
     FullStoryInputError,
+    FullStoryRateLimitError,
     FullStoryTransportError,
 )
 from airflow_provider_fullstory.get_provider_info import connection_type
@@ -45,6 +47,8 @@ class FullStoryBaseHook(BaseHook):
     :param fullstory_conn_id: The connection: password is the API key, host optional.
     :param retry_for: Seconds for which a request that fails in a passing way (no answer, 429, 5xx) is sent
         again: first after FullStory's ``Retry-After``, else after growing waits. 0 sends each request once.
+    :param rate_limited_for: Seconds for which that goes on where the answer is 429, by default as long. An
+        organization whose limit of unfinished records is reached may need much longer than a fault to pass.
     """
 
     conn_name_attr = "fullstory_conn_id"
@@ -52,10 +56,17 @@ class FullStoryBaseHook(BaseHook):
     conn_type = "fullstory"
     hook_name = "FullStory"
 
-    def __init__(self, fullstory_conn_id: str = default_conn_name, *, retry_for: float = 300.0) -> None:
+    def __init__(
+        self,
+        fullstory_conn_id: str = default_conn_name,
+        *,
+        retry_for: float = 300.0,
+        rate_limited_for: float | None = None,
+    ) -> None:
         super().__init__()
         self.fullstory_conn_id = fullstory_conn_id
         self.retry_for = retry_for
+        self.rate_limited_for = rate_limited_for
 
     def _no_connection(self) -> FullStoryInputError:
         return FullStoryInputError(
@@ -69,10 +80,16 @@ class FullStoryBaseHook(BaseHook):
         return {
             "retry": tenacity.retry_if_exception(protocol.is_transient),
             "wait": lambda state: protocol.retry_seconds(_failure(state), state.attempt_number),
-            "stop": tenacity.stop_before_delay(self.retry_for),
+            "stop": self._is_enough,
             "before_sleep": self._log_retry,
             "reraise": True,
         }
+
+    def _is_enough(self, state: tenacity.RetryCallState) -> bool:
+        limit = self.retry_for
+        if self.rate_limited_for is not None and isinstance(_failure(state), FullStoryRateLimitError):
+            limit = self.rate_limited_for
+        return (state.seconds_since_start or 0.0) + state.upcoming_sleep >= limit
 
     def _log_retry(self, state: tenacity.RetryCallState) -> None:
         self.log.warning("%s Trying again in %.1f s.", _failure(state), state.upcoming_sleep)
@@ -93,6 +110,8 @@ class FullStoryHook(FullStoryBaseHook):
     :param fullstory_conn_id: The connection: password is the API key, host optional.
     :param retry_for: Seconds for which a request that fails in a passing way (no answer, 429, 5xx) is sent
         again: first after FullStory's ``Retry-After``, else after growing waits. 0 sends each request once.
+    :param rate_limited_for: Seconds for which that goes on where the answer is 429, by default as long. An
+        organization whose limit of unfinished records is reached may need much longer than a fault to pass.
     """
 
     def __enter__(self) -> Self:
@@ -105,6 +124,13 @@ class FullStoryHook(FullStoryBaseHook):
         """Free the connections; the next call opens new ones."""
         if session := self.__dict__.pop("session", None):
             session.close()
+
+    def without_retries(self) -> Self:
+        """Return a hook on the same session that sends each request once, for a caller that looks again."""
+        hook = copy.copy(self)
+        hook.__dict__["session"] = self.session
+        hook.retry_for, hook.rate_limited_for = 0.0, None
+        return hook
 
     @cached_property
     def settings(self) -> Settings:
@@ -278,6 +304,8 @@ class FullStoryAsyncHook(FullStoryBaseHook):
     :param fullstory_conn_id: The connection: password is the API key, host optional.
     :param retry_for: Seconds for which a request that fails in a passing way (no answer, 429, 5xx) is sent
         again: first after FullStory's ``Retry-After``, else after growing waits. 0 sends each request once.
+    :param rate_limited_for: Seconds for which that goes on where the answer is 429, by default as long. An
+        organization whose limit of unfinished records is reached may need much longer than a fault to pass.
     """
 
     _client: httpx.AsyncClient

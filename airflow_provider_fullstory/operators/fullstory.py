@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import BaseOperator, XComArg, conf
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError
 from airflow_provider_fullstory.outcome import (
@@ -31,6 +31,18 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.records.mapping import MappedChunk, MappingOptions
     from airflow_provider_fullstory.records.refusals import InvalidRecord
 
+#: Seconds for which a request that fails in a passing way is repeated.
+_RETRY_FOR = 300.0
+_ARGUMENT_TYPES: dict[str, tuple[type, ...]] = {
+    "batch_size": (int,),
+    "max_batch_bytes": (int,),
+    "max_parallel_uploads": (int,),
+    "max_outstanding_records": (int,),
+    "poll_interval": (int, float),
+    "timeout": (int, float),
+    "timezone": (str,),
+    "idempotency_salt": (str,),
+}
 #: Refused records that the log explains; the others are only counted.
 _EXPLAINED_REFUSALS = 5
 
@@ -56,7 +68,7 @@ class FullStoryImportEventsOperator(BaseOperator):
     .. seealso:: developer.fullstory.com/server/events/create-batch-events-import-job
 
     :param events: A list or other iterable of dicts, the output of a task (mapped ones too), or the URI of
-        newline-delimited JSON (plain or ``.gz``) in any object storage. (templated)
+        newline-delimited JSON (plain or ``.gz``) in any object storage. (templated, not inside dicts)
     :param sql: One SELECT, or the name of a ``.sql`` file. Add ORDER BY, so that a retry gives the same
         batches. (templated)
     :param sql_conn_id: Connection of the database that ``sql`` is for. (templated)
@@ -82,8 +94,8 @@ class FullStoryImportEventsOperator(BaseOperator):
     :param deferrable: Whether the task waits in the triggerer, without a worker slot.
     :param poll_interval: Shortest time between two looks at the jobs, in seconds; it grows to a tenth of the
         time waited.
-    :param timeout: Seconds until the wait is given up; ``execution_timeout``, where it is shorter, counts for
-        the time in the triggerer too. FullStory goes on: it cannot cancel an import.
+    :param timeout: Seconds until the task gives up; ``execution_timeout``, where it is shorter, counts for
+        the time in the triggerer too. FullStory goes on with what it has: it cannot cancel an import.
     :param fullstory_conn_id: Connection with the API key. (templated)
     """
 
@@ -166,18 +178,26 @@ class FullStoryImportEventsOperator(BaseOperator):
 
     @events.setter
     def events(self, value: Any) -> None:
-        # Airflow assigns a template field again once it is rendered, and then shows it to whoever may see the
-        # task: from there on rows are hidden.
+        # Airflow assigns a template field again once it is rendered, and shows it to all who see the task.
         is_rendered = hasattr(self, "_events")
-        is_rows = not isinstance(value, (str, HiddenRecords, type(None)))
-        self._events = HiddenRecords(value) if is_rendered and is_rows else value
+        self._events = HiddenRecords(value) if _is_records(value, is_rendered=is_rendered) else value
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Send all records, and wait for FullStory as far as that is wanted."""
         from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 
+        with without_retry():
+            self._check_arguments()
         deadline = deadline_of(self, time.time(), self.timeout)
-        with without_retry(), FullStoryHook(self.fullstory_conn_id) as hook:
+        with (
+            without_retry(),
+            FullStoryHook(
+                self.fullstory_conn_id,
+                retry_for=min(_RETRY_FOR, self.timeout),
+                # Other imports of the organization may use up its limits for hours.
+                rate_limited_for=self.timeout,
+            ) as hook,
+        ):
             importer = self._importer(hook, deadline)
             report = self._send(importer, hook, context)
             if not report.job_ids:
@@ -210,12 +230,22 @@ class FullStoryImportEventsOperator(BaseOperator):
         with without_retry(), FullStoryHook(self.fullstory_conn_id) as hook:
             return conclude(hook, ImportReport.from_xcom(event["report"]), outcomes_of(event), context)
 
+    def _check_arguments(self) -> None:
+        """Refuse what only shows now, since templates and upstream tasks can give anything."""
+        for name, kinds in _ARGUMENT_TYPES.items():
+            value = getattr(self, name)
+            if not isinstance(value, kinds) or isinstance(value, bool):
+                raise FullStoryInputError(
+                    f"{name} is {value!r}; it must be {' or '.join(kind.__name__ for kind in kinds)}."
+                )
+
     def _importer(self, hook: FullStoryHook, deadline: float) -> Importer:
         from airflow_provider_fullstory.api.models import Resource
         from airflow_provider_fullstory.batch_import.importer import Importer
 
         return Importer(
             hook,
+            hook.without_retries(),
             Resource.EVENTS,
             max_parallel_uploads=self.max_parallel_uploads,
             max_outstanding_records=self.max_outstanding_records,
@@ -327,6 +357,19 @@ class FullStoryImportEventsOperator(BaseOperator):
             map_index=-1 if instance.map_index is None else instance.map_index,
             salt=self.idempotency_salt,
         )
+
+
+def _is_records(value: Any, *, is_rendered: bool) -> bool:
+    """Tell whether a value is made of records, not something that leads to them."""
+    if value is None or isinstance(value, HiddenRecords):
+        return False
+    if isinstance(value, str):
+        # A template that was rendered to the text of a task's output, not to a URI, is rows as well.
+        return is_rendered and "://" not in value and not value.startswith("/")
+    if hasattr(value, "open"):
+        return False
+    # Whatever still refers to other tasks is Airflow's to resolve, and is assigned again then.
+    return is_rendered or not any(XComArg.iter_xcom_references(value))
 
 
 class HiddenRecords:

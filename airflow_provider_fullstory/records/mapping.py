@@ -67,6 +67,8 @@ class MappingOptions:
             if problem:
                 raise FullStoryMappingError(f"mapping has the key {path!r}: {problem}.")
         if self.event_name is not None:
+            if not isinstance(self.event_name, str):
+                raise FullStoryMappingError(f"event_name is {self.event_name!r}; it must be text.")
             try:
                 fields()["name"].convert(self.event_name, self.zone)
             except ValueRefusedError as error:
@@ -95,6 +97,7 @@ class _Build:
     columns: Sequence[Sequence[Any]]
     rows: int
     zone: datetime.tzinfo
+    schema: Mapping[str, str]
     refusals: dict[int, Refusal] = dataclasses.field(default_factory=dict)
     properties: dict[Path, Column] = dataclasses.field(default_factory=dict)
 
@@ -112,7 +115,9 @@ class _Leaf:
     def build(self, chunk: _Build) -> Column:
         values = chunk.columns[self.index]
         if self.path[0] in PROPERTY_ROOTS:
-            column = property_column(".".join(self.path[1:]), values, chunk.zone)
+            name = ".".join(self.path[1:])
+            declared = chunk.schema.get(name) if self.path[0] == "properties" else None
+            column = property_column(name, values, chunk.zone, declared)
             chunk.properties[self.path] = column
         elif self.path[0] in SCHEMA_ROOTS:
             column = convert_column(values, lambda value: (record_types(self.path[0], value), None))
@@ -168,7 +173,7 @@ class ColumnMapping:
         """
         # Without rows there are no columns to take apart.
         columns = list(zip(*rows, strict=True)) or [()] * self._width
-        chunk = _Build(columns, len(rows), self.options.zone)
+        chunk = _Build(columns, len(rows), self.options.zone, self.options.schema)
         built = {root: group.build(chunk) for root, group in self._groups.items()}
         parts = [
             self._names(built, chunk),

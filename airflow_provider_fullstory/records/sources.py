@@ -92,9 +92,8 @@ def _decoded(path: Any) -> Iterator[Any]:
     except (OSError, EOFError, ImportError, ValueError, zlib.error) as error:
         if isinstance(error, FullStoryInputError):
             raise
-        raise FullStorySourceError(
-            f"{path} could not be read after line {number}: {_reason(error)}."
-        ) from error
+        progress = f" after line {number}" if number else ""
+        raise FullStorySourceError(f"{path} could not be read{progress}: {_reason(error)}.") from error
 
 
 def _record(decoder: msgspec.json.Decoder[Any], text: bytes, line: int) -> Any:

@@ -54,6 +54,8 @@ _LARGEST_INTEGER: Final = 2**63 - 1
 _LARGEST_REAL: Final = Decimal("1.7976931348623157e308")
 #: Digits of an integer or Decimal that can be an id; longer ones take seconds to write out.
 _MOST_DIGITS: Final = 1000
+#: Objects within objects; far beyond use, and far below what recursion can take.
+_MOST_LEVELS: Final = 100
 
 #: What a property is declared as: nothing, one type, or the types of an object's properties by dotted name.
 Declared = str | tuple[tuple[str, str], ...] | None
@@ -110,14 +112,20 @@ def convert_column(values: Sequence[Any], convert: Callable[[Any], tuple[Any, De
     return Column(converted, all(value is not UNSET for value in converted), declared, refusals)
 
 
-def property_column(name: str, values: Sequence[Any], zone: datetime.tzinfo) -> Column:
+def property_column(
+    name: str, values: Sequence[Any], zone: datetime.tzinfo, declared: str | None = None
+) -> Column:
     """
     Convert a column of properties.
 
     :param name: The property's dotted name, for reasons of refusal.
     :param values: The values as the source gave them.
     :param zone: What datetimes without an offset mean.
+    :param declared: The type that the user declared for it.
     """
+    if declared == "int":
+        # Whole numbers of a NUMERIC column come as Decimal, those of a nullable column of pandas as float.
+        values = [_whole(value) for value in values]
     kinds = set(map(type, values))
     has_nulls = NoneType in kinds
     kinds.discard(NoneType)
@@ -128,6 +136,12 @@ def property_column(name: str, values: Sequence[Any], zone: datetime.tzinfo) -> 
             sent = [UNSET if value is None else value for value in values] if has_nulls else list(values)
             return Column(sent, is_full=not has_nulls, declared=_DECLARED.get(kind))
     return convert_column(values, lambda value: property_value(name, value, zone))
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, (float, Decimal)) and _is_number(value) and value == int(value):
+        return int(value)
+    return value
 
 
 def _is_text(values: Sequence[str]) -> bool:
@@ -249,7 +263,7 @@ def _is_number(value: Any) -> bool:
         return _is_json_number(value)
     if isinstance(value, float):
         return math.isfinite(value)
-    return isinstance(value, int) and -_LARGEST_REAL <= value <= _LARGEST_REAL
+    return isinstance(value, int) and _SMALLEST_INTEGER <= value <= _LARGEST_INTEGER
 
 
 def _scalar(name: str, value: Any) -> tuple[Any, Declared]:
@@ -298,6 +312,10 @@ def _object(name: str, value: Mapping[Any, Any], zone: datetime.tzinfo) -> tuple
     for given, item in value.items():
         key = plain_key(f"property {name!r}", given)
         path = f"{name}.{key}"
+        if path.count(".") > _MOST_LEVELS:
+            raise ValueRefusedError(
+                f"property {path[:80]!r}: objects are nested more than {_MOST_LEVELS} deep"
+            )
         if problem := property_name_problem(path):
             raise ValueRefusedError(f"property {path[:80]!r}: {problem}")
         converted, kind = property_value(path, item, zone)

@@ -13,13 +13,19 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryTimeoutError
+from airflow_provider_fullstory.exceptions import (
+    FullStoryError,
+    FullStoryInputError,
+    FullStoryTimeoutError,
+)
 from airflow_provider_fullstory.outcome import conclude, deadline_of, wait_in_triggerer, without_retry
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_fullstory.batch_import.report import ImportReport
+    from airflow_provider_fullstory.batch_import.waiting import JobWatch
+    from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 
 
 class FullStoryImportJobSensor(BaseSensorOperator):
@@ -71,8 +77,7 @@ class FullStoryImportJobSensor(BaseSensorOperator):
             report = self._report()
             deadline = deadline_of(self, time.time(), self.timeout)
             watch = JobWatch(report.job_ids, started_at=0, poll_interval=0, deadline=deadline)
-            for job_id in watch.job_ids:
-                watch.saw(job_id, hook.get_job_status(report.resource, job_id))
+            self._look(hook, report.resource, watch)
             if not watch.pending:
                 return PokeReturnValue(True, conclude(hook, report, list(watch.outcomes.values()), context))
         self.log.info("%d of %d jobs are finished.", len(watch.outcomes), len(watch.job_ids))
@@ -100,9 +105,23 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         try:
             outcomes = outcomes_of(event)
         except FullStoryTimeoutError as error:
+            if deadline_of(self, 0.0, self.timeout) < self.timeout:
+                # It was execution_timeout, after which a sensor is tried again.
+                raise
             raise AirflowSensorTimeout(str(error)) from error
         with without_retry(), FullStoryHook(self.fullstory_conn_id) as hook:
             return conclude(hook, ImportReport.from_xcom(event["report"]), outcomes, context)
+
+    def _look(self, hook: FullStoryHook, resource: str, watch: JobWatch) -> None:
+        once = hook.without_retries()
+        try:
+            for job_id in watch.job_ids:
+                watch.saw(job_id, once.get_job_status(resource, job_id))
+        except FullStoryError as error:
+            if not error.is_transient:
+                raise
+            # The next look is the sensor's own way of trying again.
+            self.log.warning("%s", error)
 
     def _report(self) -> ImportReport:
         from airflow_provider_fullstory.batch_import.report import ImportReport

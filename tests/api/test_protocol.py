@@ -35,7 +35,7 @@ def failure(status: int, body: bytes = SAID, **headers: str) -> exceptions.FullS
         (202, exceptions.FullStoryNotReadyError, True, "FullStory is still working"),
         (400, exceptions.FullStoryBadRequestError, False, "the same request will be refused again"),
         (401, exceptions.FullStoryAuthenticationError, False, "check the password of the connection"),
-        (403, exceptions.FullStoryPermissionError, False, "takes an Architect or Admin key"),
+        (403, exceptions.FullStoryPermissionError, False, "takes a key of level"),
         (404, exceptions.FullStoryNotFoundError, False, "check the id, and the connection that created it"),
         (408, exceptions.FullStoryServerError, True, "The request took too long to arrive"),
         (409, exceptions.FullStoryConflictError, True, "is being worked on at this moment"),

@@ -89,7 +89,7 @@ def make_importer(client: Any, **options: Any) -> Importer:
         "poll_interval": 0.01,
         "deadline": time.time() + 3600,
     }
-    return Importer(client, Resource.EVENTS, **(defaults | options))
+    return Importer(client, client, Resource.EVENTS, **(defaults | options))
 
 
 def batches(count: int, size: int = 1) -> Iterator[Batch]:
@@ -301,11 +301,18 @@ def test_the_deadline_counts_while_records_are_worked_off(fullstory: FakeFullSto
         def get_job_status(self, resource: Resource | str, job_id: str) -> JobStatus:
             return JobStatus(Job(job_id, JobState.PROCESSING))
 
-    engine = make_importer(Stuck(), max_outstanding_records=1, deadline=time.time() - 1)
+    engine = make_importer(Stuck(), max_outstanding_records=1, deadline=time.time() + 0.2)
 
     with pytest.raises(
         FullStoryTimeoutError, match=r"did not finish within .* FullStory has accepted 1 records"
     ):
+        engine.submit(batches(2))
+
+
+def test_nothing_more_is_sent_when_time_is_up(fullstory: FakeFullStory) -> None:
+    engine = make_importer(fullstory, deadline=time.time() - 1)
+
+    with pytest.raises(FullStoryTimeoutError, match=r"before batch 1 could be sent.* accepted 0 records"):
         engine.submit(batches(2))
 
 

@@ -180,7 +180,19 @@ def test_retries_are_bounded_in_time(emulator: EmulatorClient, open_hook: Callab
     with open_hook(retry_for=60) as hook, pytest.raises(FullStoryRateLimitError) as caught:
         hook.get_account()
     assert caught.value.retry_after == 3600
+    assert "FullStory asks to wait 3600 s" in str(caught.value)
     assert len(emulator.requests()) == 1
+
+
+def test_a_reached_limit_of_the_organization_may_be_waited_for_longer_than_a_fault(
+    emulator: EmulatorClient, open_hook: Callable[..., Any]
+) -> None:
+    emulator.order_fault(path="/me", status=429, headers={"Retry-After": "0.05"}, times=3)
+    with open_hook(retry_for=0, rate_limited_for=60) as hook:
+        assert hook.get_account().org_id
+    emulator.order_fault(path="/me", status=503)
+    with open_hook(retry_for=0, rate_limited_for=60) as hook, pytest.raises(FullStoryServerError):
+        hook.get_account()
 
 
 @pytest.mark.parametrize(
@@ -188,8 +200,8 @@ def test_retries_are_bounded_in_time(emulator: EmulatorClient, open_hook: Callab
     [
         ({"status": 400}, FullStoryBadRequestError, "refused to identify the API key: HTTP 400"),
         ({"status": 401}, FullStoryAuthenticationError, "check the password of the connection"),
-        ({"status": 403}, FullStoryPermissionError, "Architect or Admin key"),
-        ({"status": 404}, FullStoryNotFoundError, "No such job in this organization"),
+        ({"status": 403}, FullStoryPermissionError, "takes a key of level Standard or above"),
+        ({"status": 404}, FullStoryNotFoundError, "no such endpoint: check the host"),
         ({"status": 413}, FullStoryBodyTooLargeError, "max_batch_bytes"),
         ({"status": 422}, FullStoryBadRequestError, "refused"),
         ({"status": 302, "headers": {"Location": "/elsewhere"}}, FullStoryProtocolError, "redirect"),
@@ -215,7 +227,7 @@ def test_server_errors_that_last_are_told_in_the_end(
 
 
 def test_an_unknown_job_is_told(emulator: EmulatorClient, hook: Any) -> None:
-    with pytest.raises(FullStoryNotFoundError, match="job 'no/such='"):
+    with pytest.raises(FullStoryNotFoundError, match=r"job 'no/such='.*No such job in this organization"):
         hook.get_job_status("events", "no/such=")
 
 
@@ -229,6 +241,7 @@ def test_a_key_below_architect_cannot_read_results_but_the_status(
         with pytest.raises(FullStoryPermissionError) as caught:
             list(hook.iter_errors("events", job.id))
     assert caught.value.code == "forbidden"
+    assert "takes a key of level Architect or above" in str(caught.value)
 
 
 def test_a_host_that_does_not_answer_is_told(

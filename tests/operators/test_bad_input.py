@@ -15,7 +15,7 @@ from airflow_provider_fullstory.exceptions import (
     FullStorySourceError,
     FullStoryTransportError,
 )
-from airflow_provider_fullstory.hooks import fullstory as hooks
+from airflow_provider_fullstory.operators import fullstory as operators
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def test_wrong_key(emulator: EmulatorClient, context: Any, monkeypatch: pytest.M
 
 def test_wrong_host(context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     connect(monkeypatch, host="http://127.0.0.1:9")
-    monkeypatch.setitem(hooks.FullStoryBaseHook.__init__.__kwdefaults__, "retry_for", 0.0)
+    monkeypatch.setattr(operators, "_RETRY_FOR", 0.0)
     message = message_of(context, FullStoryTransportError, events=EVENTS)
     assert "no answer from http://127.0.0.1:9" in message
     assert "FullStory has accepted 0 records" in message
@@ -193,6 +193,10 @@ def test_a_connection_that_is_no_database(emulator: EmulatorClient, context: Any
         ({"max_outstanding_records": 0}, "max_outstanding_records is 0"),
         ({"max_batch_bytes": 0}, "max_batch_bytes is 0"),
         ({"events": 7}, "events is of type int"),
+        ({"timeout": None}, "timeout is None; it must be int or float"),
+        ({"timezone": None}, "timezone is None; it must be str"),
+        ({"batch_size": "10"}, "batch_size is '10'; it must be int"),
+        ({"event_name": 5, "events": [{"user.uid": "u"}]}, "event_name is 5; it must be text"),
     ],
 )
 def test_arguments_that_cannot_work(

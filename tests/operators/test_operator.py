@@ -267,6 +267,21 @@ def test_the_limit_on_the_wait_names_the_jobs_that_go_on(emulator: EmulatorClien
     assert "cannot cancel" in str(caught.value)
 
 
+def test_the_limit_on_the_wait_holds_while_fullstory_fails(emulator: EmulatorClient, context: Any) -> None:
+    emulator.order_fault(method="GET", status=503, headers={"Retry-After": "30"}, times=100)
+    with pytest.raises(FullStoryTimeoutError, match="did not finish"):
+        importing(events=orders(2), timeout=0.5).execute(context)
+    assert len(emulator.events()) == 2
+
+
+def test_codes_that_cannot_be_read_do_not_hide_the_verdict(emulator: EmulatorClient, context: Any) -> None:
+    refused = {"name": "Order", "user.uid": "u", "context.location.country": "Atlantis"}
+    emulator.order_fault(method="GET", path="/v2/events/batch/*/errors", status=404)
+    with pytest.raises(AirflowFailException, match="1 rejected by FullStory; codes: not known"):
+        importing(events=[*orders(2), refused]).execute(context)
+    assert context["ti"].xcoms["return_value"]["imported"] == 2
+
+
 @pytest.mark.parametrize(
     "limit", [{"timeout": 0.05}, {"execution_timeout": datetime.timedelta(seconds=0.05)}]
 )

@@ -60,13 +60,29 @@ def test_a_query_can_stand_in_a_file(tmp_path: Path) -> None:
     assert operator.sql == "SELECT 7"
 
 
-def test_templates_inside_events_are_rendered_but_not_shown() -> None:
-    events = [{"name": "Deployed", "user.uid": "somebody-special", "run": "{{ n }}"}]
+def test_events_are_data_which_is_neither_rendered_nor_shown() -> None:
+    events = [{"name": "A", "user.uid": "somebody-special", "note": "{{ n }}", "file": "report.sql"}]
     operator = FullStoryImportEventsOperator(task_id="import", events=events)
-    operator.render_template_fields({"n": 7})
-    assert operator.events.records[0]["run"] == "7"
     assert shown(operator)["events"] == "<1 records>"
+    operator.resolve_template_files()
+    operator.render_template_fields({"n": 7})
+    assert operator.events.records == events
+    assert shown(operator)["events"] == "<1 records>"
+
+
+def test_text_that_was_rendered_from_rows_is_not_shown() -> None:
+    operator = FullStoryImportEventsOperator(task_id="import", events="{{ rows }}")
+    operator.render_template_fields({"rows": [{"user.uid": "somebody-special"}]})
     assert "somebody-special" not in str(shown(operator))
+
+
+def test_outputs_of_tasks_inside_events_make_them_upstream() -> None:
+    with DAG("upstream", schedule=None):
+        before = FullStoryImportEventsOperator(task_id="before", events=[])
+        operator = FullStoryImportEventsOperator(
+            task_id="import", events=[{"name": "A", "user.uid": "u", "rows": before.output["records"]}]
+        )
+    assert operator.upstream_task_ids == {"before"}
 
 
 def test_iterables_are_not_shown_either() -> None:

@@ -34,7 +34,10 @@ def no_process_left() -> Iterator[None]:
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
     try:
         yield
-        wait_for("the last process to end", lambda: not running_children() - before, seconds=30)
+        try:
+            wait_for("the last process to end", lambda: not running_children() - before)
+        except TimeoutError as error:
+            pytest.fail(f"{error} Still there: {running_children() - before}")
     finally:
         libc.prctl(PR_SET_CHILD_SUBREAPER, 0)
 

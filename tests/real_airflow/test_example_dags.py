@@ -98,7 +98,7 @@ def test_submit_and_wait(services: Services) -> None:
             {
                 "name": "Plan Changed",
                 "user": {"uid": f"customer-{number}"},
-                "properties": {"plan": plan, "run": run.run_id},
+                "properties": {"plan": plan},
             }
             for number, plan in ((1, "team"), (2, "free"))
         ],

@@ -321,7 +321,7 @@ def test_an_object_that_holds_itself_is_refused() -> None:
     endless: dict[str, Any] = {}
     endless["a"] = endless
 
-    assert "property names have at most 512 characters" in send_value(endless).reason
+    assert "objects are nested more than 100 deep" in send_value(endless).reason
 
 
 def test_an_array_that_holds_itself_is_refused() -> None:
@@ -331,9 +331,9 @@ def test_an_array_that_holds_itself_is_refused() -> None:
     assert "array of arrays" in send_value(endless).reason
 
 
-def test_the_deepest_object_that_names_allow_is_sent() -> None:
+def test_the_deepest_object_that_is_allowed_is_sent() -> None:
     deep: Any = "s"
-    for _ in range(255):
+    for _ in range(100):
         deep = {"a": deep}
 
     assert send_value(deep).event["properties"]["x"]["a"]["a"]

@@ -79,8 +79,18 @@ def test_a_declared_type_is_sent_alone_among_others_and_inside_objects(value: An
     assert column.bodies == inside.bodies
 
 
+@pytest.mark.parametrize("value", [Decimal(5), Decimal("5.00"), Decimal("5E+2"), 5.0], ids=str)
+def test_a_whole_number_of_another_kind_is_sent_as_the_int_that_is_declared(value: Any) -> None:
+    sent = send_rows(["x"], [(value,), (None,)], schema={"x": "int"})
+
+    assert sent.events[0]["properties"]["x"] == int(value)
+    assert b"." not in sent.bodies[0]
+    assert b"E" not in sent.bodies[0]
+
+
 MISFITS = [
-    ("a", "int"), (1.5, "int"), (True, "int"), (Decimal(1), "int"), ("1", "real"), (True, "real"), (1, "str"),
+    ("a", "int"), (1.5, "int"), (True, "int"), (Decimal("1.5"), "int"), ("1", "real"), (True, "real"),
+    (1, "str"),
     (1, "bool"), ("a", "bool"), ("yesterday", "date"), (1, "date"), (1, "ints"), (["a"], "ints"),
     ([1], "int"), ([1, "a"], "strs"), ({"a": 1}, "str"),
 ]  # fmt: skip

@@ -179,19 +179,17 @@ def corrupt_gzip() -> bytes:
 def test_a_broken_gzip_file_says_how_far_it_was_read(tmp_path: Path, content: bytes) -> None:
     location = write(tmp_path / "a.ndjson.gz", content)
 
-    with pytest.raises(FullStorySourceError, match=r"a\.ndjson\.gz could not be read after line \d+: "):
+    with pytest.raises(FullStorySourceError, match=r"a\.ndjson\.gz could not be read( after line \d+)?: "):
         list(records_of(location))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(
-        FullStorySourceError, match=r"absent\.ndjson could not be read after line 0: FileNotFoundE"
-    ):
+    with pytest.raises(FullStorySourceError, match=r"absent\.ndjson could not be read: FileNotFoundE"):
         list(records_of(str(tmp_path / "absent.ndjson")))
 
 
 def test_a_directory_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FullStorySourceError, match="could not be read after line 0: IsADirectoryError"):
+    with pytest.raises(FullStorySourceError, match="could not be read: IsADirectoryError"):
         list(records_of(str(tmp_path)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import json
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
-from airflow_provider_fullstory.exceptions import FullStoryNotFoundError
+from airflow_provider_fullstory.exceptions import FullStoryNotFoundError, FullStoryTimeoutError
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 from airflow_provider_fullstory.sensors.fullstory import FullStoryImportJobSensor
 from tests.conftest import run
@@ -119,6 +120,25 @@ def test_the_timeout_is_that_of_a_sensor(
     sensor = waiting(job_ids=submit([GOOD]), deferrable=deferrable, soft_fail=soft_fail, timeout=0.05)
     with pytest.raises(error):
         resume(sensor, context)
+
+
+def test_execution_timeout_is_no_timeout_of_the_sensor(emulator: EmulatorClient, context: Any) -> None:
+    """Airflow tries a sensor again after the one, not after the other."""
+    emulator.configure(processing_seconds=3600)
+    sensor = waiting(
+        job_ids=submit([GOOD]),
+        deferrable=True,
+        timeout=100,
+        execution_timeout=datetime.timedelta(seconds=0.05),
+    )
+    with pytest.raises(FullStoryTimeoutError, match="did not finish"):
+        resume(sensor, context)
+
+
+def test_a_look_that_fails_in_a_passing_way_is_only_a_look(emulator: EmulatorClient, context: Any) -> None:
+    job_ids = submit([GOOD])
+    emulator.order_fault(method="GET", status=503, headers={"Retry-After": "3600"})
+    assert waiting(job_ids=job_ids).execute(context)["imported"] == 1
 
 
 def test_finished_jobs_need_no_deferral(emulator: EmulatorClient, context: Any) -> None:
