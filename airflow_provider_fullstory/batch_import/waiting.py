@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_fullstory.api.models import JobStatus
 
-#: Rounds in a row that may fail in a passing way: with growing pauses, about a quarter of an hour.
+#: Rounds in a row that may fail in a passing way: with growing pauses, ten minutes or so.
 MAX_FAILED_ROUNDS: Final = 20
 _SHARE_OF_AGE: Final = 0.1
 

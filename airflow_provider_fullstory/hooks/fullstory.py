@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-#: Uploads of one task that may use the session's pool of connections at the same time.
+#: Connections that one hook keeps open; as many uploads of a task may go on at the same time.
 POOL_SIZE = 16
 
 

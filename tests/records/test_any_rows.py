@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from airflow_provider_fullstory.batch_import.batches import BatchLimits
 from airflow_provider_fullstory.exceptions import FullStoryInputError
-from tests.records.helpers import Sent, send_records, send_rows, strict_json
+from tests.records.sending import Sent, send_records, send_rows, strict_json
 
 
 class Color(enum.Enum):
@@ -194,7 +194,7 @@ def test_a_record_that_is_sent_alone_is_sent_among_others_with_the_same_bytes(re
 PROGRAM = """
 import datetime, uuid
 from decimal import Decimal
-from tests.records.helpers import send_records
+from tests.records.sending import send_records
 record = {
     "name": "N", "user.uid": "u", "timestamp": datetime.datetime(2026, 1, 1), "z": 1, "a": Decimal("1.10"),
     "b": 0.1, "c": {"z": 1, "y": [1, 2], "x": {"k": datetime.date(2026, 1, 1)}}, "u": uuid.UUID(int=1),

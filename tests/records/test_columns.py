@@ -10,7 +10,7 @@ import pytest
 from airflow_provider_fullstory.api.models import Shared, User
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryMappingError
 from airflow_provider_fullstory.records.events import shared_part
-from tests.records.helpers import make_options, send_records, send_rows
+from tests.records.sending import make_options, send_records, send_rows
 
 USER = {"user.uid": "u"}
 # Each field of the request, with what makes a complete event beside it.

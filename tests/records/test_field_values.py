@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_fullstory.exceptions import FullStoryMappingError
-from tests.records.helpers import send_field, send_records
+from tests.records.sending import send_field, send_records
 
 UID, WIDTH, LATITUDE = "user.uid", "context.device.screen_width", "context.location.latitude"
 RECENT = "session.use_most_recent"

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Self
 import pendulum
 import pytest
 
-from tests.records.helpers import send_records, send_rows, send_value
+from tests.records.sending import send_records, send_rows, send_value
 
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
 

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError
 from airflow_provider_fullstory.records.schema import TYPES, check_types
-from tests.records.helpers import send_records, send_rows
+from tests.records.sending import send_records, send_rows
 
 
 def types_of(event: dict[str, Any]) -> dict[str, str]:

@@ -18,7 +18,7 @@ from airflow_provider_fullstory.exceptions import (
 from airflow_provider_fullstory.records.events import events_of_rows
 from airflow_provider_fullstory.records.refusals import Refusal
 from airflow_provider_fullstory.records.sources import query, records_of
-from tests.records.helpers import batched, make_options, send_records
+from tests.records.sending import batched, make_options, send_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
