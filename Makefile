@@ -13,7 +13,7 @@ PYTHON_AIRFLOW_2 ?= $(shell for p in $(PYTHON) python3.12 python3.11; do \
 # $(call install,folder,interpreter,constraints)
 define install
 	@test -n "$(2)" || { echo "No fitting Python with the venv module was found; set PYTHON=."; exit 1; }
-	@echo "Installing into $(1) with $$($(2) --version) (about a minute, once) ..."
+	@echo "Installing into $(1) with $$($(2) --version), once ..."
 	@rm -rf $(1)
 	@$(2) -m venv $(1)
 	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(3) uv

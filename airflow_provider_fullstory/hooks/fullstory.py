@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import ssl
+import threading
 from functools import cache, cached_property
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -67,6 +68,7 @@ class FullStoryBaseHook(BaseHook):
         self.fullstory_conn_id = fullstory_conn_id
         self.retry_for = retry_for
         self.rate_limited_for = rate_limited_for
+        self._closing = threading.Event()
 
     def _no_connection(self) -> FullStoryInputError:
         return FullStoryInputError(
@@ -121,7 +123,13 @@ class FullStoryHook(FullStoryBaseHook):
         self.close()
 
     def close(self) -> None:
-        """Free the connections; the next call opens new ones."""
+        """
+        Free the connections, and end the retries of calls that other threads have under way.
+
+        The next call opens new connections.
+        """
+        self._closing.set()
+        self._closing = threading.Event()
         if session := self.__dict__.pop("session", None):
             session.close()
 
@@ -259,7 +267,12 @@ class FullStoryHook(FullStoryBaseHook):
 
     def _call(self, call: protocol.Call[T]) -> T:
         """Send a request, again where that can help, and return what the answer says."""
-        return tenacity.Retrying(**self._retry_options())(lambda: call.result(self._send(call)))
+        closing = self._closing
+        options = self._retry_options() | {
+            "sleep": tenacity.sleep_using_event(closing),
+            "stop": lambda state: closing.is_set() or self._is_enough(state),
+        }
+        return tenacity.Retrying(**options)(lambda: call.result(self._send(call)))
 
     def _send(self, call: protocol.Call[Any]) -> protocol.Response:
         request = call.request

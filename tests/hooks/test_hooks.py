@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +25,7 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryServerError,
     FullStoryTransportError,
 )
+from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -299,3 +301,18 @@ def test_errors_never_hold_the_key(emulator: EmulatorClient, hook: Any, caplog: 
     with pytest.raises(FullStoryAuthenticationError) as caught:
         hook.get_account()
     assert emulator.architect_key not in str(caught.value) + repr(caught.value) + caplog.text
+
+
+def test_closing_a_hook_ends_retries_in_other_threads(emulator: EmulatorClient) -> None:
+    """Else a task that was ended would wait for uploads that nobody waits for."""
+    emulator.order_fault(path="/me", status=503, headers={"Retry-After": "3600"}, times=100)
+    hook = FullStoryHook(retry_for=7200)
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(hook.get_account)
+        while not emulator.requests():
+            assert not call.done()
+        hook.close()
+        with pytest.raises(FullStoryServerError):
+            call.result(timeout=60)
+    emulator.forget_faults()
+    assert hook.get_account().org_id
