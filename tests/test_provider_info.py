@@ -91,7 +91,7 @@ def test_loading_the_info_imports_nothing_of_airflow() -> None:
 def test_parsing_a_dag_file_loads_nothing_that_only_a_running_task_needs() -> None:
     code = """
 import sys
-from airflow.providers.common.compat.sdk import BaseOperator, BaseSensorOperator
+from airflow.providers.common.compat.sdk import DAG, BaseOperator, BaseSensorOperator, XComArg
 from airflow.triggers.base import BaseTrigger
 before = set(sys.modules)
 import airflow_provider_fullstory.operators.fullstory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import json
 import sqlite3
 from decimal import Decimal
@@ -97,10 +98,11 @@ def test_a_file_gives_a_record_a_line(tmp_path: Path, name: str, content: bytes,
 
 def test_a_file_is_read_from_any_object_storage() -> None:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
-    from airflow.sdk.io import attach
     from fsspec.implementations.memory import MemoryFileSystem
 
-    attach("memory", fs=MemoryFileSystem())
+    # Each Airflow has it elsewhere.
+    name = "airflow.sdk.io" if importlib.util.find_spec("airflow.sdk") else "airflow.io.store"
+    importlib.import_module(name).attach("memory", fs=MemoryFileSystem())
     path = ObjectStoragePath("memory://bucket/records.ndjson")
     with path.open("wb") as file:
         file.write(LINES)
