@@ -26,10 +26,8 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.batches import Batch
     from airflow_provider_fullstory.batch_import.waiting import JobOutcome
 
-#: Unfinished records of an organization at which FullStory answers 429
+#: Unfinished batches of an organization at which FullStory answers 429, as it does at 500,000 records
 #: (developer.fullstory.com/server/events/create-batch-events-import-job).
-MAX_OUTSTANDING_RECORDS: Final = 500_000
-#: Unfinished batches at which it does so too.
 MAX_OUTSTANDING_BATCHES: Final = 200
 MAX_PARALLEL_UPLOADS: Final = 16
 _SECONDS_BETWEEN_PROGRESS: Final = 10.0

@@ -123,8 +123,8 @@ def shared_part(shared: Mapping[str, Any] | None, options: MappingOptions) -> mo
             f"shared has {', '.join(map(repr, unknown))}; events can share only "
             f"{', '.join(models.Shared.__struct_fields__)}."
         )
-    options = dataclasses.replace(options, event_name="shared", mapping={}, schema={}, allow_anonymous=True)
-    [chunk] = events_of_records([shared], dataclasses.replace(options, checks_identity=False))
+    options = dataclasses.replace(options, event_name="shared", mapping={}, schema={}, checks_identity=False)
+    [chunk] = events_of_records([shared], options)
     refusals = [record.refusal for record in chunk.invalid] or [
         refusal
         for event in chunk.events

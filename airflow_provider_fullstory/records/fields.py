@@ -6,10 +6,9 @@ The fields are read from the wire types, so a field added there is one that a co
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Path = tuple[str, ...]
+Conversion: TypeAlias = "Callable[[Any, datetime.tzinfo], Any]"
 
 #: Fields whose names users choose.
 PROPERTY_ROOTS = ("properties", "page_properties")
@@ -36,24 +36,16 @@ PROPERTY_ROOTS = ("properties", "page_properties")
 SCHEMA_ROOTS = ("schema", "page_properties_schema")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Field:
-    """
-    One field of an event that holds a value.
-
-    :param path: Where it stands in an event.
-    :param convert: Returns what is sent for a value that is not None, or raises ValueRefusedError.
-    """
-
-    path: Path
-    convert: Callable[[Any, datetime.tzinfo], Any]
-
-
 @functools.cache
-def fields() -> dict[str, Field]:
-    """Return the fields of an event by dotted path, without its properties and their types."""
+def fields() -> dict[str, Conversion]:
+    """
+    Return the fields of an event by dotted path, without its properties and their types.
+
+    Each comes with what converts a value that is not None, given the time zone of timestamps without an
+    offset, or raises ValueRefusedError.
+    """
     return {
-        ".".join(path): Field(path, _conversion(".".join(path), kind))
+        ".".join(path): _conversion(".".join(path), kind)
         for path, kind in _leaves(models.Event, ())
         if path[0] not in PROPERTY_ROOTS + SCHEMA_ROOTS
     }
@@ -109,7 +101,7 @@ def _leaves(struct: type[msgspec.Struct], parents: Path) -> list[tuple[Path, msg
     return found
 
 
-def _conversion(name: str, kind: msgspec.inspect.Type) -> Callable[[Any, datetime.tzinfo], Any]:
+def _conversion(name: str, kind: msgspec.inspect.Type) -> Conversion:
     match kind:
         case msgspec.inspect.StrType(min_length=shortest, max_length=longest):
             return lambda value, _: _text(name, value, shortest or 0, longest)

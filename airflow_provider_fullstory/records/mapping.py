@@ -70,7 +70,7 @@ class MappingOptions:
             if not isinstance(self.event_name, str):
                 raise FullStoryMappingError(f"event_name is {self.event_name!r}; it must be text.")
             try:
-                fields()["name"].convert(self.event_name, self.zone)
+                fields()["name"](self.event_name, self.zone)
             except ValueRefusedError as error:
                 raise FullStoryMappingError(f"event_name cannot be sent: {error}.") from None
 
@@ -122,7 +122,7 @@ class _Leaf:
         elif self.path[0] in SCHEMA_ROOTS:
             column = convert_column(values, lambda value: (record_types(self.path[0], value), None))
         else:
-            convert, zone = fields()[".".join(self.path)].convert, chunk.zone
+            convert, zone = fields()[".".join(self.path)], chunk.zone
             column = convert_column(values, lambda value: (convert(value, zone), None))
         chunk.refuse(column.refusals)
         return column
