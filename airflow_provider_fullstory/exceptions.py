@@ -17,6 +17,8 @@ class FullStoryError(Exception):
 
     #: True where the same request may well succeed later.
     is_transient: ClassVar[bool] = False
+    #: True where FullStory may have done what it was asked for, although no answer says so.
+    is_ambiguous: bool = False
 
     def __init__(
         self,
@@ -49,13 +51,22 @@ class FullStorySourceError(FullStoryError):
 
 
 class FullStoryTransportError(FullStoryError):
-    """Say that no answer came: the connection failed, broke or timed out."""
+    """Say that no answer came: the connection broke or timed out."""
 
     is_transient = True
+    is_ambiguous = True
+
+
+class FullStoryUnreachableError(FullStoryTransportError):
+    """Say that no connection could be made, so that FullStory never saw the request."""
+
+    is_ambiguous = False
 
 
 class FullStoryProtocolError(FullStoryError):
     """Say that an answer is not one that FullStory's API gives; often a wrong host or a proxy's page."""
+
+    is_ambiguous = True
 
 
 class FullStoryApiError(FullStoryError):
@@ -82,6 +93,7 @@ class FullStoryConflictError(FullStoryApiError):
     """409: the same request is being worked on at this moment; FullStory stores no result for it."""
 
     is_transient = True
+    is_ambiguous = True
 
 
 class FullStoryBodyTooLargeError(FullStoryApiError):
@@ -98,6 +110,7 @@ class FullStoryServerError(FullStoryApiError):
     """5xx: FullStory failed."""
 
     is_transient = True
+    is_ambiguous = True
 
 
 class FullStoryNotReadyError(FullStoryApiError):
@@ -116,3 +129,19 @@ class FullStoryRecordsRefusedError(FullStoryError):
 
 class FullStoryAccountingError(FullStoryError):
     """Say that FullStory's counts do not add up to what it was sent."""
+
+
+class FullStoryKilledError(FullStoryError):
+    """Say that the task was told to end before its import did, and what goes on in FullStory."""
+
+
+class FullStoryLedgerError(FullStoryError):
+    """Say that the record of what was sent, or the staged batches, cannot be read or written."""
+
+
+class FullStorySourceChangedError(FullStoryError):
+    """Say that the source gives other batches than those which an earlier try has sent."""
+
+
+class FullStoryAmbiguousError(FullStoryError):
+    """Say that nobody can know whether FullStory has a batch: its answer was lost more than a day ago."""

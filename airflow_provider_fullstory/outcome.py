@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryRecordsRefusedError
+from airflow_provider_fullstory.exceptions import (
+    FullStoryAmbiguousError,
+    FullStoryInputError,
+    FullStoryRecordsRefusedError,
+    FullStorySourceChangedError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,10 +28,15 @@ if TYPE_CHECKING:
 
 @contextmanager
 def without_retry() -> Iterator[None]:
-    """Fail the task at once for what a retry cannot mend: bad input, and records that were refused."""
+    """Fail the task at once for what a retry cannot mend, such as bad input and records that were refused."""
     try:
         yield
-    except (FullStoryInputError, FullStoryRecordsRefusedError) as error:
+    except (
+        FullStoryInputError,
+        FullStoryRecordsRefusedError,
+        FullStorySourceChangedError,
+        FullStoryAmbiguousError,
+    ) as error:
         raise AirflowFailException(str(error)) from error
 
 
@@ -84,23 +94,18 @@ def wait_in_triggerer(
     raise AssertionError("defer() does not return")
 
 
-def conclude(
-    hook: FullStoryHook, report: ImportReport, outcomes: Sequence[JobOutcome], context: Context
-) -> dict[str, Any]:
+def complete(hook: FullStoryHook, report: ImportReport, outcomes: Sequence[JobOutcome]) -> None:
     """
-    Complete the report of a finished import, and judge it.
+    Complete the report of a finished import.
 
     :param hook: Reads the codes of refused records.
     :param report: The report so far.
     :param outcomes: What became of all jobs.
-    :param context: The task's context.
-    :raises FullStoryRecordsRefusedError: Where records are not in FullStory.
     """
     from airflow_provider_fullstory.batch_import.report import refusal_codes
 
     report.add_codes(refusal_codes(hook, report.resource, outcomes))
     report.finish(outcomes)
-    return judge(report, context)
 
 
 def judge(report: ImportReport, context: Context) -> dict[str, Any]:

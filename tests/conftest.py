@@ -32,6 +32,7 @@ class FakeTaskInstance:
         self.task_id = "task"
         self.map_index = map_index
         self.try_number = 1
+        self.max_tries = 3
         self.xcoms: dict[str, Any] = {}
 
     def xcom_push(self, key: str, value: Any) -> None:

@@ -106,6 +106,7 @@ print(sorted(set(sys.modules) - before))
         "airflow_provider_fullstory.exceptions",
         "airflow_provider_fullstory.operators",
         "airflow_provider_fullstory.operators.fullstory",
+        "airflow_provider_fullstory.operators.hidden_records",
         "airflow_provider_fullstory.outcome",
         "airflow_provider_fullstory.sensors",
         "airflow_provider_fullstory.sensors.fullstory",

@@ -51,6 +51,9 @@ if TYPE_CHECKING:
 
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 60.0
+#: How long a request may be sent again under its idempotency key. FullStory remembers keys for 24 hours
+#: (developer.fullstory.com/server/idempotent-requests); clocks differ, and requests take their time.
+IDEMPOTENCY_SECONDS = 24 * 60 * 60.0 - 15 * 60.0
 
 T = TypeVar("T")
 

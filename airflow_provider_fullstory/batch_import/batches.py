@@ -64,21 +64,55 @@ class RunIdentity:
         return str(uuid.uuid5(_KEY_NAMESPACE, json.dumps([*dataclasses.astuple(self), digest, occurrence])))
 
 
+class RunKeys:
+    """
+    Give the bodies of a run their keys, in their order.
+
+    :param run: The run.
+    """
+
+    def __init__(self, run: RunIdentity) -> None:
+        self._run = run
+        self._occurrences: Counter[str] = Counter()
+
+    def next(self, digest: str) -> str:
+        """
+        Return the key of the next body.
+
+        :param digest: Its SHA-256, in hex.
+        """
+        key = self._run.idempotency_key(digest, self._occurrences[digest])
+        self._occurrences[digest] += 1
+        return key
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Batch:
     """
     One request of an import.
 
-    :param ordinal: Its place in the import, from 1.
+    :param place: Its place in the import: ``(12,)``, from 1, or ``(12, 1)`` for its first half.
     :param body: The request's JSON.
+    :param digest: SHA-256 of the body, in hex.
     :param records: How many records it holds.
     :param idempotency_key: The key under which FullStory takes it once.
     """
 
-    ordinal: int
+    place: tuple[int, ...]
     body: bytes = dataclasses.field(repr=False)
+    digest: str
     records: int
     idempotency_key: str
+
+    @property
+    def ordinal(self) -> int:
+        """Its number in the import, which halves of a batch share."""
+        return self.place[0]
+
+    @property
+    def name(self) -> str:
+        """Its place, as text."""
+        return ".".join(map(str, self.place))
 
     def split(self) -> tuple[Batch, Batch]:
         """
@@ -90,15 +124,15 @@ class Batch:
         requests = msgspec.json.decode(content["requests"], type=list[msgspec.Raw])
         middle = len(requests) // 2
         return (
-            self._part(requests[:middle], content.get("shared"), "first"),
-            self._part(requests[middle:], content.get("shared"), "second"),
+            self._half(1, requests[:middle], content.get("shared")),
+            self._half(2, requests[middle:], content.get("shared")),
         )
 
-    def _part(self, requests: list[msgspec.Raw], shared: msgspec.Raw | None, name: str) -> Batch:
+    def _half(self, number: int, requests: list[msgspec.Raw], shared: msgspec.Raw | None) -> Batch:
         suffix = _suffix(None if shared is None else bytes(shared))
         body = _PREFIX + b",".join(map(bytes, requests)) + suffix
-        key = str(uuid.uuid5(uuid.UUID(self.idempotency_key), name))
-        return Batch(self.ordinal, body, len(requests), key)
+        key = str(uuid.uuid5(uuid.UUID(self.idempotency_key), str(number)))
+        return Batch((*self.place, number), body, digest_of(body), len(requests), key)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -144,11 +178,10 @@ class Batcher:
         shared: Shared,
         refuse: Callable[[Sequence[InvalidRecord]], None],
     ) -> None:
-        self._run = run
+        self._keys = RunKeys(run)
         self._limits = limits
         self._suffix = _suffix(None if shared == Shared() else _ENCODER.encode(shared))
         self._refuse = refuse
-        self._occurrences: Counter[str] = Counter()
         self._ordinal = 0
         self._body = bytearray(_PREFIX)
         self._records = 0
@@ -189,13 +222,20 @@ class Batcher:
     def _finished(self) -> Batch:
         self._body += self._suffix
         body = bytes(self._body)
-        digest = hashlib.sha256(body).hexdigest()
-        key = self._run.idempotency_key(digest, self._occurrences[digest])
-        self._occurrences[digest] += 1
+        digest = digest_of(body)
         self._ordinal += 1
-        batch = Batch(self._ordinal, body, self._records, key)
+        batch = Batch((self._ordinal,), body, digest, self._records, self._keys.next(digest))
         self._body, self._records = bytearray(_PREFIX), 0
         return batch
+
+
+def digest_of(body: bytes) -> str:
+    """
+    Return what tells one body from another.
+
+    :param body: The body.
+    """
+    return hashlib.sha256(body).hexdigest()
 
 
 def _suffix(shared: bytes | None) -> bytes:

@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import logging
 import time
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from airflow_provider_fullstory.batch_import.waiting import JobWatch, some
+from airflow_provider_fullstory.batch_import.waiting import JobWatch, some, still_running
 from airflow_provider_fullstory.exceptions import (
     FullStoryBodyTooLargeError,
     FullStoryError,
     FullStoryInputError,
+    FullStoryKilledError,
+    FullStoryNotFoundError,
     FullStoryTimeoutError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from airflow_provider_fullstory.api.models import Job, JobStatus, Resource
     from airflow_provider_fullstory.batch_import.batches import Batch
+    from airflow_provider_fullstory.batch_import.ledger import Entry, Ledger
     from airflow_provider_fullstory.batch_import.waiting import JobOutcome
 
 #: Unfinished batches of an organization at which FullStory answers 429, as it does at 500,000 records
@@ -38,7 +42,14 @@ log = logging.getLogger(__name__)
 class Uploader(Protocol):
     """The part of a hook that sends batches; used from several threads at once."""
 
-    def create_import(self, resource: Resource | str, body: bytes, idempotency_key: str) -> Job:
+    def create_import(
+        self,
+        resource: Resource | str,
+        body: bytes,
+        idempotency_key: str,
+        *,
+        sent_before: float | None = None,
+    ) -> Job:
         """Start an import of a batch."""
 
 
@@ -52,16 +63,22 @@ class JobReader(Protocol):
 class Submission(NamedTuple):
     """A batch that FullStory accepted."""
 
-    ordinal: int
-    at: float
+    place: tuple[int, ...]
     job_id: str
     records: int
+    at: float
+
+    @property
+    def ordinal(self) -> int:
+        """The batch's number in the import."""
+        return self.place[0]
 
 
 class Importer:
     """
     Send batches and follow their jobs.
 
+    :param ledger: Knows what earlier tries have sent, and learns what this one sends.
     :param uploader: Sends batches, again where that can help.
     :param jobs: Looks at jobs. It need not try again, since the importer decides when to look again.
     :param resource: What the batches hold.
@@ -73,6 +90,7 @@ class Importer:
 
     def __init__(
         self,
+        ledger: Ledger,
         uploader: Uploader,
         jobs: JobReader,
         resource: Resource,
@@ -90,6 +108,7 @@ class Importer:
             raise FullStoryInputError(
                 f"max_outstanding_records is {max_outstanding_records}; it must be above 0."
             )
+        self._ledger = ledger
         self._uploader = uploader
         self._jobs = jobs
         self._resource = resource
@@ -100,12 +119,15 @@ class Importer:
         self._submissions: list[Submission] = []
         self._unfinished: dict[str, int] = {}
         self._uploads: set[Future[None]] = set()
+        #: Uploads as they get done; None tells to stop. A signal handler may put into this kind of queue.
+        self._news: SimpleQueue[Future[None] | None] = SimpleQueue()
+        self._followed: JobWatch | None = None
         self._outstanding = 0
         self._progress_at = time.monotonic()
 
     def submit(self, batches: Iterable[Batch]) -> list[Submission]:
         """
-        Send all batches, and return what FullStory made of them, in their order.
+        Send all batches that earlier tries did not, and return what FullStory made of all, in their order.
 
         :param batches: The batches; taken one by one, as uploads get done.
         :raises FullStoryError: Where a batch or the source fails, or time is up; the message says what
@@ -113,13 +135,13 @@ class Importer:
         """
         pool = ThreadPoolExecutor(self._max_parallel_uploads, thread_name_prefix="fullstory-upload")
         try:
-            for batch in batches:
-                self._check_time(batch)
-                self._make_room(batch.records)
-                self._outstanding += batch.records
-                self._uploads.add(pool.submit(self._upload, batch))
+            last = 0
+            for batch in self.watched(batches):
+                self._take(pool, batch)
+                last = batch.ordinal
+            self._ledger.check_end(last)
             while self._uploads:
-                self._collect()
+                self._hear(self._news.get())
         except BaseException as error:
             self._stop(pool, error)
             raise
@@ -127,16 +149,46 @@ class Importer:
             pool.shutdown(wait=False, cancel_futures=True)
         return sorted(self._submissions)
 
+    def watched(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """
+        Yield batches as long as there is time, and nobody told to stop.
+
+        :param batches: The batches.
+        :raises FullStoryTimeoutError: At the deadline.
+        :raises FullStoryKilledError: After ``stop``.
+        """
+        for batch in batches:
+            if time.time() >= self._deadline:
+                raise FullStoryTimeoutError(f"Time was up before batch {batch.name} could be sent.")
+            while not self._news.empty():
+                self._hear(self._news.get())
+            yield batch
+
     def wait(self, job_ids: Sequence[str]) -> list[JobOutcome]:
         """
         Wait until all jobs are finished.
 
         :param job_ids: The jobs.
         :raises FullStoryTimeoutError: At the deadline, naming the jobs that still run.
+        :raises FullStoryKilledError: After ``stop``, naming them as well.
         """
         watch = self._watch(job_ids)
         self._follow(watch, lambda: not watch.pending)
         return list(watch.outcomes.values())
+
+    def stop(self) -> None:
+        """
+        End the import as soon as what is being done lets it; ``submit`` and ``wait`` then raise.
+
+        May be called from a signal handler.
+        """
+        self._news.put(None)
+
+    @property
+    def left_behind(self) -> str:
+        """What goes on in FullStory without anybody waiting, and what a retry does about it."""
+        jobs = self._followed.pending if self._followed else list(self._unfinished)
+        return f"{still_running(jobs)} {self._ledger.promise}" if jobs else "No job of it runs in FullStory."
 
     def look(self, job_ids: Sequence[str]) -> list[JobOutcome] | None:
         """
@@ -165,17 +217,51 @@ class Importer:
             deadline=self._deadline,
         )
 
-    def _check_time(self, batch: Batch) -> None:
-        if time.time() >= self._deadline:
-            raise FullStoryTimeoutError(f"Time was up before batch {batch.ordinal} could be sent.")
+    def _take(self, pool: ThreadPoolExecutor, batch: Batch) -> None:
+        """Hand a batch over to a thread, unless FullStory has it."""
+        known = self._ledger.find(batch)
+        if known is not None and self._has_vanished(known):
+            known = None
+        if known is not None and known.job_id:
+            self._outstanding += batch.records
+            self._note(batch, known.job_id)
+            return
+        self._make_room(batch.records)
+        self._outstanding += batch.records
+        if known is not None and known.is_split:
+            upload = pool.submit(self._upload_halves, batch)
+        else:
+            upload = pool.submit(self._upload, batch, self._ledger.enter(batch, known))
+        self._uploads.add(upload)
+        upload.add_done_callback(self._news.put)
+
+    def _has_vanished(self, entry: Entry) -> bool:
+        """Tell whether a batch is to be sent again since FullStory no longer knows its job."""
+        if not entry.job_id or not self._ledger.resends_ambiguous:
+            return False
+        try:
+            self._jobs.get_job_status(self._resource, entry.job_id)
+        except FullStoryNotFoundError:
+            log.warning(
+                "FullStory no longer knows job %s of batch %s, and nobody can know whether it has these %d "
+                'records. They are sent again, since on_ambiguous="resend".',
+                entry.job_id,
+                entry.name,
+                entry.records,
+            )
+            return True
+        except FullStoryError as error:
+            if not error.is_transient:
+                raise
+        return False
 
     def _make_room(self, records: int) -> None:
         """Wait until a batch may be sent: an upload slot is free, and FullStory has worked off enough."""
         while len(self._uploads) >= self._max_parallel_uploads:
-            self._collect()
+            self._hear(self._news.get())
         while not self._has_room(records):
             if self._uploads:
-                self._collect()
+                self._hear(self._news.get())
             else:
                 self._work_off(records)
 
@@ -187,36 +273,57 @@ class Importer:
             and len(self._unfinished) + len(self._uploads) < MAX_OUTSTANDING_BATCHES
         )
 
-    def _collect(self) -> None:
-        done, _ = wait(self._uploads, return_when=FIRST_COMPLETED)
-        for upload in done:
-            self._uploads.remove(upload)
-            upload.result()
+    def _pause(self, seconds: float) -> None:
+        try:
+            self._hear(self._news.get(timeout=seconds))
+        except Empty:
+            return
+
+    def _hear(self, news: Future[None] | None) -> None:
+        if news is None:
+            raise FullStoryKilledError(f"The task was told to end. {self.left_behind}")
+        self._uploads.remove(news)
+        news.result()
         self._log_progress()
 
-    def _upload(self, batch: Batch) -> None:
+    def _upload(self, batch: Batch, entry: Entry) -> None:
         """Send a batch; runs in the threads of the pool."""
         try:
-            job = self._uploader.create_import(self._resource, batch.body, batch.idempotency_key)
-        except FullStoryBodyTooLargeError as error:
-            if batch.records == 1:
-                error.add(f"This was batch {batch.ordinal} (one record of it).")
-                raise
-            log.warning(
-                "FullStory finds the %d bytes of batch %d too large; it is sent in two halves. Set a smaller "
-                "max_batch_bytes.",
-                len(batch.body),
-                batch.ordinal,
+            job = self._uploader.create_import(
+                self._resource, batch.body, batch.idempotency_key, sent_before=entry.sent_before
             )
-            for half in batch.split():
-                self._upload(half)
         except FullStoryError as error:
-            error.add(f"This was batch {batch.ordinal} ({batch.records} records).")
+            if isinstance(error, FullStoryBodyTooLargeError) and batch.records > 1:
+                log.warning(
+                    "FullStory finds the %d bytes of batch %s too large; it is sent in two halves. Set a "
+                    "smaller max_batch_bytes.",
+                    len(batch.body),
+                    batch.name,
+                )
+                self._ledger.split(entry)
+                self._upload_halves(batch)
+                return
+            if not error.is_ambiguous:
+                self._ledger.refused(entry)
+            error.add(f"This was batch {batch.name} ({batch.records} records).")
             raise
-        else:
-            # Noted at once, since what follows may fail; appending is safe among threads.
-            self._submissions.append(Submission(batch.ordinal, time.time(), job.id, batch.records))
-            self._unfinished[job.id] = batch.records
+        # Noted first, since what follows may fail; appending is safe among threads.
+        self._note(batch, job.id)
+        self._ledger.accepted(entry, job.id)
+
+    def _upload_halves(self, batch: Batch) -> None:
+        for half in batch.split():
+            known = self._ledger.find(half)
+            if known is not None and known.job_id:
+                self._note(half, known.job_id)
+            elif known is not None and known.is_split:
+                self._upload_halves(half)
+            else:
+                self._upload(half, self._ledger.enter(half, known))
+
+    def _note(self, batch: Batch, job_id: str) -> None:
+        self._submissions.append(Submission(batch.place, job_id, batch.records, time.time()))
+        self._unfinished[job_id] = batch.records
 
     def _work_off(self, records: int) -> None:
         """Wait until FullStory has finished so many jobs that a batch may be sent."""
@@ -232,6 +339,7 @@ class Importer:
         self._follow(watch, has_room)
 
     def _follow(self, watch: JobWatch, is_enough: Callable[[], bool]) -> None:
+        self._followed = watch
         while not is_enough():
             for job_id in watch.pending:
                 try:
@@ -241,17 +349,19 @@ class Importer:
                     break
                 if is_enough():
                     return
-            time.sleep(watch.pause(time.time()))
+            self._pause(watch.pause(time.time()))
 
     def _stop(self, pool: ThreadPoolExecutor, error: BaseException) -> None:
         """Let uploads that are under way finish, so that the message can say what FullStory has."""
+        if isinstance(error, FullStoryKilledError):
+            pool.shutdown(wait=False, cancel_futures=True)
+            return
         is_failure = isinstance(error, Exception)
         pool.shutdown(wait=is_failure, cancel_futures=not is_failure)
+        jobs = some([entry.job_id for entry in sorted(self._submissions)]) or "none"
         accepted = (
             f"FullStory has accepted {sum(entry.records for entry in self._submissions)} records in "
-            f"{len(self._submissions)} batches (jobs: "
-            f"{some([entry.job_id for entry in sorted(self._submissions)]) or 'none'}). A retry sends equal "
-            "batches under the same idempotency keys, and for 24 hours FullStory takes none of them twice."
+            f"{len(self._submissions)} batches (jobs: {jobs}). {self._ledger.promise}"
         )
         if isinstance(error, FullStoryError):
             error.add(accepted)

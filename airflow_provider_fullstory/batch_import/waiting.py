@@ -11,7 +11,11 @@ import random
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_fullstory.api.protocol import retry_seconds
-from airflow_provider_fullstory.exceptions import FullStoryError, FullStoryTimeoutError
+from airflow_provider_fullstory.exceptions import (
+    FullStoryError,
+    FullStoryNotFoundError,
+    FullStoryTimeoutError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,6 +94,9 @@ class JobWatch:
         """
         self._failed_rounds += 1
         self._failure = error
+        if isinstance(error, FullStoryNotFoundError):
+            error.add("FullStory accepted its records, so they may well have been imported.")
+            raise error
         if not error.is_transient or self._failed_rounds >= MAX_FAILED_ROUNDS:
             error.add(f"{self._failed_rounds} looks in a row failed. {still_running(self.pending)}")
             raise error

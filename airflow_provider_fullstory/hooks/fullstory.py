@@ -6,6 +6,8 @@ import asyncio
 import copy
 import ssl
 import threading
+import time
+from contextlib import contextmanager
 from functools import cache, cached_property
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +18,7 @@ import tenacity
 from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import NewConnectionError
 
 from airflow_provider_fullstory.api import protocol
 from airflow_provider_fullstory.api.models import Resource
@@ -24,6 +27,7 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryInputError,
     FullStoryRateLimitError,
     FullStoryTransportError,
+    FullStoryUnreachableError,
 )
 from airflow_provider_fullstory.get_provider_info import connection_type
 from airflow_provider_fullstory.hooks.settings import CONNECT_TIMEOUT, Settings
@@ -39,6 +43,39 @@ R = TypeVar("R")
 
 #: Connections that one hook keeps open; as many uploads of a task may go on at the same time.
 POOL_SIZE = 16
+#: What fails before a connection stands, so that not a byte of the request was sent.
+_UNSENT = (requests.ConnectTimeout, NewConnectionError, httpx.ConnectError, httpx.ConnectTimeout)
+
+
+class Doubt:
+    """
+    Remember over the attempts of one request since when FullStory may have done it without our knowing.
+
+    :param since: When a request was sent that got no answer, in seconds since the epoch.
+    """
+
+    def __init__(self, since: float | None = None) -> None:
+        self._since = since
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Watch one attempt: a later refusal does not undo that an earlier attempt may have worked."""
+        started_at = time.time()
+        try:
+            yield
+        except FullStoryError as error:
+            if self._since is None and error.is_ambiguous:
+                self._since = started_at
+            error.is_ambiguous = self._since is not None
+            raise
+
+    def forbids(self, wait: float) -> bool:
+        """
+        Tell whether FullStory may have forgotten the key by the time of the next attempt.
+
+        :param wait: Seconds until then.
+        """
+        return self._since is not None and time.time() + wait >= self._since + protocol.IDEMPOTENCY_SECONDS
 
 
 class FullStoryBaseHook(BaseHook):
@@ -77,12 +114,12 @@ class FullStoryBaseHook(BaseHook):
             f"{self.fullstory_conn_id} --conn-type fullstory --conn-password <API key>"
         )
 
-    def _retry_options(self) -> dict[str, Any]:
+    def _retry_options(self, doubt: Doubt) -> dict[str, Any]:
         """Return the arguments that both kinds of tenacity's retrying take."""
         return {
             "retry": tenacity.retry_if_exception(protocol.is_transient),
             "wait": lambda state: protocol.retry_seconds(_failure(state), state.attempt_number),
-            "stop": self._is_enough,
+            "stop": lambda state: self._is_enough(state) or doubt.forbids(state.upcoming_sleep),
             "before_sleep": self._log_retry,
             "reraise": True,
         }
@@ -165,17 +202,29 @@ class FullStoryHook(FullStoryBaseHook):
             session.proxies = {"http": settings.proxy, "https": settings.proxy}
         return session
 
-    def create_import(self, resource: Resource | str, body: bytes, idempotency_key: str) -> Job:
+    def create_import(
+        self,
+        resource: Resource | str,
+        body: bytes,
+        idempotency_key: str,
+        *,
+        sent_before: float | None = None,
+    ) -> Job:
         """
         Start an import of a batch.
 
         :param resource: ``events`` or ``users``.
         :param body: The request's JSON: ``{"requests": [...]}``, at most 50,000 of them.
         :param idempotency_key: For 24 hours FullStory answers the same key and body with the same job, and
-            refuses the key with another body (developer.fullstory.com/server/idempotent-requests).
-        :raises FullStoryError: Where FullStory did not accept the batch.
+            refuses the key with another body (developer.fullstory.com/server/idempotent-requests). After
+            that it would import the batch again, so no request that may already have been done is repeated.
+        :param sent_before: When this request was first sent, in seconds since the epoch, where its answer
+            is not known.
+        :raises FullStoryError: Where FullStory did not accept the batch. ``is_ambiguous`` tells whether it
+            may have done so without its answer arriving.
         """
-        return self._call(protocol.create_import(Resource(resource), body, idempotency_key))
+        call = protocol.create_import(Resource(resource), body, idempotency_key)
+        return self._call(call, Doubt(sent_before))
 
     def get_job_status(self, resource: Resource | str, job_id: str) -> JobStatus:
         """
@@ -265,14 +314,22 @@ class FullStoryHook(FullStoryBaseHook):
             for name, field in connection_type()["conn-fields"].items()
         }
 
-    def _call(self, call: protocol.Call[T]) -> T:
+    def _call(self, call: protocol.Call[T], doubt: Doubt | None = None) -> T:
         """Send a request, again where that can help, and return what the answer says."""
+        doubt = doubt or Doubt()
         closing = self._closing
-        options = self._retry_options() | {
+        options = self._retry_options(doubt)
+        is_enough = options["stop"]
+        options |= {
             "sleep": tenacity.sleep_using_event(closing),
-            "stop": lambda state: closing.is_set() or self._is_enough(state),
+            "stop": lambda state: closing.is_set() or is_enough(state),
         }
-        return tenacity.Retrying(**options)(lambda: call.result(self._send(call)))
+
+        def attempt() -> T:
+            with doubt.watching():
+                return call.result(self._send(call))
+
+        return tenacity.Retrying(**options)(attempt)
 
     def _send(self, call: protocol.Call[Any]) -> protocol.Response:
         request = call.request
@@ -345,9 +402,17 @@ class FullStoryAsyncHook(FullStoryBaseHook):
     async def __aexit__(self, *exception: object) -> None:
         await self._client.aclose()
 
-    async def create_import(self, resource: Resource | str, body: bytes, idempotency_key: str) -> Job:
+    async def create_import(
+        self,
+        resource: Resource | str,
+        body: bytes,
+        idempotency_key: str,
+        *,
+        sent_before: float | None = None,
+    ) -> Job:
         """Start an import of a batch; see :meth:`FullStoryHook.create_import`."""
-        return await self._call(protocol.create_import(Resource(resource), body, idempotency_key))
+        call = protocol.create_import(Resource(resource), body, idempotency_key)
+        return await self._call(call, Doubt(sent_before))
 
     async def get_job_status(self, resource: Resource | str, job_id: str) -> JobStatus:
         """Return how far a job is; see :meth:`FullStoryHook.get_job_status`."""
@@ -382,11 +447,14 @@ class FullStoryAsyncHook(FullStoryBaseHook):
             raise self._no_connection() from None
         return Settings.from_connection(connection, await get_async_extra_dejson(connection))
 
-    async def _call(self, call: protocol.Call[T]) -> T:
-        async def attempt() -> T:
-            return call.result(await self._send(call))
+    async def _call(self, call: protocol.Call[T], doubt: Doubt | None = None) -> T:
+        doubt = doubt or Doubt()
 
-        return await tenacity.AsyncRetrying(**self._retry_options())(attempt)
+        async def attempt() -> T:
+            with doubt.watching():
+                return call.result(await self._send(call))
+
+        return await tenacity.AsyncRetrying(**self._retry_options(doubt))(attempt)
 
     async def _send(self, call: protocol.Call[Any]) -> protocol.Response:
         request = call.request
@@ -444,15 +512,19 @@ def _next_token(page: Page[Any], seen: set[str]) -> str | None:
 def _transport_error(
     call: protocol.Call[Any], settings: Settings, error: BaseException
 ) -> FullStoryTransportError | FullStoryInputError:
-    cause = error
-    while following := cause.__cause__ or cause.__context__:
+    cause, is_unsent = error, False
+    while True:
+        is_unsent = is_unsent or isinstance(cause, _UNSENT)
+        if not (following := cause.__cause__ or cause.__context__):
+            break
         cause = following
     if isinstance(cause, ssl.SSLCertVerificationError):
         return FullStoryInputError(
             f"The certificate of {settings.base_url} is not trusted ({cause.verify_message}). Where a proxy "
             "re-encrypts the traffic, name its authority in the connection's extra: ca_bundle."
         )
-    return FullStoryTransportError(
+    error_type = FullStoryUnreachableError if is_unsent else FullStoryTransportError
+    return error_type(
         f"Could not {call.purpose}: no answer from {settings.base_url} ({type(error).__name__}: {cause})."
     )
 

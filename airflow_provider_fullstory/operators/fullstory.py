@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.common.compat.sdk import BaseOperator, XComArg, conf
+from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from airflow_provider_fullstory.exceptions import FullStoryInputError
+from airflow_provider_fullstory.exceptions import (
+    FullStoryInputError,
+    FullStoryNotFoundError,
+    FullStoryRecordsRefusedError,
+)
+from airflow_provider_fullstory.operators.hidden_records import HiddenRecords, is_records
 from airflow_provider_fullstory.outcome import (
-    conclude,
+    complete,
     deadline_of,
     judge,
     wait_in_triggerer,
@@ -25,8 +31,10 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
     from airflow_provider_fullstory.batch_import.batches import RunIdentity
-    from airflow_provider_fullstory.batch_import.importer import Importer
+    from airflow_provider_fullstory.batch_import.importer import Importer, Submission
+    from airflow_provider_fullstory.batch_import.ledger import Ledger
     from airflow_provider_fullstory.batch_import.report import ImportReport
+    from airflow_provider_fullstory.durability import Durability
     from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
     from airflow_provider_fullstory.records.mapping import MappedChunk, MappingOptions
     from airflow_provider_fullstory.records.refusals import InvalidRecord
@@ -42,6 +50,7 @@ _ARGUMENT_TYPES: dict[str, tuple[type, ...]] = {
     "timeout": (int, float),
     "timezone": (str,),
     "idempotency_salt": (str,),
+    "staging_uri": (str, os.PathLike, type(None)),
 }
 #: Refused records that the log explains; the others are only counted.
 _EXPLAINED_REFUSALS = 5
@@ -52,9 +61,14 @@ class FullStoryImportEventsOperator(BaseOperator):
     Import events into FullStory, from XCom, a file, or the result of a query.
 
     Records are read, mapped, checked and sent in batches piece by piece, so any number of them needs the same
-    small memory. A batch goes out under an idempotency key that follows from the run and the batch's bytes:
-    for 24 hours a retry that sends the same bytes does nothing twice. The task succeeds only if every record
-    is in FullStory; one that is refused, here or there, fails it without a retry after all others were sent.
+    small memory. The task succeeds only if every record is in FullStory; one that is refused, here or there,
+    fails it without a retry after all others were sent.
+
+    A retry doubles nothing and loses nothing. Each batch goes out under an idempotency key that follows from
+    the run and the batch's bytes, and is entered in a ledger before and after: a retry waits for the jobs
+    that FullStory has accepted and sends only the rest. The ledger is in Airflow's task state store (3.3 and
+    newer), or else under ``staging_uri``; with neither, the keys protect for 24 hours. Clearing a task whose
+    import has ended imports anew.
 
     Give exactly one of ``events`` and ``sql``. The name of a column (or key) says where its value goes:
     ``name``, ``timestamp``, ``user.uid``, ``user.id``, ``session.id``, ``context.browser.url`` and the other
@@ -88,8 +102,18 @@ class FullStoryImportEventsOperator(BaseOperator):
     :param max_parallel_uploads: Batches that are uploaded, and held in memory, at the same time: 1 to 16.
     :param max_outstanding_records: Records that may be sent and unfinished. Above 500,000 for the whole
         organization FullStory refuses more.
-    :param idempotency_salt: Part of the idempotency keys: change it to send equal data of the same run again
-        on purpose. (templated)
+    :param durable: Whether a retry goes on with what earlier tries have sent. False makes each try begin
+        anew, under the same idempotency keys.
+    :param staging_uri: Folder in any object storage where batches are written, compressed, before the first
+        is sent. A retry then reads them and does not ask the source again, whose rows may have changed. They
+        are removed once the task succeeds. (templated)
+    :param on_ambiguous: What to do where nobody can know whether FullStory has a batch, since its answer was
+        lost more than 24 hours ago or its job has vanished: ``fail``, or ``resend`` it.
+    :param on_source_change: What to do where the source no longer gives the batches that an earlier try has
+        sent: ``fail``, or ``resend`` those that changed, though FullStory has the old ones.
+    :param idempotency_salt: Part of the idempotency keys. Change it to send equal data of the same run again
+        on purpose, after clearing the task, or to get past an answer that FullStory keeps repeating for a
+        key. (templated)
     :param wait_for_completion: Whether the task ends when FullStory has finished, not when it has accepted.
     :param deferrable: Whether the task waits in the triggerer, without a worker slot.
     :param poll_interval: Shortest time between two looks at the jobs, in seconds; it grows to a tenth of the
@@ -109,6 +133,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         "timezone",
         "schema",
         "shared",
+        "staging_uri",
         "idempotency_salt",
         "fullstory_conn_id",
     )
@@ -121,6 +146,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         "shared": "json",
     }
     ui_color = "#f3e8ff"
+    _importer: Importer | None = None
 
     def __init__(
         self,
@@ -140,6 +166,10 @@ class FullStoryImportEventsOperator(BaseOperator):
         max_batch_bytes: int = 32 * 2**20,
         max_parallel_uploads: int = 4,
         max_outstanding_records: int = 500_000,
+        durable: bool = True,
+        staging_uri: str | None = None,
+        on_ambiguous: Literal["fail", "resend"] = "fail",
+        on_source_change: Literal["fail", "resend"] = "fail",
         idempotency_salt: str = "",
         wait_for_completion: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -164,6 +194,10 @@ class FullStoryImportEventsOperator(BaseOperator):
         self.max_batch_bytes = max_batch_bytes
         self.max_parallel_uploads = max_parallel_uploads
         self.max_outstanding_records = max_outstanding_records
+        self.durable = durable
+        self.staging_uri = staging_uri
+        self.on_ambiguous = on_ambiguous
+        self.on_source_change = on_source_change
         self.idempotency_salt = idempotency_salt
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
@@ -180,10 +214,10 @@ class FullStoryImportEventsOperator(BaseOperator):
     def events(self, value: Any) -> None:
         # Airflow assigns a template field again once it is rendered, and shows it to all who see the task.
         is_rendered = hasattr(self, "_events")
-        self._events = HiddenRecords(value) if _is_records(value, is_rendered=is_rendered) else value
+        self._events = HiddenRecords(value) if is_records(value, is_rendered=is_rendered) else value
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Send all records, and wait for FullStory as far as that is wanted."""
+        """Send all records that no earlier try has sent, and wait for FullStory as far as that is wanted."""
         from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 
         with without_retry():
@@ -198,23 +232,30 @@ class FullStoryImportEventsOperator(BaseOperator):
                 rate_limited_for=self.timeout,
             ) as hook,
         ):
-            importer = self._importer(hook, deadline)
-            report = self._send(importer, hook, context)
-            if not report.job_ids:
-                return conclude(hook, report, [], context)
-            if not self.wait_for_completion:
-                return judge(report, context)
-            # Small imports are often finished by now, and then need no deferral.
-            outcomes = importer.look(report.job_ids) if self.deferrable else importer.wait(report.job_ids)
-            if outcomes is not None:
-                return conclude(hook, report, outcomes, context)
-        return wait_in_triggerer(
-            self,
-            report,
-            fullstory_conn_id=self.fullstory_conn_id,
-            poll_interval=self.poll_interval,
-            deadline=deadline,
-        )
+            # Read before the source is opened, so that a wrong connection costs no query.
+            host = hook.settings.base_url
+            durability = self._durability(context)
+            self._importer = importer = self._new_importer(durability.ledger, hook, deadline)
+            self.log.info("Importing events into %s, with %s.", host, durability.description)
+            report = self._submit(context, importer, durability)
+            if report.imported is None and not report.job_ids:
+                complete(hook, report, [])
+            elif report.imported is None and self.wait_for_completion:
+                with _explained():
+                    # Small imports are often finished by now, and then need no deferral.
+                    outcomes = (
+                        importer.look(report.job_ids) if self.deferrable else importer.wait(report.job_ids)
+                    )
+                if outcomes is None:
+                    wait_in_triggerer(
+                        self,
+                        report,
+                        fullstory_conn_id=self.fullstory_conn_id,
+                        poll_interval=self.poll_interval,
+                        deadline=deadline,
+                    )
+                complete(hook, report, outcomes)
+            return self._end(context, durability, report)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """
@@ -228,7 +269,17 @@ class FullStoryImportEventsOperator(BaseOperator):
         from airflow_provider_fullstory.triggers.fullstory import outcomes_of
 
         with without_retry(), FullStoryHook(self.fullstory_conn_id) as hook:
-            return conclude(hook, ImportReport.from_xcom(event["report"]), outcomes_of(event), context)
+            with _explained():
+                outcomes = outcomes_of(event)
+            report = ImportReport.from_xcom(event["report"])
+            complete(hook, report, outcomes)
+            return self._end(context, self._durability(context), report)
+
+    def on_kill(self) -> None:
+        """End the task as soon as possible; FullStory goes on with what it has, and so does the next try."""
+        if self._importer is not None:
+            self._importer.stop()
+            self.log.warning("The task was told to end. %s", self._importer.left_behind)
 
     def _check_arguments(self) -> None:
         """Refuse what only shows now, since templates and upstream tasks can give anything."""
@@ -239,11 +290,24 @@ class FullStoryImportEventsOperator(BaseOperator):
                     f"{name} is {value!r}; it must be {' or '.join(kind.__name__ for kind in kinds)}."
                 )
 
-    def _importer(self, hook: FullStoryHook, deadline: float) -> Importer:
+    def _durability(self, context: Context) -> Durability:
+        from airflow_provider_fullstory.durability import durability
+
+        return durability(
+            context,
+            self._run_identity(context),
+            durable=self.durable,
+            staging_uri=None if self.staging_uri is None else str(self.staging_uri),
+            on_ambiguous=self.on_ambiguous,
+            on_source_change=self.on_source_change,
+        )
+
+    def _new_importer(self, ledger: Ledger, hook: FullStoryHook, deadline: float) -> Importer:
         from airflow_provider_fullstory.api.models import Resource
         from airflow_provider_fullstory.batch_import.importer import Importer
 
         return Importer(
+            ledger,
             hook,
             hook.without_retries(),
             Resource.EVENTS,
@@ -253,15 +317,41 @@ class FullStoryImportEventsOperator(BaseOperator):
             deadline=deadline,
         )
 
-    def _send(self, importer: Importer, hook: FullStoryHook, context: Context) -> ImportReport:
+    def _fingerprint(self) -> str | None:
+        """Return what identifies the source and its mapping, None where the records are at hand."""
+        from airflow_provider_fullstory.durability import fingerprint
+
+        if isinstance(self.events, HiddenRecords):
+            return None
+        names = ("sql", "sql_conn_id", "parameters", "event_name", "mapping", "timezone", "schema", "shared")
+        limits = ("allow_anonymous", "batch_size", "max_batch_bytes")
+        arguments = {name: getattr(self, name) for name in (*names, *limits)}
+        return fingerprint(arguments | {"events": None if self.events is None else str(self.events)})
+
+    def _submit(self, context: Context, importer: Importer, durability: Durability) -> ImportReport:
+        """Send what no earlier try has sent, and return the report so far."""
+        arguments = self._fingerprint()
+        report = durability.ledger.begin(arguments, context["ti"].max_tries)
+        if report is not None:
+            self.log.info(
+                "An earlier try has sent all %d batches: nothing is sent, their jobs count.", report.batches
+            )
+            return report
+        report, submissions = self._send(context, importer, durability, arguments)
+        report.add_submissions(submissions)
+        durability.ledger.submitted(report, submissions[-1].ordinal if submissions else 0)
+        self._log_submissions(report)
+        return report
+
+    def _send(
+        self, context: Context, importer: Importer, durability: Durability, arguments: str | None
+    ) -> tuple[ImportReport, list[Submission]]:
         from airflow_provider_fullstory.batch_import.batches import Batcher, BatchLimits
         from airflow_provider_fullstory.batch_import.report import ImportReport
 
         limits = BatchLimits(self.batch_size, self.max_batch_bytes)
         limits.check()
         options = self._mapping_options()
-        # Read before the source is opened, so that a wrong connection costs no query.
-        host = hook.settings.base_url
         report = ImportReport()
 
         def refuse(invalid: Sequence[InvalidRecord]) -> None:
@@ -269,21 +359,43 @@ class FullStoryImportEventsOperator(BaseOperator):
                 self.log.warning("Not sent: %s", record)
             report.add_invalid(invalid)
 
-        batcher = Batcher(self._run_identity(context), limits, options.shared, refuse)
-        with self._source(options) as chunks:
-            self.log.info("Importing events into %s.", host)
-            submissions = importer.submit(batcher.batches(chunks))
-        report.add_submissions(submissions)
+        run = self._run_identity(context)
+        batcher = Batcher(run, limits, options.shared, refuse)
+        area = durability.staging_area(arguments)
+        if area is None:
+            with self._source(options) as chunks:
+                return report, importer.submit(batcher.batches(chunks))
+        manifest = area.manifest()
+        if manifest is None:
+            with self._source(options) as chunks:
+                manifest = area.fill(importer.watched(batcher.batches(chunks)), lambda: report)
+        else:
+            self.log.info("An earlier try has staged all batches: the source is not read again.")
+        return ImportReport.from_xcom(manifest.report), importer.submit(area.batches(manifest, run))
+
+    def _log_submissions(self, report: ImportReport) -> None:
         if not report.records:
             self.log.warning("The source gave no records: nothing was sent to FullStory.")
-        else:
-            self.log.info(
-                "FullStory accepted %d records in %d batches; %d records were refused here.",
-                report.records - report.invalid,
-                report.batches,
-                report.invalid,
-            )
-        return report
+            return
+        self.log.info(
+            "FullStory accepted %d records in %d batches; %d records were refused here.",
+            report.records - report.invalid,
+            report.batches,
+            report.invalid,
+        )
+
+    def _end(self, context: Context, durability: Durability, report: ImportReport) -> dict[str, Any]:
+        """Close the account of an import, then judge it."""
+        durability.ledger.finished(report)
+        try:
+            result = judge(report, context)
+        except FullStoryRecordsRefusedError as error:
+            if durability.folder is not None:
+                error.add(f"What was sent is kept in {durability.folder}.")
+            raise
+        if durability.folder is not None:
+            durability.folder.remove()
+        return result
 
     @contextmanager
     def _source(self, options: MappingOptions) -> Iterator[Iterator[MappedChunk]]:
@@ -359,34 +471,13 @@ class FullStoryImportEventsOperator(BaseOperator):
         )
 
 
-def _is_records(value: Any, *, is_rendered: bool) -> bool:
-    """Tell whether a value is made of records, not something that leads to them."""
-    if value is None or isinstance(value, HiddenRecords):
-        return False
-    if isinstance(value, str):
-        # A template that was rendered to the text of a task's output, not to a URI, is rows as well.
-        return is_rendered and "://" not in value and not value.startswith("/")
-    if hasattr(value, "open"):
-        return False
-    # Whatever still refers to other tasks is Airflow's to resolve, and is assigned again then.
-    return is_rendered or not any(XComArg.iter_xcom_references(value))
-
-
-class HiddenRecords:
-    """
-    Hold records where Airflow shows them to nobody.
-
-    :param records: The records.
-    """
-
-    def __init__(self, records: Any) -> None:
-        self.records = records
-
-    def __str__(self) -> str:
-        if isinstance(self.records, (list, tuple)):
-            return f"<{len(self.records)} records>"
-        return "<records>"
-
-    def serialize(self) -> str:
-        """Return what Airflow shows instead of the records."""
-        return str(self)
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Say what can be done about a job that FullStory does not know."""
+    try:
+        yield
+    except FullStoryNotFoundError as error:
+        error.add(
+            'A retry looks again. To send the batches of unknown jobs again, set on_ambiguous="resend".'
+        )
+        raise

@@ -18,7 +18,7 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryInputError,
     FullStoryTimeoutError,
 )
-from airflow_provider_fullstory.outcome import conclude, deadline_of, wait_in_triggerer, without_retry
+from airflow_provider_fullstory.outcome import complete, deadline_of, judge, wait_in_triggerer, without_retry
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -79,7 +79,8 @@ class FullStoryImportJobSensor(BaseSensorOperator):
             watch = JobWatch(report.job_ids, started_at=0, poll_interval=0, deadline=deadline)
             self._look(hook, report.resource, watch)
             if not watch.pending:
-                return PokeReturnValue(True, conclude(hook, report, list(watch.outcomes.values()), context))
+                complete(hook, report, list(watch.outcomes.values()))
+                return PokeReturnValue(True, judge(report, context))
         self.log.info("%d of %d jobs are finished.", len(watch.outcomes), len(watch.job_ids))
         if self.deferrable:
             wait_in_triggerer(
@@ -110,7 +111,9 @@ class FullStoryImportJobSensor(BaseSensorOperator):
                 raise
             raise AirflowSensorTimeout(str(error)) from error
         with without_retry(), FullStoryHook(self.fullstory_conn_id) as hook:
-            return conclude(hook, ImportReport.from_xcom(event["report"]), outcomes, context)
+            report = ImportReport.from_xcom(event["report"])
+            complete(hook, report, outcomes)
+            return judge(report, context)
 
     def _look(self, hook: FullStoryHook, resource: str, watch: JobWatch) -> None:
         once = hook.without_retries()

@@ -13,9 +13,9 @@ from unittest.mock import Mock
 import pytest
 
 from airflow_provider_fullstory.api.models import Job, JobState, JobStatus, Resource, Shared
-from airflow_provider_fullstory.batch_import import importer as importer_module
 from airflow_provider_fullstory.batch_import.batches import Batch, Batcher, BatchLimits, RunIdentity
 from airflow_provider_fullstory.batch_import.importer import MAX_OUTSTANDING_BATCHES, Importer
+from airflow_provider_fullstory.batch_import.ledger import Ledger, MemoryStore
 from airflow_provider_fullstory.exceptions import (
     FullStoryBadRequestError,
     FullStoryBodyTooLargeError,
@@ -46,7 +46,14 @@ class FakeFullStory:
         self.on_upload: Callable[[list[int]], None] = lambda _: None
         self.on_look: Callable[[], None] = lambda: None
 
-    def create_import(self, resource: Resource | str, body: bytes, idempotency_key: str) -> Job:
+    def create_import(
+        self,
+        resource: Resource | str,
+        body: bytes,
+        idempotency_key: str,
+        *,
+        sent_before: float | None = None,
+    ) -> Job:
         indexes = [event["properties"]["index"] for event in json.loads(body)["requests"]]
         with self.lock:
             self.uploading += 1
@@ -78,7 +85,7 @@ class FakeFullStory:
 @pytest.fixture
 def fullstory(monkeypatch: pytest.MonkeyPatch) -> FakeFullStory:
     # The engine's pauses take no time here; what they should be is tested with JobWatch.
-    monkeypatch.setattr(importer_module.time, "sleep", lambda _: None)
+    monkeypatch.setattr(Importer, "_pause", lambda *_: None)
     return FakeFullStory()
 
 
@@ -89,7 +96,7 @@ def make_importer(client: Any, **options: Any) -> Importer:
         "poll_interval": 0.01,
         "deadline": time.time() + 3600,
     }
-    return Importer(client, client, Resource.EVENTS, **(defaults | options))
+    return Importer(Ledger(MemoryStore()), client, client, Resource.EVENTS, **(defaults | options))
 
 
 def batches(count: int, size: int = 1) -> Iterator[Batch]:
@@ -179,7 +186,7 @@ def test_a_batch_that_is_too_large_is_sent_in_halves(fullstory: FakeFullStory, m
 def test_one_record_that_is_too_large_ends_the_import_with_its_batch_named(fullstory: FakeFullStory) -> None:
     fullstory.on_upload = too_large_above(0)
 
-    with pytest.raises(FullStoryBodyTooLargeError, match=r"This was batch 1 "):
+    with pytest.raises(FullStoryBodyTooLargeError, match=r"This was batch 1\.1 \(1 records\)"):
         make_importer(fullstory).submit(batches(1, 2))
 
 
@@ -222,7 +229,7 @@ def test_any_error_of_a_source_is_passed_on_and_logged(
 ) -> None:
     # Not caplog: Airflow's configuration of logging keeps records from it.
     log = Mock()
-    monkeypatch.setattr(importer_module, "log", log)
+    monkeypatch.setattr("airflow_provider_fullstory.batch_import.importer.log", log)
 
     # An upload that has not begun may be dropped; these have.
     under_way = threading.Barrier(3)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def sent(records: int = 10, invalid: int = 0) -> ImportReport:
     report = ImportReport()
     report.add_invalid([InvalidRecord(n, Refusal("required_field", "name")) for n in range(invalid)])
-    report.add_submissions([Submission(1, 0.0, "a", records - 1), Submission(2, 0.0, "b", 1)])
+    report.add_submissions([Submission((1,), "a", records - 1, 0.0), Submission((2,), "b", 1, 0.0)])
     return report
 
 

@@ -89,7 +89,7 @@ def test_a_look_that_succeeds_forgives_the_failures_before() -> None:
 
 
 def test_a_failure_that_stays_is_raised_at_once() -> None:
-    with pytest.raises(FullStoryNotFoundError, match=r"^no such job\. 1 looks in a row failed\."):
+    with pytest.raises(FullStoryNotFoundError, match=r"^no such job\. FullStory accepted its records"):
         watch().missed(FullStoryNotFoundError("no such job."))
 
 

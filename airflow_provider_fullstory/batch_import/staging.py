@@ -1,0 +1,234 @@
+"""
+Batches that wait in object storage between two tries.
+
+All bodies are written before the first is sent, and a manifest after the last body: without it the area is
+half written, and nothing of it was sent. The names of bodies say what is in them, so that two tries which
+write at the same moment cannot mix.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import json
+import logging
+import uuid
+import zlib
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from airflow_provider_fullstory.batch_import.batches import Batch, RunKeys, digest_of
+from airflow_provider_fullstory.exceptions import FullStoryLedgerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from airflow.sdk import ObjectStoragePath
+
+    from airflow_provider_fullstory.batch_import.batches import RunIdentity
+    from airflow_provider_fullstory.batch_import.report import ImportReport
+
+#: Bodies of events shrink to a tenth or less even so, and the fastest level does not hold up the source.
+_COMPRESSION: Final = 1
+
+log = logging.getLogger(__name__)
+
+
+class Folder:
+    """
+    A folder in object storage that belongs to one task of one run.
+
+    :param path: Where it is; it need not exist.
+    """
+
+    def __init__(self, path: ObjectStoragePath) -> None:
+        self._path = path
+
+    def __str__(self) -> str:
+        return str(self._path)
+
+    def read(self, name: str) -> bytes | None:
+        """
+        Return what a file holds, None where there is no such file.
+
+        :param name: Its name.
+        """
+        with self._failing(f"read {name} from"):
+            try:
+                with self._open(self._path / name, "rb") as file:
+                    content: bytes = file.read()
+            except FileNotFoundError:
+                return None
+            return content
+
+    def write(self, name: str, content: bytes) -> None:
+        """
+        Write a file as a whole: whoever reads meanwhile, or after a crash, finds it complete or not at all.
+
+        :param name: Its name.
+        :param content: What it is to hold.
+        """
+        with self._failing(f"write {name} to"):
+            target = self._path / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # Object storages replace a file at once when it is closed; file systems only when it is moved.
+            partial = target.parent / f"{target.name}.{uuid.uuid4().hex}.partial"
+            with self._open(partial, "wb") as file:
+                file.write(content)
+            target.fs.mv(partial.path, target.path)
+
+    def remove(self, name: str = "") -> None:
+        """
+        Remove a folder in it, or all of it; one that does not exist is as good as removed.
+
+        :param name: Name of the folder.
+        """
+        with self._failing("remove files from"):
+            path = self._path / name if name else self._path
+            try:
+                path.fs.rm(path.path, recursive=True)
+            except FileNotFoundError:
+                return
+
+    def _open(self, path: Any, mode: str) -> IO[bytes]:
+        file: IO[bytes] = path.open(mode)
+        return file
+
+    @contextmanager
+    def _failing(self, purpose: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            raise FullStoryLedgerError(
+                f"Could not {purpose} the staging folder {self}: {type(error).__name__}: {error}. Check "
+                "staging_uri and the permissions of its connection."
+            ) from error
+
+
+class FolderStore:
+    """
+    Keep a ledger in a folder: one small file for each entry.
+
+    :param folder: The folder.
+    """
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """Return what was last set."""
+        content = self._folder.read(f"ledger/{key}.json")
+        return None if content is None else json.loads(content)
+
+    def set(self, key: str, value: dict[str, Any]) -> None:
+        """Keep a value."""
+        self._folder.write(f"ledger/{key}.json", json.dumps(value).encode())
+
+
+@dataclasses.dataclass(slots=True)
+class Manifest:
+    """
+    What a complete staging area holds.
+
+    :param generation: The import that it belongs to.
+    :param arguments: Fingerprint of what the source and its mapping were.
+    :param report: Counts of the records that cannot be sent.
+    :param batches: Number of records and digest of each batch, in their order.
+    """
+
+    generation: int
+    arguments: str | None
+    report: dict[str, Any]
+    batches: list[tuple[int, str]]
+
+
+class StagingArea:
+    """
+    Hold the batches of one import.
+
+    :param folder: The task's folder.
+    :param generation: Which of the task's imports it is.
+    :param arguments: Fingerprint of what the source and its mapping are; None where the data is at hand, so
+        that what was staged before is of no use.
+    """
+
+    def __init__(self, folder: Folder, generation: int, arguments: str | None) -> None:
+        self._folder = folder
+        self._generation = generation
+        self._arguments = arguments
+
+    def manifest(self) -> Manifest | None:
+        """Return what was staged by an earlier try, None where that is nothing, or only half of it."""
+        content = self._folder.read("bodies/manifest.json")
+        if content is None or self._arguments is None:
+            return None
+        try:
+            manifest = msgspec.json.decode(content, type=Manifest)
+        except msgspec.MsgspecError:
+            # Whatever it is, the ledger still knows what was sent.
+            return None
+        if (manifest.generation, manifest.arguments) != (self._generation, self._arguments):
+            return None
+        return manifest
+
+    def fill(self, batches: Iterable[Batch], report: Callable[[], ImportReport]) -> Manifest:
+        """
+        Write all batches, and return what was written.
+
+        :param batches: The batches.
+        :param report: Gives the counts of the records that cannot be sent, once all batches were made.
+        """
+        self._folder.remove("bodies")
+        entries: list[tuple[int, str]] = []
+        size = 0
+        for batch in batches:
+            compressed = gzip.compress(batch.body, _COMPRESSION, mtime=0)
+            self._folder.write(_body_name(batch.ordinal, batch.digest), compressed)
+            entries.append((batch.records, batch.digest))
+            size += len(compressed)
+        manifest = Manifest(self._generation, self._arguments, report().to_xcom(), entries)
+        self._folder.write("bodies/manifest.json", msgspec.json.encode(manifest))
+        log.info(
+            "Staged %d records in %d batches (%.1f MB) in %s.",
+            sum(records for records, _ in entries),
+            len(entries),
+            size / 1e6,
+            self._folder,
+        )
+        return manifest
+
+    def batches(self, manifest: Manifest, run: RunIdentity) -> Iterator[Batch]:
+        """
+        Yield the batches that were staged; one is held at a time.
+
+        :param manifest: What was staged.
+        :param run: The run that sends them.
+        """
+        keys = RunKeys(run)
+        for ordinal, (records, digest) in enumerate(manifest.batches, start=1):
+            yield Batch((ordinal,), self._body(ordinal, digest), digest, records, keys.next(digest))
+
+    def remove(self) -> None:
+        """Remove all that was staged."""
+        self._folder.remove()
+
+    def _body(self, ordinal: int, digest: str) -> bytes:
+        name = _body_name(ordinal, digest)
+        content = self._folder.read(name)
+        try:
+            body = b"" if content is None else gzip.decompress(content)
+        except (OSError, EOFError, zlib.error):
+            body = b""
+        if digest_of(body) != digest:
+            raise FullStoryLedgerError(
+                f"Batch {ordinal} was staged as {self._folder}/{name}, which is now "
+                f"{'missing' if content is None else 'damaged'}. Remove {self._folder}/bodies: the next try "
+                "then reads the source anew, and does not send the batches that FullStory has."
+            )
+        return body
+
+
+def _body_name(ordinal: int, digest: str) -> str:
+    return f"bodies/{ordinal:08d}-{digest[:16]}.json.gz"
