@@ -57,6 +57,20 @@ class Process:
             )
         _tell_guardian(f"+{self._popen.pid}")
 
+    @property
+    def session(self) -> int:
+        """The session of the command, which is also its process id."""
+        if self._popen is None:
+            raise RuntimeError(f"{self.name} was not started.")
+        return self._popen.pid
+
+    def abandon(self) -> int:
+        """Kill the command alone, and return the session in which what it started may go on."""
+        session = self.session
+        os.kill(session, signal.SIGKILL)
+        self._popen.wait()  # type: ignore[union-attr]
+        return session
+
     def check(self) -> None:
         """Raise `ProcessDiedError` when the command is no longer running."""
         code = self._popen.poll() if self._popen else None

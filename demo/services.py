@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from contextlib import ExitStack, contextmanager
@@ -31,6 +32,7 @@ class Services:
 
     directory: Path
     emulator: EmulatorClient
+    emulator_process: Emulator
     warehouse: Warehouse
     airflow: LocalAirflow
 
@@ -56,6 +58,7 @@ def running_services(
     processing_seconds: float = 0,
     dags_folder: Path = EXAMPLE_DAGS,
     settings: Mapping[str, str] | None = None,
+    timeout: float = 120,
 ) -> Iterator[Services]:
     """
     Start the services, and stop them in the end.
@@ -67,6 +70,7 @@ def running_services(
     :param processing_seconds: How long the emulated FullStory takes over each batch.
     :param dags_folder: The folder of the DAG files.
     :param settings: Environment variables for Airflow.
+    :param timeout: Seconds after which tasks give up a request to the emulated FullStory.
     """
     with ExitStack() as stack:
         emulator = Emulator(directory, processing_seconds)
@@ -76,10 +80,12 @@ def running_services(
         stack.callback(warehouse.stop)
         warehouse.start()
         connections = {
-            "fullstory_default": client.connection_json(),
+            "fullstory_default": json.dumps(
+                json.loads(client.connection_json()) | {"extra": {"timeout": timeout}}
+            ),
             "warehouse": warehouse.connection_json(),
         }
         airflow = LocalAirflow(directory, dags_folder, warehouse, connections, settings)
         stack.callback(airflow.stop)
         airflow.start()
-        yield Services(directory, client, warehouse, airflow)
+        yield Services(directory, client, emulator, warehouse, airflow)

@@ -125,6 +125,17 @@ class Warehouse:
         rows = ((row.order_id, row.customer_id, row.ordered_at, row.status, row.total) for row in orders)
         return self._load("orders", ORDERS, columns, rows)
 
+    def give_up_idle_transactions(self, database: str, seconds: int) -> None:
+        """
+        End transactions in which nothing happens, with their locks; for sessions that are yet to begin.
+
+        The workers of a scheduler that was killed keep its session open, and would lock out the next one.
+        """
+        with self.cursor(database) as cursor:
+            cursor.execute(
+                f"ALTER DATABASE {database} SET idle_in_transaction_session_timeout = '{seconds}s'"
+            )
+
     @contextmanager
     def cursor(self, database: str = "warehouse") -> Iterator[Any]:
         """Give a cursor whose work is committed at the end."""

@@ -1,0 +1,32 @@
+"""One sync in its four forms: waiting on the worker or in the triggerer, with and without staged batches."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
+
+for deferrable in (False, True):
+    for staging in (False, True):
+        name = f"chaos_{'deferrable' if deferrable else 'sync'}{'_staged' if staging else ''}"
+        with DAG(name, schedule=None, catchup=False) as dag:
+            FullStoryImportEventsOperator(
+                task_id="sync_records",
+                sql_conn_id="warehouse",
+                sql="""
+                    SELECT customer_id AS "user.uid", happened_at AS "timestamp", record_id, amount, note
+                    FROM records
+                    ORDER BY record_id
+                """,
+                event_name="Order Completed",
+                batch_size=5_000,
+                staging_uri=os.environ["CHAOS_STAGING"] if staging else None,
+                deferrable=deferrable,
+                # More than anything that is broken in a round takes away.
+                retries=20,
+                retry_delay=timedelta(seconds=1),
+            )
+        globals()[name] = dag

@@ -1,0 +1,80 @@
+"""What happens in a round: everything that is left to chance follows from the round's seed."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+#: What can be done to the processes, and how FullStory can fail.
+KINDS = (
+    "task killed",
+    "worker killed",
+    "worker told to end",
+    "triggerer killed",
+    "scheduler killed",
+    "emulator restarted",
+    "reset before the work",
+    "reset after the work",
+    "429 burst",
+    "5xx burst",
+    "5xx after the work",
+    "answers delayed",
+)
+MODES = ("chaos_sync", "chaos_deferrable_staged", "chaos_deferrable", "chaos_sync_staged")
+#: Consecutive rounds differ in kind and in mode, and len(KINDS) * len(MODES) of them meet every pair.
+SEED_STEP = len(KINDS) + 1
+MOST_BREAKAGES = 3
+
+
+@dataclass(frozen=True)
+class Breakage:
+    """
+    Something that goes wrong.
+
+    :param kind: One of `KINDS`.
+    :param progress: When: the share of the work that is done by then, in the triggerer's wait above 1.
+    :param times: How often, for what can be repeated.
+    """
+
+    kind: str
+    progress: float
+    times: int
+
+    def __str__(self) -> str:
+        return f"{self.kind} at {self.progress:.0%}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """
+    One round.
+
+    :param seed: What it follows from.
+    :param dag_id: The sync that runs.
+    :param breakages: What goes wrong, in order.
+    """
+
+    seed: int
+    dag_id: str
+    breakages: tuple[Breakage, ...]
+
+
+def plan(seed: int) -> Plan:
+    """Return the round of a seed."""
+    chance = random.Random(seed)  # noqa: S311 - Chance that can be repeated is the point.
+    kinds = [KINDS[seed % len(KINDS)]]
+    kinds += chance.choices(KINDS, k=chance.randrange(MOST_BREAKAGES))
+    dag_id = MODES[seed // len(KINDS) % len(MODES)]
+    breakages = [_breakage(kind, dag_id, chance) for kind in kinds]
+    return Plan(seed, dag_id, tuple(sorted(breakages, key=lambda breakage: breakage.progress)))
+
+
+def _breakage(kind: str, dag_id: str, chance: random.Random) -> Breakage:
+    waits_elsewhere = "deferrable" in dag_id
+    if kind == "triggerer killed" and waits_elsewhere:
+        progress = chance.uniform(1.0, 1.1)
+    elif kind in {"task killed", "worker killed", "worker told to end"} and not waits_elsewhere:
+        progress = chance.uniform(0.0, 1.1)
+    else:
+        progress = chance.uniform(0.0, 0.97)
+    return Breakage(kind, progress, chance.randint(1, 6))

@@ -1,0 +1,139 @@
+"""A round: one sync, what goes wrong with it, and what is in FullStory afterwards."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from chaos.records import BATCH_SIZE, compare_records
+from demo.processes import wait_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from chaos.breaking import Breaker
+    from chaos.plan import Breakage, Plan
+    from demo.airflow_api import TaskInstance
+    from demo.services import Services
+
+TASK_ID = "sync_records"
+PROCESSING_SECONDS = 3.0
+_SECONDS_BETWEEN_LOOKS = 0.05
+_MOST_SECONDS = 300
+#: Seconds of the wait for FullStory that a progress above 1 stands for.
+_SECONDS_OF_PROGRESS = 30
+
+
+class RoundFailedError(Exception):
+    """Say what did not come out as it should."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """
+    How a round went.
+
+    :param broken: What went wrong on the way.
+    :param missed: What was planned, but came when the task had ended.
+    :param tries: How often Airflow started the task.
+    :param requests: How many batches were posted.
+    :param seconds: How long the task took.
+    """
+
+    broken: list[Breakage]
+    missed: list[Breakage]
+    tries: int
+    requests: int
+    seconds: float
+
+
+class Round:
+    """
+    Run one round.
+
+    :param services: What it runs on.
+    :param breaker: What breaks it.
+    :param staging: Where batches are staged.
+    :param records: How many records there are.
+    """
+
+    def __init__(self, services: Services, breaker: Breaker, staging: Path, records: int) -> None:
+        self._services = services
+        self._breaker = breaker
+        self._staging = staging
+        self._records = records
+        self._batches = -(-records // BATCH_SIZE)
+
+    def run(self, plan: Plan) -> Outcome:
+        """
+        Run a plan, and check that every record is in FullStory exactly once.
+
+        :raises RoundFailedError: Where one is not, or the task failed, or its report is wrong.
+        """
+        self._services.emulator.reset()
+        began = time.monotonic()
+        run_id = self._services.airflow.api.trigger(plan.dag_id)
+        broken = self._break(plan, run_id)
+        seconds = time.monotonic() - began
+        # Whatever still runs may still send.
+        wait_for("the last worker to be idle", self._breaker.has_no_workers)
+        self._breaker.clear_up()
+        self._breaker.wait_until_healthy()
+        self._check(plan, run_id)
+        return Outcome(
+            broken=broken,
+            missed=[breakage for breakage in plan.breakages if breakage not in broken],
+            tries=self._task(plan, run_id).try_number,
+            requests=sum(request["method"] == "POST" for request in self._services.emulator.requests()),
+            seconds=seconds,
+        )
+
+    def _break(self, plan: Plan, run_id: str) -> list[Breakage]:
+        """Break what is planned, when it is time, until the task has ended."""
+        to_come, broken = list(plan.breakages), []
+        deadline = time.monotonic() + _MOST_SECONDS
+        accepted_at: float | None = None
+        while (task := self._task(plan, run_id)).state != "success":
+            if task.state == "failed" or time.monotonic() > deadline:
+                tail = self._services.airflow.task_log_tail(plan.dag_id, run_id)
+                raise RoundFailedError(f"The task is {task.state}. The end of its log:\n{tail}")
+            progress = self._progress(plan)
+            if progress == 1:
+                accepted_at = accepted_at or time.monotonic()
+                progress += (time.monotonic() - accepted_at) / _SECONDS_OF_PROGRESS
+            if to_come and progress >= to_come[0].progress and self._breaker.break_now(to_come[0]):
+                broken.append(to_come.pop(0))
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        return broken
+
+    def _progress(self, plan: Plan) -> float:
+        """Return the share of batches that were staged and accepted."""
+        accepted = len(self._services.emulator.jobs())
+        if not plan.dag_id.endswith("_staged"):
+            return accepted / self._batches
+        if accepted == self._batches:
+            return 1
+        staged = sum(1 for _ in self._staging.rglob("*.json.gz"))
+        return (staged + accepted) / (2 * self._batches)
+
+    def _check(self, plan: Plan, run_id: str) -> None:
+        if differences := compare_records(self._services.warehouse, self._services.emulator.url):
+            raise RoundFailedError(f"FullStory differs from the warehouse: {differences}.")
+        report: dict[str, Any] = self._services.airflow.api.xcom(plan.dag_id, run_id, TASK_ID)
+        accepted = [job["id"] for job in self._services.emulator.jobs()]
+        expected = {
+            "records": self._records,
+            "imported": self._records,
+            "invalid": 0,
+            "rejected": 0,
+            "batches": self._batches,
+        }
+        if {name: report[name] for name in expected} != expected or set(report["job_ids"]) != set(accepted):
+            raise RoundFailedError(f"The report is {report}, while FullStory has the jobs {accepted}.")
+        if left := list(self._staging.rglob("*.json.gz")):
+            raise RoundFailedError(f"{len(left)} staged batches were left behind, such as {left[0]}.")
+
+    def _task(self, plan: Plan, run_id: str) -> TaskInstance:
+        [task] = self._services.airflow.api.task_instances(plan.dag_id, run_id)
+        return task
