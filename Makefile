@@ -23,7 +23,7 @@ define install
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui test test-fast test-airflow-2 lint format constraints clean
+.PHONY: help demo demo-ui chaos test test-fast test-airflow-2 lint format constraints clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,9 @@ demo-ui: $(VENV)/.installed ## The same, then keep Airflow's UI up until Ctrl-C.
 
 test: test-fast ## Run all tests: the fast ones first, then those on a real Airflow.
 	$(BIN)/python -m pytest -m real_airflow $(PYTEST_ARGS)
+
+chaos: $(VENV)/.installed ## Break imports in ROUNDS rounds on a real Airflow, and count every record. SEED repeats one.
+	@$(BIN)/python -m chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 
 test-fast: $(VENV)/.installed ## Run the tests that need no running Airflow.
 	$(BIN)/python -m pytest -m "not real_airflow" $(PYTEST_ARGS)

@@ -77,4 +77,4 @@ def _breakage(kind: str, dag_id: str, chance: random.Random) -> Breakage:
         progress = chance.uniform(0.0, 1.1)
     else:
         progress = chance.uniform(0.0, 0.97)
-    return Breakage(kind, progress, chance.randint(1, 6))
+    return Breakage(kind, progress, chance.randint(1, 4))

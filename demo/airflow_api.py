@@ -81,6 +81,17 @@ class AirflowApi:
         run_id: str = answer["dag_run_id"]
         return run_id
 
+    def mark_failed(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Do what the button "Mark failed" does."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+        self._client.patch(path, json={"new_state": "failed"}).raise_for_status()
+
+    def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Do what the button "Clear" does."""
+        wanted = {"dry_run": False, "dag_run_id": run_id, "task_ids": [task_id], "only_failed": False}
+        path = f"/api/v2/dags/{dag_id}/clearTaskInstances"
+        self._client.post(path, json=wanted).raise_for_status()
+
     def run_state(self, dag_id: str, run_id: str) -> str:
         """Return the state of a run, such as "running"."""
         state: str = self._get(f"/dags/{dag_id}/dagRuns/{run_id}")["state"]

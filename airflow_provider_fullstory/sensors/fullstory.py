@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_fullstory.exceptions import (
     FullStoryError,
     FullStoryInputError,
+    FullStoryKilledError,
     FullStoryTimeoutError,
 )
 from airflow_provider_fullstory.outcome import complete, deadline_of, judge, wait_in_triggerer, without_retry
@@ -47,6 +48,8 @@ class FullStoryImportJobSensor(BaseSensorOperator):
 
     template_fields: Sequence[str] = ("job_ids", "resource", "fullstory_conn_id")
     ui_color = "#f3e8ff"
+    _watch: JobWatch | None = None
+    _is_killed = False
 
     def __init__(
         self,
@@ -76,8 +79,11 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         with without_retry(), FullStoryHook(self.fullstory_conn_id) as hook:
             report = self._report()
             deadline = deadline_of(self, time.time(), self.timeout)
-            watch = JobWatch(report.job_ids, started_at=0, poll_interval=0, deadline=deadline)
+            self._watch = watch = JobWatch(report.job_ids, started_at=0, poll_interval=0, deadline=deadline)
             self._look(hook, report.resource, watch)
+            if self._is_killed:
+                # Airflow lets a task go on after on_kill, and it would be green if it did.
+                raise FullStoryKilledError("The task was told to end.")
             if not watch.pending:
                 complete(hook, report, list(watch.outcomes.values()))
                 return PokeReturnValue(True, judge(report, context))
@@ -91,6 +97,14 @@ class FullStoryImportJobSensor(BaseSensorOperator):
                 deadline=deadline,
             )
         return PokeReturnValue(False)
+
+    def on_kill(self) -> None:
+        """End the task at its next look at the latest, and say what goes on in FullStory."""
+        from airflow_provider_fullstory.batch_import.waiting import still_running
+
+        self._is_killed = True
+        if self._watch is not None and self._watch.pending:
+            self.log.warning("The task was told to end. %s", still_running(self._watch.pending))
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """

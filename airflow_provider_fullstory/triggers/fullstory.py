@@ -59,6 +59,7 @@ class FullStoryImportJobTrigger(BaseTrigger):
         self.poll_interval = poll_interval
         self.report = report
         self.fullstory_conn_id = fullstory_conn_id
+        self._watch: JobWatch | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what makes an equal trigger in another process."""
@@ -81,7 +82,7 @@ class FullStoryImportJobTrigger(BaseTrigger):
         from airflow_provider_fullstory.batch_import.waiting import JobWatch
         from airflow_provider_fullstory.hooks.fullstory import FullStoryAsyncHook
 
-        watch = JobWatch(
+        self._watch = watch = JobWatch(
             self.job_ids,
             started_at=self.started_at,
             poll_interval=self.poll_interval,
@@ -100,6 +101,15 @@ class FullStoryImportJobTrigger(BaseTrigger):
         event["outcomes"] = watch.as_event()
         await asyncio.sleep(max(0.0, self.started_at + _worker_exit_seconds() - time.time()))
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+    async def on_kill(self) -> None:
+        """Say what goes on in FullStory, since a user ended the task (Airflow 3.3 and newer call this)."""
+        from airflow_provider_fullstory.batch_import.waiting import still_running
+
+        jobs = list(self.job_ids) if self._watch is None else self._watch.pending
+        self.log.warning(
+            "A user ended the wait. %s Clearing the task waits for them again.", still_running(jobs)
+        )
 
     async def _look(self, hook: FullStoryAsyncHook, watch: JobWatch) -> None:
         pending = watch.pending

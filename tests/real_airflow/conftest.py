@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from demo.purchases import fetch_purchases, read_purchases
-from demo.services import Services, running_services, temporary_directory
+from demo.services import EXAMPLE_DAGS, Services, running_services, temporary_directory
 from tests.real_airflow.orders import ORDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 # Airflow 3.3 may fail a task whose trigger fires while its worker is still ending.
 PROCESSING_SECONDS = 3
@@ -35,11 +36,19 @@ def purchase_log() -> Path:
     return fetch_purchases()
 
 
+def dags_folder(directory: Path) -> Path:
+    """Put the examples and the DAGs of the tests into one folder."""
+    folder = directory / "dags"
+    for source in (EXAMPLE_DAGS, Path(__file__).with_name("dags")):
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def running(purchase_log: Path) -> Iterator[Services]:
     with (
         temporary_directory() as directory,
-        running_services(directory, PROCESSING_SECONDS, settings=SETTINGS) as services,
+        running_services(directory, PROCESSING_SECONDS, dags_folder(directory), SETTINGS) as services,
     ):
         services.warehouse.load_purchases(read_purchases(purchase_log))
         services.warehouse.load_orders(ORDERS)
