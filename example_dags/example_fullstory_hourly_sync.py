@@ -2,8 +2,8 @@
 Send each hour's new rows of the warehouse to FullStory.
 
 Every run reads the rows of its own data interval, so a run can be repeated or backfilled at any time, and
-ORDER BY makes a repeated query give the same batches. The task deploys with retries: a retry posts the same
-bytes under the same idempotency keys.
+ORDER BY makes a repeated query give the same batches. The task deploys with retries: a retry waits for the
+batches that FullStory has accepted and sends only the rest.
 
 The column "ordered_at" holds UTC without saying so. Where yours holds another time zone, compare it with the
 interval in that zone, and set `timezone=` to its name.

@@ -188,7 +188,7 @@ class Importer:
     def left_behind(self) -> str:
         """What goes on in FullStory without anybody waiting, and what a retry does about it."""
         jobs = self._followed.pending if self._followed else list(self._unfinished)
-        return f"{still_running(jobs)} {self._ledger.promise}" if jobs else "No job of it runs in FullStory."
+        return f"{still_running(jobs)} {self._ledger.promise}" if jobs else "No job of this try runs in FullStory."
 
     def look(self, job_ids: Sequence[str]) -> list[JobOutcome] | None:
         """

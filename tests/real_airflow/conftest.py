@@ -48,7 +48,12 @@ def dags_folder(directory: Path) -> Path:
 def running(purchase_log: Path) -> Iterator[Services]:
     with (
         temporary_directory() as directory,
-        running_services(directory, PROCESSING_SECONDS, dags_folder(directory), SETTINGS) as services,
+        running_services(
+            directory,
+            PROCESSING_SECONDS,
+            dags_folder(directory),
+            SETTINGS | {"AIRFLOW_VAR_FULLSTORY_STAGING_URI": f"file://{directory}/staging"},
+        ) as services,
     ):
         services.warehouse.load_purchases(read_purchases(purchase_log))
         services.warehouse.load_orders(ORDERS)

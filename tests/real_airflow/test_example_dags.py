@@ -77,6 +77,20 @@ def test_events_from_python(services: Services) -> None:
     assert_keeps_secrets(run.visible_text("import_scores"), services.emulator, "customer-1")
 
 
+def test_staged_sync(services: Services) -> None:
+    run = Run.trigger(services, "example_fullstory_staged_sync")
+    run.wait_for_success()
+    customers = {order.customer_id for order in ORDERS}
+    events = run.events()
+    assert {event["user"]["uid"] for event in events} == customers
+    assert len(events) == len(customers)
+    assert sum(event["properties"]["balance"] for event in events) == sum(order.total for order in ORDERS)
+    assert run.result("import_balances") == finished_report(len(customers), job_ids(services))
+    assert "with a ledger in Airflow's task state store and batches staged in " in run.logs("import_balances")
+    assert not list((services.directory / "staging").rglob("*.gz"))
+    assert_keeps_secrets(run.visible_text("import_balances"), services.emulator, "secret-customer")
+
+
 def test_hourly_sync(services: Services) -> None:
     start, end = FIRST_HOUR + timedelta(hours=1), FIRST_HOUR + timedelta(hours=2)
     interval = (start.replace(tzinfo=UTC), end.replace(tzinfo=UTC))

@@ -7,6 +7,7 @@ import datetime
 import json
 import uuid
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 from airflow.providers.common.compat.sdk import (
@@ -16,7 +17,11 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
-from airflow_provider_fullstory.exceptions import FullStoryNotFoundError, FullStoryTimeoutError
+from airflow_provider_fullstory.exceptions import (
+    FullStoryKilledError,
+    FullStoryNotFoundError,
+    FullStoryTimeoutError,
+)
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 from airflow_provider_fullstory.sensors.fullstory import FullStoryImportJobSensor
 from tests.conftest import run
@@ -194,3 +199,36 @@ def test_the_report_of_an_empty_import_is_done(
     empty = FullStoryImportEventsOperator(task_id="import", events=[], wait_for_completion=False)
     report = empty.execute(make_context())
     assert waiting(job_ids=report, deferrable=True).execute(context) == report
+
+
+def test_a_sensor_that_was_killed_is_never_green(emulator: EmulatorClient, context: Any) -> None:
+    emulator.configure(processing_seconds=60)
+    sensor = waiting(job_ids=submit([GOOD]))
+    assert not sensor.poke(context).is_done
+    emulator.advance_clock(60)
+
+    sensor.on_kill()
+
+    with pytest.raises(FullStoryKilledError):
+        sensor.poke(context)
+
+
+def test_a_sensor_that_is_killed_names_the_jobs_that_go_on(
+    emulator: EmulatorClient, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator.configure(processing_seconds=60)
+    job_ids = submit([GOOD], [GOOD])
+    sensor = waiting(job_ids=job_ids)
+    sensor.on_kill()
+    sensor = waiting(job_ids=job_ids)
+    sensor.poke(context)
+    log = Mock()
+    monkeypatch.setattr(type(sensor), "log", log)
+
+    sensor.on_kill()
+
+    [call] = log.warning.call_args_list
+    assert (
+        f"working on 2 of its jobs, and cannot cancel them: {', '.join(job_ids)}."
+        in call.args[0] % call.args[1:]
+    )

@@ -6,10 +6,12 @@ import asyncio
 import json
 import time
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 
 from airflow_provider_fullstory.api import protocol
+from airflow_provider_fullstory.batch_import.waiting import JobWatch
 from airflow_provider_fullstory.exceptions import FullStoryNotFoundError, FullStoryTimeoutError
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 from airflow_provider_fullstory.triggers.fullstory import FullStoryImportJobTrigger, outcomes_of
@@ -156,3 +158,30 @@ def test_the_event_comes_only_after_the_worker_that_deferred_has_ended(
     monkeypatch.setattr("airflow_provider_fullstory.triggers.fullstory.asyncio.sleep", sleep)
     event_of(watching(submit(1), started_at=time.time()))
     assert 90 < waits[-1] <= 100
+
+
+def test_a_wait_that_a_user_ends_names_the_jobs_that_go_on(
+    emulator: EmulatorClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator.configure(processing_seconds=60)
+    log = Mock()
+    monkeypatch.setattr(FullStoryImportJobTrigger, "log", log)
+    finished = submit(1)
+    emulator.advance_clock(60)
+    trigger = watching([*finished, *submit(3)[1:]])
+
+    async def end() -> None:
+        looked = asyncio.Event()
+        monkeypatch.setattr(JobWatch, "pause", lambda *_: looked.set() or 600.0)
+        waiting = asyncio.ensure_future(anext(trigger.run()))
+        await looked.wait()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await trigger.on_kill()
+
+    asyncio.run(end())
+
+    [call] = log.warning.call_args_list
+    message = call.args[0] % call.args[1:]
+    assert "working on 2 of its jobs" in message
+    assert finished[0] not in message
