@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from demo.comparison import imported_events
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from demo.warehouse import Warehouse
 
@@ -59,10 +59,14 @@ def create_records(warehouse: Warehouse, count: int) -> None:
 
 def compare_records(warehouse: Warehouse, emulator_url: str) -> Differences:
     """Compare every record of the warehouse with what was really imported."""
-    expected = dict(_expected_events(warehouse))
+    return differences(dict(_expected_events(warehouse)), imported_events(emulator_url))
+
+
+def differences(expected: dict[int, dict[str, Any]], imported: Iterable[dict[str, Any]]) -> Differences:
+    """Compare the event that each record should become with events that were imported."""
     found: Counter[int] = Counter()
     altered: list[int] = []
-    for event in imported_events(emulator_url):
+    for event in imported:
         number = event["properties"]["record_id"]
         found[number] += 1
         if event != expected.get(number):
