@@ -131,8 +131,13 @@ def fingerprint(arguments: Mapping[str, Any]) -> str:
 
     :param arguments: The rendered arguments that decide which records there are, and how they are sent.
     """
-    content = json.dumps(arguments, sort_keys=True, default=repr)
+    content = json.dumps(arguments, sort_keys=True, default=_stable)
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _stable(value: Any) -> Any:
+    # The order of a set differs between two processes.
+    return sorted(map(repr, value)) if isinstance(value, (set, frozenset)) else repr(value)
 
 
 def _folder(staging_uri: str, run: RunIdentity) -> Folder:

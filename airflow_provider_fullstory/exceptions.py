@@ -117,6 +117,7 @@ class FullStoryNotReadyError(FullStoryApiError):
     """202 on a page of results: the job is still being worked on."""
 
     is_transient = True
+    is_ambiguous = True
 
 
 class FullStoryTimeoutError(FullStoryError):
@@ -145,3 +146,5 @@ class FullStorySourceChangedError(FullStoryError):
 
 class FullStoryAmbiguousError(FullStoryError):
     """Say that nobody can know whether FullStory has a batch: its answer was lost more than a day ago."""
+
+    is_ambiguous = True

@@ -269,12 +269,15 @@ def _error(call: Call[Any], response: Response) -> FullStoryError:
     if retry_after is not None:
         advice += f" FullStory asks to wait {retry_after:g} s."
     said = f"{message} ({code})" if code else message
-    return error_type(
+    error = error_type(
         f"FullStory refused to {call.purpose}: HTTP {response.status}, {said}. {advice}".rstrip(),
         status_code=response.status,
         code=code,
         retry_after=retry_after,
     )
+    # A success that is none of this API's may be that of something in between.
+    error.is_ambiguous = error.is_ambiguous or response.status < 300
+    return error
 
 
 def _error_body(body: bytes) -> tuple[str | None, str]:

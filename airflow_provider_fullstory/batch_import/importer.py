@@ -160,8 +160,7 @@ class Importer:
         for batch in batches:
             if time.time() >= self._deadline:
                 raise FullStoryTimeoutError(f"Time was up before batch {batch.name} could be sent.")
-            while not self._news.empty():
-                self._hear(self._news.get())
+            self._catch_up()
             yield batch
 
     def wait(self, job_ids: Sequence[str]) -> list[JobOutcome]:
@@ -174,6 +173,8 @@ class Importer:
         """
         watch = self._watch(job_ids)
         self._follow(watch, lambda: not watch.pending)
+        # Told to end during the last look, Airflow expects no success.
+        self._catch_up()
         return list(watch.outcomes.values())
 
     def stop(self) -> None:
@@ -188,7 +189,11 @@ class Importer:
     def left_behind(self) -> str:
         """What goes on in FullStory without anybody waiting, and what a retry does about it."""
         jobs = self._followed.pending if self._followed else list(self._unfinished)
-        return f"{still_running(jobs)} {self._ledger.promise}" if jobs else "No job of this try runs in FullStory."
+        return (
+            f"{still_running(jobs)} {self._ledger.promise}"
+            if jobs
+            else "No job of this try runs in FullStory."
+        )
 
     def look(self, job_ids: Sequence[str]) -> list[JobOutcome] | None:
         """
@@ -219,21 +224,26 @@ class Importer:
 
     def _take(self, pool: ThreadPoolExecutor, batch: Batch) -> None:
         """Hand a batch over to a thread, unless FullStory has it."""
-        known = self._ledger.find(batch)
-        if known is not None and self._has_vanished(known):
-            known = None
+        known = self._find(batch)
         if known is not None and known.job_id:
             self._outstanding += batch.records
             self._note(batch, known.job_id)
             return
         self._make_room(batch.records)
         self._outstanding += batch.records
+        if known is not None:
+            # The wait for room may have taken hours, and FullStory recognizes a batch for a day.
+            known = self._ledger.find(batch)
         if known is not None and known.is_split:
             upload = pool.submit(self._upload_halves, batch)
         else:
             upload = pool.submit(self._upload, batch, self._ledger.enter(batch, known))
         self._uploads.add(upload)
         upload.add_done_callback(self._news.put)
+
+    def _find(self, batch: Batch) -> Entry | None:
+        known = self._ledger.find(batch)
+        return None if known is not None and self._has_vanished(known) else known
 
     def _has_vanished(self, entry: Entry) -> bool:
         """Tell whether a batch is to be sent again since FullStory no longer knows its job."""
@@ -273,6 +283,10 @@ class Importer:
             and len(self._unfinished) + len(self._uploads) < MAX_OUTSTANDING_BATCHES
         )
 
+    def _catch_up(self) -> None:
+        while not self._news.empty():
+            self._hear(self._news.get())
+
     def _pause(self, seconds: float) -> None:
         try:
             self._hear(self._news.get(timeout=seconds))
@@ -293,6 +307,7 @@ class Importer:
                 self._resource, batch.body, batch.idempotency_key, sent_before=entry.sent_before
             )
         except FullStoryError as error:
+            # What is too large now was so before: not even a request without an answer was done.
             if isinstance(error, FullStoryBodyTooLargeError) and batch.records > 1:
                 log.warning(
                     "FullStory finds the %d bytes of batch %s too large; it is sent in two halves. Set a "
@@ -313,7 +328,7 @@ class Importer:
 
     def _upload_halves(self, batch: Batch) -> None:
         for half in batch.split():
-            known = self._ledger.find(half)
+            known = self._find(half)
             if known is not None and known.job_id:
                 self._note(half, known.job_id)
             elif known is not None and known.is_split:
@@ -337,11 +352,13 @@ class Importer:
             return self._has_room(records)
 
         self._follow(watch, has_room)
+        self._followed = None
 
     def _follow(self, watch: JobWatch, is_enough: Callable[[], bool]) -> None:
         self._followed = watch
         while not is_enough():
             for job_id in watch.pending:
+                self._catch_up()
                 try:
                     watch.saw(job_id, self._jobs.get_job_status(self._resource, job_id))
                 except FullStoryError as error:
@@ -357,7 +374,9 @@ class Importer:
             pool.shutdown(wait=False, cancel_futures=True)
             return
         is_failure = isinstance(error, Exception)
-        pool.shutdown(wait=is_failure, cancel_futures=not is_failure)
+        pool.shutdown(wait=False, cancel_futures=not is_failure)
+        while is_failure and self._uploads and (upload := self._news.get()) is not None:
+            self._uploads.discard(upload)
         jobs = some([entry.job_id for entry in sorted(self._submissions)]) or "none"
         accepted = (
             f"FullStory has accepted {sum(entry.records for entry in self._submissions)} records in "

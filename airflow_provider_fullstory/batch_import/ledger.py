@@ -165,16 +165,16 @@ class Ledger:
         if (known := self._load()) is None:
             self._start(1, arguments, life)
             return None
-        is_same = known.arguments == arguments
-        if known.stage == _FINISHED:
-            if known.life == life and is_same:
-                # The task died after the import had ended, before Airflow knew.
-                return self._report()
+        if known.stage == _FINISHED and known.life != life:
             self._start(known.generation + 1, arguments, life)
             return None
         self._is_resumed = True
+        is_same = arguments is not None and known.arguments == arguments
+        if known.stage == _FINISHED and is_same:
+            # The task died after the import had ended, before Airflow knew.
+            return self._report()
         # Jobs that FullStory no longer knows show only batch by batch.
-        if known.stage == _SUBMITTED and is_same and arguments and not self._resends_ambiguous:
+        if known.stage == _SUBMITTED and is_same and not self._resends_ambiguous:
             if known.life != life:
                 self._change(life=life)
             return self._report()
@@ -222,7 +222,7 @@ class Ledger:
         """
         if known is not None:
             return known
-        entry = Entry(batch.name, batch.digest, batch.idempotency_key, batch.records, time.time())
+        entry = Entry(batch.name, batch.digest, batch.idempotency_key, batch.records, self._first_sent(batch))
         self._write(entry)
         return entry
 
@@ -263,21 +263,27 @@ class Ledger:
         """
         if not self._is_resumed:
             return
-        entry = self._entry(str(batches + 1))
-        if entry is not None and not entry.is_refused:
+        number = batches + 1
+        while (entry := self._entry(str(number))) is not None and entry.is_refused:
+            number += 1
+        if entry is not None:
             self._refuse_change(
                 f"The source gives {batches} batches, fewer than an earlier try has sent: batch {entry.name} "
                 f"{_fate(entry)}"
             )
 
-    def submitted(self, report: ImportReport, batches: int) -> None:
+    def submitted(self, report: ImportReport, batches: int) -> ImportReport:
         """
-        Note that all batches were sent.
+        Note that all batches were sent, and return the report so far.
 
         :param report: The report so far.
         :param batches: How many batches the source gave.
+        :returns: The complete report, where these batches make up an import that has ended.
         """
+        if self._import.stage == _FINISHED and (ended := self._report()).job_ids == report.job_ids:
+            return ended
         self._change(stage=_SUBMITTED, batches=batches, report=_counts(report))
+        return report
 
     def finished(self, report: ImportReport) -> None:
         """
@@ -288,6 +294,14 @@ class Ledger:
         # The task may end in another process than the one that sent the batches.
         if self._import.generation or self._load() is not None:
             self._change(stage=_FINISHED, report=_counts(report))
+
+    def _first_sent(self, batch: Batch) -> float:
+        """Return since when FullStory may know a batch's key: the import before this one may have used it."""
+        now = time.time()
+        before = self._entry(batch.name, self.generation - 1) if self.generation > 1 else None
+        if before is None or before.idempotency_key != batch.idempotency_key:
+            return now
+        return before.at if now < before.at + IDEMPOTENCY_SECONDS else now
 
     def _start(self, generation: int, arguments: str | None, life: int) -> None:
         self._import = _Import(generation, life, __version__, arguments)
@@ -307,8 +321,8 @@ class Ledger:
         self._import = _read(value, _Import)
         return self._import
 
-    def _entry(self, name: str) -> Entry | None:
-        value = self._store.get(self._key(name))
+    def _entry(self, name: str, generation: int | None = None) -> Entry | None:
+        value = self._store.get(self._key(name, generation))
         return None if value is None else _read({"name": name} | value, Entry)
 
     def _write(self, entry: Entry) -> None:
@@ -317,8 +331,8 @@ class Ledger:
         # What is not set is left out: there may be thousands of entries.
         self._store.set(self._key(entry.name), {name: item for name, item in value.items() if item})
 
-    def _key(self, name: str) -> str:
-        return f"fullstory_batch_{self._import.generation}_{name}"
+    def _key(self, name: str, generation: int | None = None) -> str:
+        return f"fullstory_batch_{generation or self._import.generation}_{name}"
 
     def _report(self) -> ImportReport:
         """Return the report of batches that were all sent."""

@@ -120,7 +120,15 @@ class FolderStore:
     def get(self, key: str) -> dict[str, Any] | None:
         """Return what was last set."""
         content = self._folder.read(f"ledger/{key}.json")
-        return None if content is None else json.loads(content)
+        if content is None:
+            return None
+        try:
+            return msgspec.json.decode(content, type=dict[str, Any])
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise FullStoryLedgerError(
+                f"The ledger file {key}.json in {self._folder}/ledger is damaged: {error}. Its batch was not "
+                "sent again; the logs of earlier tries and FullStory can tell what became of it."
+            ) from error
 
     def set(self, key: str, value: dict[str, Any]) -> None:
         """Keep a value."""
@@ -166,7 +174,7 @@ class StagingArea:
             return None
         try:
             manifest = msgspec.json.decode(content, type=Manifest)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             # Whatever it is, the ledger still knows what was sent.
             return None
         if (manifest.generation, manifest.arguments) != (self._generation, self._arguments):

@@ -23,6 +23,7 @@ from urllib3.exceptions import NewConnectionError
 from airflow_provider_fullstory.api import protocol
 from airflow_provider_fullstory.api.models import Resource
 from airflow_provider_fullstory.exceptions import (
+    FullStoryAmbiguousError,
     FullStoryError,
     FullStoryInputError,
     FullStoryRateLimitError,
@@ -59,7 +60,16 @@ class Doubt:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Watch one attempt: a later refusal does not undo that an earlier attempt may have worked."""
+        """
+        Watch one attempt: a later refusal does not undo that an earlier attempt may have worked.
+
+        :raises FullStoryAmbiguousError: Where FullStory may have forgotten the key.
+        """
+        if self.forbids(0):
+            raise FullStoryAmbiguousError(
+                "FullStory may have this batch, but would no longer recognize it: it was first sent almost "
+                "24 hours ago, and no answer arrived. It was not sent again."
+            )
         started_at = time.time()
         try:
             yield
@@ -512,12 +522,11 @@ def _next_token(page: Page[Any], seen: set[str]) -> str | None:
 def _transport_error(
     call: protocol.Call[Any], settings: Settings, error: BaseException
 ) -> FullStoryTransportError | FullStoryInputError:
-    cause, is_unsent = error, False
-    while True:
-        is_unsent = is_unsent or isinstance(cause, _UNSENT)
-        if not (following := cause.__cause__ or cause.__context__):
-            break
+    cause, is_unsent = error, isinstance(error, _UNSENT)
+    # Errors of earlier attempts are part of the chain, behind the error that they became.
+    while (following := cause.__cause__ or cause.__context__) and not isinstance(following, FullStoryError):
         cause = following
+        is_unsent = is_unsent or isinstance(cause, _UNSENT)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return FullStoryInputError(
             f"The certificate of {settings.base_url} is not trusted ({cause.verify_message}). Where a proxy "

@@ -147,6 +147,7 @@ class FullStoryImportEventsOperator(BaseOperator):
     }
     ui_color = "#f3e8ff"
     _importer: Importer | None = None
+    _is_killed = False
 
     def __init__(
         self,
@@ -220,6 +221,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         """Send all records that no earlier try has sent, and wait for FullStory as far as that is wanted."""
         from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 
+        self._is_killed = False
         with without_retry():
             self._check_arguments()
         deadline = deadline_of(self, time.time(), self.timeout)
@@ -236,6 +238,8 @@ class FullStoryImportEventsOperator(BaseOperator):
             host = hook.settings.base_url
             durability = self._durability(context)
             self._importer = importer = self._new_importer(durability.ledger, hook, deadline)
+            if self._is_killed:
+                importer.stop()
             self.log.info("Importing events into %s, with %s.", host, durability.description)
             report = self._submit(context, importer, durability)
             if report.imported is None and not report.job_ids:
@@ -277,6 +281,7 @@ class FullStoryImportEventsOperator(BaseOperator):
 
     def on_kill(self) -> None:
         """End the task as soon as possible; FullStory goes on with what it has, and so does the next try."""
+        self._is_killed = True
         if self._importer is not None:
             self._importer.stop()
             self.log.warning("The task was told to end. %s", self._importer.left_behind)
@@ -324,7 +329,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         if isinstance(self.events, HiddenRecords):
             return None
         names = ("sql", "sql_conn_id", "parameters", "event_name", "mapping", "timezone", "schema", "shared")
-        limits = ("allow_anonymous", "batch_size", "max_batch_bytes")
+        limits = ("hook_params", "allow_anonymous", "batch_size", "max_batch_bytes")
         arguments = {name: getattr(self, name) for name in (*names, *limits)}
         return fingerprint(arguments | {"events": None if self.events is None else str(self.events)})
 
@@ -339,9 +344,8 @@ class FullStoryImportEventsOperator(BaseOperator):
             return report
         report, submissions = self._send(context, importer, durability, arguments)
         report.add_submissions(submissions)
-        durability.ledger.submitted(report, submissions[-1].ordinal if submissions else 0)
         self._log_submissions(report)
-        return report
+        return durability.ledger.submitted(report, submissions[-1].ordinal if submissions else 0)
 
     def _send(
         self, context: Context, importer: Importer, durability: Durability, arguments: str | None
