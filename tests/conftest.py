@@ -6,15 +6,19 @@ import asyncio
 import importlib
 import json
 import os
+import sys
 import tempfile
+import types
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from airflow_provider_fullstory.emulator.client import EmulatorClient
+    from tests.tries import Task
 
 # Before anything imports Airflow: it reads its configuration once.
 _HOME = tempfile.TemporaryDirectory(prefix="airflow-")
@@ -37,6 +41,41 @@ class FakeTaskInstance:
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = value
+
+
+class FakeTaskStateStore:
+    """Airflow's task state store, which is there in a running task only: JSON by key, shared by all tries."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+        #: Key, size of the value and retention of each write.
+        self.writes: list[tuple[str, int, Any]] = []
+
+    def get(self, key: str, default: Any = None) -> Any:
+        text = self.texts.get(key)
+        return default if text is None else json.loads(text)
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        if value is None:
+            raise ValueError("Cannot set value as None")
+        text = json.dumps(value, allow_nan=False)
+        self.texts[key] = text
+        self.writes.append((key, len(text), retention))
+
+    def delete(self, key: str) -> None:
+        self.texts.pop(key, None)
+
+
+@pytest.fixture
+def task_state_store(monkeypatch: pytest.MonkeyPatch) -> FakeTaskStateStore:
+    """Give a store as Airflow 3.3 has it, on older ones too."""
+    try:
+        from airflow.sdk import NEVER_EXPIRE  # noqa: F401
+    except ImportError:
+        sdk = types.ModuleType("airflow.sdk")
+        sdk.NEVER_EXPIRE = "never"  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "airflow.sdk", sdk)
+    return FakeTaskStateStore()
 
 
 @pytest.fixture
@@ -86,3 +125,30 @@ def emulator(fullstory_emulator: EmulatorClient, monkeypatch: pytest.MonkeyPatch
     """Give an emulator that the connection fullstory_default leads to."""
     monkeypatch.setenv("AIRFLOW_CONN_FULLSTORY_DEFAULT", fullstory_emulator.connection_json())
     return fullstory_emulator
+
+
+@pytest.fixture
+def make_task(task_state_store: FakeTaskStateStore, tmp_path: Path) -> Callable[..., Task]:
+    """Make a task that keeps its ledger in Airflow's store, or in a folder that also holds its batches."""
+    from tests.tries import Task
+
+    def make(kept: str, **arguments: Any) -> Task:
+        store = task_state_store if kept in ("store", "both") else None
+        staging_uri = f"file://{tmp_path / 'staging'}" if kept in ("folder", "both") else None
+        return Task(store, arguments.pop("staging_uri", staging_uri), **arguments)
+
+    return make
+
+
+@pytest.fixture(params=["store", "folder", "both"])
+def task(request: pytest.FixtureRequest, make_task: Callable[..., Task]) -> Task:
+    """Give a task whose tries share all that can outlive a try."""
+    return make_task(request.param)
+
+
+@pytest.fixture
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the path of a SQLite database, still to be made, that the connection 'warehouse' leads to."""
+    path = tmp_path / "warehouse.db"
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(path)}))
+    return path

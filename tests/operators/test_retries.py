@@ -1,0 +1,955 @@
+"""Whatever happens between the tries of a task, FullStory has each record once, and the report says so."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
+
+from airflow_provider_fullstory.api import protocol
+from airflow_provider_fullstory.batch_import.batches import RunIdentity, digest_of
+from airflow_provider_fullstory.batch_import.staging import Folder
+from airflow_provider_fullstory.exceptions import (
+    FullStoryBadRequestError,
+    FullStoryError,
+    FullStoryInputError,
+    FullStoryLedgerError,
+    FullStoryNotFoundError,
+    FullStoryServerError,
+    FullStorySourceChangedError,
+)
+from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
+from airflow_provider_fullstory.operators import fullstory as operators
+from tests.tries import (
+    DAY,
+    QUERY,
+    REFUSED_BY_FULLSTORY,
+    REFUSED_HERE,
+    Breaking,
+    Clock,
+    Crash,
+    Task,
+    breaking_source,
+    change_warehouse,
+    creating_imports,
+    entering,
+    make_warehouse,
+    noting_job,
+    noting_stage,
+    numbers,
+    orders,
+    posts,
+    without_jobs,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from airflow_provider_fullstory.emulator.client import EmulatorClient
+
+HOUR = 3600.0
+UPLOADS = {"method": "POST", "path": "/v2/events/batch"}
+LOOKS = {"method": "GET", "path": "/v2/events/batch/*"}
+IN_BOTH_WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["sync", "deferrable"])
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "FIRST_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(operators, "_RETRY_FOR", 0.05)
+
+
+@pytest.fixture(params=["store", "folder"])
+def task(request: pytest.FixtureRequest, make_task: Callable[..., Task]) -> Task:
+    """Give a task without staging, and one whose folder is its ledger too; few tests need a third kind."""
+    return make_task(request.param)
+
+
+def crash(task: Task, matches: Callable[[str, dict[str, Any]], bool], **arguments: Any) -> None:
+    """Let a try die before the first of some writes to its ledger."""
+    with pytest.raises(Crash):
+        task.attempt(breaking=Breaking(matches=matches), **arguments)
+
+
+def crash_after_all_were_sent(task: Task, **arguments: Any) -> None:
+    """Let a try die as the first look at its jobs is answered: it has noted that all were sent."""
+    crash(task, noting_stage("finished"), **arguments)
+    assert task.ledger["fullstory_import"]["stage"] == "submitted"
+
+
+def failure_of(task: Task, error: type[FullStoryError], **arguments: Any) -> str:
+    """Return the message of a try that fails without a retry."""
+    with pytest.raises(AirflowFailException) as caught:
+        task.attempt(**arguments)
+    assert isinstance(caught.value.__cause__, error)
+    return str(caught.value)
+
+
+def undisturbed(emulator: EmulatorClient, task: Task, **arguments: Any) -> dict[str, Any]:
+    """Return the report, or the one of the failure, of a run in which nothing goes wrong."""
+    other = Task(None, None, map_index=7, **task.arguments)
+    try:
+        report = other.attempt(**arguments)
+    except AirflowFailException:
+        report = other.context["ti"].xcoms["return_value"]
+    emulator.reset()
+    return report
+
+
+# All were sent.
+
+
+@IN_BOTH_WAYS
+def test_a_try_after_all_was_sent_posts_nothing_and_gives_the_report_of_an_undisturbed_run(
+    emulator: EmulatorClient, task: Task, *, deferrable: bool
+) -> None:
+    expected = undisturbed(emulator, task, events=orders(25))
+    emulator.configure(processing_seconds=0.3)
+    with pytest.raises(Crash):
+        task.attempt(
+            events=orders(25),
+            deferrable=False,
+            max_parallel_uploads=1,
+            breaking=Breaking(matches=noting_stage("finished")),
+        )
+    sent = emulator.jobs()
+
+    report = task.attempt(events=orders(25), deferrable=deferrable)
+
+    assert len(posts(emulator)) == 3
+    assert without_jobs(report) == without_jobs(expected)
+    assert report["job_ids"] == [job["id"] for job in sent]
+
+
+def test_a_try_after_a_deferral_that_ended_badly_waits_for_the_same_jobs(
+    emulator: EmulatorClient, task: Task
+) -> None:
+    emulator.configure(processing_seconds=3600)
+    with pytest.raises(TaskDeferred):
+        task.operator(events=orders(25), deferrable=True).execute(task.next_context())
+    emulator.advance_clock(3600)
+
+    report = task.attempt(events=orders(25), deferrable=True)
+
+    assert len(posts(emulator)) == 3
+    assert report["imported"] == 25
+    assert numbers(emulator) == list(range(25))
+
+
+@IN_BOTH_WAYS
+def test_the_database_is_not_asked_again_after_all_was_sent(
+    emulator: EmulatorClient, task: Task, database: Path, *, deferrable: bool
+) -> None:
+    make_warehouse(database, 25)
+    expected = undisturbed(emulator, task, **QUERY)
+    crash_after_all_were_sent(task, **QUERY, deferrable=deferrable)
+    change_warehouse(database, "DROP TABLE orders")
+
+    report = task.attempt(**QUERY, deferrable=deferrable)
+
+    assert len(posts(emulator)) == 3
+    assert without_jobs(report) == without_jobs(expected)
+    assert numbers(emulator) == list(range(25))
+
+
+def test_a_file_is_not_read_again_after_all_was_sent(
+    emulator: EmulatorClient, task: Task, tmp_path: Path
+) -> None:
+    file = tmp_path / "orders.jsonl"
+    file.write_text("\n".join(map(json.dumps, orders(25))))
+    expected = undisturbed(emulator, task, events=f"file://{file}")
+    crash_after_all_were_sent(task, events=f"file://{file}")
+    file.unlink()
+
+    report = task.attempt(events=f"file://{file}")
+
+    assert len(posts(emulator)) == 3
+    assert without_jobs(report) == without_jobs(expected)
+
+
+@IN_BOTH_WAYS
+@pytest.mark.parametrize("refused", [REFUSED_HERE, REFUSED_BY_FULLSTORY], ids=["here", "by FullStory"])
+def test_refused_records_are_counted_in_the_try_after_all_was_sent(
+    emulator: EmulatorClient,
+    task: Task,
+    tmp_path: Path,
+    refused: dict[str, Any],
+    *,
+    deferrable: bool,
+) -> None:
+    file = tmp_path / "orders.jsonl"
+    file.write_text("\n".join(map(json.dumps, [*orders(12), refused, *orders(13, 12)])))
+    arguments = {"events": f"file://{file}", "deferrable": deferrable}
+    expected = undisturbed(emulator, task, **arguments)
+    crash_after_all_were_sent(task, **arguments)
+    file.unlink()
+
+    with pytest.raises(AirflowFailException, match="1 of 26 records are not in FullStory"):
+        task.attempt(**arguments)
+
+    report = task.context["ti"].xcoms["return_value"]
+    assert without_jobs(report) == without_jobs(expected)
+    assert report["records"] == report["imported"] + report["invalid"] + report["rejected"] == 26
+    assert len(posts(emulator)) == 3
+    assert numbers(emulator) == list(range(25))
+
+
+def test_halves_of_a_batch_count_in_the_try_after_all_was_sent(
+    emulator: EmulatorClient, task: Task, database: Path
+) -> None:
+    make_warehouse(database, 25)
+    emulator.configure(max_body_bytes=400)
+    crash_after_all_were_sent(task, **QUERY)
+    sent, accepted = len(posts(emulator)), emulator.jobs()
+    assert len(accepted) > 3
+    change_warehouse(database, "DROP TABLE orders")
+
+    report = task.attempt(**QUERY)
+
+    assert len(posts(emulator)) == sent
+    assert sorted(report["job_ids"]) == sorted(job["id"] for job in accepted)
+    assert (report["records"], report["imported"], report["batches"]) == (25, 25, len(accepted))
+    assert numbers(emulator) == list(range(25))
+
+
+@pytest.mark.parametrize("lost", range(1, 4))
+def test_equal_batches_of_one_run_stay_apart(emulator: EmulatorClient, task: Task, lost: int) -> None:
+    events = orders(1) * 30
+    crash(task, noting_job(lost), events=events, max_parallel_uploads=1)
+
+    report = task.attempt(events=events)
+
+    assert len(emulator.events()) == 30
+    assert (report["imported"], report["batches"]) == (30, 3)
+    assert len(set(report["job_ids"])) == 3
+
+
+@pytest.mark.parametrize("lost", range(1, 4))
+def test_equal_batches_are_not_sent_again_where_one_of_them_has_no_job(
+    emulator: EmulatorClient, task: Task, lost: int
+) -> None:
+    events = orders(1) * 30
+    crash(task, noting_stage("submitted"), events=events)
+    before = len(posts(emulator))
+    task.edit(lost, job_id=None)
+
+    report = task.attempt(events=events)
+
+    [request] = posts(emulator)[before:]
+    assert request["replayed"]
+    assert (report["imported"], len(set(report["job_ids"]))) == (30, 3)
+
+
+# Some were sent.
+
+
+@pytest.mark.parametrize("is_answered", [False, True], ids=["before the POST", "after the POST"])
+@pytest.mark.parametrize("error", [Crash, RuntimeError])
+def test_a_try_that_dies_in_any_upload_is_completed_by_the_next(
+    emulator: EmulatorClient,
+    task: Task,
+    error: type[BaseException],
+    *,
+    is_answered: bool,
+) -> None:
+    for number in range(1, 5):
+        emulator.reset()
+        task = another(task)
+        with (
+            creating_imports(dying_at(number, error, is_answered=is_answered)),
+            pytest.raises(error),
+        ):
+            task.attempt(events=orders(40), max_parallel_uploads=1)
+
+        report = task.attempt(events=orders(40))
+
+        assert numbers(emulator) == list(range(40))
+        assert (report["imported"], report["batches"]) == (40, 4)
+        assert len([request for request in posts(emulator) if not request["replayed"]]) == 4
+
+
+def dying_at(number: int, error: type[BaseException], *, is_answered: bool) -> Callable[..., Any]:
+    """Return an upload that breaks at one batch and all that follow."""
+    count = itertools.count(1)
+
+    def create(really: Callable[[], Any], _: bytes) -> Any:
+        if next(count) < number:
+            return really()
+        if is_answered:
+            really()
+        raise error
+
+    return create
+
+
+def another(task: Task) -> Task:
+    """Return a task like this one of which nothing is known."""
+    if task.store is not None:
+        task.store.texts.clear()
+        task.store.writes.clear()
+    return Task(task.store, task.staging_uri and f"{task.staging_uri}-", **task.arguments)
+
+
+@pytest.mark.parametrize("after", [0, 1, 9, 10, 15, 25, 29])
+def test_a_source_that_breaks_midway_is_completed_by_the_next_try(
+    emulator: EmulatorClient, task: Task, after: int
+) -> None:
+    with pytest.raises(ZeroDivisionError):
+        task.attempt(events=breaking_source(orders(30), after, ZeroDivisionError()))
+
+    report = task.attempt(events=orders(30))
+
+    assert numbers(emulator) == list(range(30))
+    assert report["imported"] == 30
+    assert len(posts(emulator)) == 3
+
+
+@pytest.mark.parametrize(
+    ("kept", "error", "is_done"),
+    [
+        ("store", Crash, False),
+        ("store", Crash, True),
+        ("store", OSError, False),
+        ("store", OSError, True),
+        ("folder", Crash, False),
+        ("folder", Crash, True),
+        ("folder", OSError, False),
+        ("both", Crash, False),
+    ],
+)
+def test_a_try_that_dies_at_any_write_is_completed_by_the_next(
+    emulator: EmulatorClient,
+    make_task: Callable[..., Task],
+    kept: str,
+    error: type[BaseException],
+    *,
+    is_done: bool,
+) -> None:
+    task, events = make_task(kept), orders(15)
+    for at in itertools.count(1):
+        emulator.reset()
+        task = another(task)
+        try:
+            task.attempt(events=events, breaking=Breaking(error, at=at, is_done=is_done))
+        except (Crash, OSError, FullStoryLedgerError):
+            report = task.attempt(events=events)
+        else:
+            break
+
+        assert numbers(emulator) == list(range(15)), f"write {at}"
+        assert (report["records"], report["imported"], report["batches"]) == (15, 15, 2)
+        assert len({request["idempotency_key"] for request in posts(emulator)}) == 2
+    # Begun, two batches entered and accepted, all sent, finished; two bodies and a manifest.
+    assert at - 1 == 7 + 3 * (kept != "store")
+
+
+@pytest.mark.parametrize("is_done", [False, True], ids=["lost", "done"])
+def test_a_try_that_dies_at_any_write_while_a_batch_is_halved_is_completed_by_the_next(
+    emulator: EmulatorClient, make_task: Callable[..., Task], *, is_done: bool
+) -> None:
+    task = make_task("store")
+    for at in itertools.count(1):
+        emulator.reset()
+        emulator.configure(max_body_bytes=500)
+        task = another(task)
+        try:
+            task.attempt(events=orders(8), breaking=Breaking(at=at, is_done=is_done))
+        except Crash:
+            report = task.attempt(events=orders(8))
+        else:
+            break
+
+        assert numbers(emulator) == list(range(8)), f"write {at}"
+        assert (report["records"], report["imported"], report["batches"]) == (8, 8, 2)
+        assert len(set(report["job_ids"])) == 2
+    # Begun, entered, found too large, two halves entered and accepted, all sent, finished.
+    assert at - 1 == 9
+
+
+def test_two_tries_in_a_row_may_die(emulator: EmulatorClient, task: Task) -> None:
+    for at in range(1, 12):
+        try:
+            task.attempt(events=orders(40), max_parallel_uploads=2, breaking=Breaking(at=at))
+        except Crash:
+            continue
+
+    report = task.attempt(events=orders(40))
+
+    assert numbers(emulator) == list(range(40))
+    assert report["imported"] == 40
+
+
+# All was finished.
+
+
+@IN_BOTH_WAYS
+def test_a_finished_import_that_is_cleared_is_begun_anew_and_equal_data_is_recognized(
+    emulator: EmulatorClient, task: Task, *, deferrable: bool
+) -> None:
+    first = task.attempt(events=orders(25), deferrable=deferrable)
+    task.clear()
+
+    again = task.attempt(events=orders(25), deferrable=deferrable)
+
+    assert [request["replayed"] for request in posts(emulator)] == [False] * 3 + [True] * 3
+    assert sorted(again.pop("job_ids")) == sorted(first.pop("job_ids"))
+    assert again == first
+    assert numbers(emulator) == list(range(25))
+
+
+def test_a_finished_import_that_is_cleared_sends_what_changed(emulator: EmulatorClient, task: Task) -> None:
+    task.attempt(events=orders(30))
+    task.clear()
+
+    report = task.attempt(events=[*orders(10), *orders(10, 100), *orders(10, 20)])
+
+    assert numbers(emulator) == [*range(30), *range(100, 110)]
+    assert (report["records"], report["imported"], report["batches"]) == (30, 30, 3)
+
+
+def test_an_import_that_is_cleared_after_a_day_is_sent_again(emulator: EmulatorClient, task: Task) -> None:
+    task.attempt(events=orders(5))
+    task.clear()
+    emulator.advance_clock(DAY)
+
+    task.attempt(events=orders(5))
+
+    assert numbers(emulator) == sorted([*range(5), *range(5)])
+
+
+def test_entries_of_an_import_and_of_the_one_after_it_was_cleared_do_not_mix(
+    emulator: EmulatorClient, make_task: Callable[..., Task]
+) -> None:
+    task = make_task("store")
+    task.attempt(events=orders(30))
+    task.clear()
+    crash(task, lambda key, value: key == "fullstory_batch_2_2" and "job_id" in value, events=orders(30, 100))
+    assert task.ledger["fullstory_import"]["generation"] == 2
+    assert task.entry(1)["digest"] != task.entry(1, generation=2)["digest"]
+
+    report = task.attempt(events=orders(30, 100))
+
+    assert report["imported"] == 30
+    assert numbers(emulator) == [*range(30), *range(100, 130)]
+
+
+def test_an_import_whose_records_were_refused_is_begun_anew_once_they_are_mended(
+    emulator: EmulatorClient, task: Task
+) -> None:
+    with pytest.raises(AirflowFailException, match="1 of 21 records"):
+        task.attempt(events=[*orders(20), REFUSED_BY_FULLSTORY])
+    task.clear()
+
+    report = task.attempt(events=orders(21))
+
+    assert numbers(emulator) == list(range(21))
+    assert report["imported"] == 21
+
+
+def test_an_unfinished_import_that_is_cleared_goes_on(emulator: EmulatorClient, task: Task) -> None:
+    crash(task, noting_job(2), events=orders(30), max_parallel_uploads=1)
+    task.clear()
+
+    report = task.attempt(events=orders(30))
+
+    assert numbers(emulator) == list(range(30))
+    assert report["imported"] == 30
+    assert len({request["idempotency_key"] for request in posts(emulator)}) == 3
+
+
+@IN_BOTH_WAYS
+@pytest.mark.parametrize("source", ["values", "query"])
+def test_a_try_that_dies_after_the_end_was_noted_gives_the_same_report(
+    emulator: EmulatorClient, task: Task, database: Path, source: str, *, deferrable: bool
+) -> None:
+    make_warehouse(database, 25)
+    arguments = QUERY if source == "query" else {"events": orders(25)}
+    breaking = Breaking(matches=noting_stage("finished"), is_done=True)
+    with pytest.raises(Crash):
+        task.attempt(**arguments, deferrable=deferrable, max_parallel_uploads=1, breaking=breaking)
+    sent, jobs = len(posts(emulator)), [job["id"] for job in emulator.jobs()]
+    # Not even FullStory is needed any more.
+    emulator.reset()
+    change_warehouse(database, "DROP TABLE orders")
+
+    report = task.attempt(**arguments, deferrable=deferrable)
+
+    assert sent == 3
+    assert emulator.requests() == []
+    assert report["job_ids"] == jobs
+    assert (report["records"], report["imported"], report["batches"]) == (25, 25, 3)
+
+
+def test_a_verdict_is_the_same_in_the_try_after_it_was_noted(emulator: EmulatorClient, task: Task) -> None:
+    breaking = Breaking(matches=noting_stage("finished"), is_done=True)
+    events = [*orders(20), REFUSED_BY_FULLSTORY, REFUSED_HERE]
+    with pytest.raises(Crash):
+        task.attempt(events=events, breaking=breaking)
+    asked = len(emulator.requests())
+
+    with pytest.raises(AirflowFailException, match="2 of 22 records are not in FullStory: 1 refused here"):
+        task.attempt(events=events)
+
+    assert len(emulator.requests()) == asked
+    assert sum(task.context["ti"].xcoms["return_value"]["codes"].values()) == 2
+
+
+def test_a_task_that_does_not_wait_is_not_sent_again_after_it_ended(
+    emulator: EmulatorClient, task: Task
+) -> None:
+    emulator.configure(processing_seconds=3600)
+    breaking = Breaking(matches=noting_stage("finished"), is_done=True)
+    with pytest.raises(Crash):
+        task.attempt(events=orders(25), wait_for_completion=False, breaking=breaking)
+
+    report = task.attempt(events=orders(25), wait_for_completion=False)
+
+    assert len(posts(emulator)) == 3
+    assert (report["imported"], report["batches"], len(report["job_ids"])) == (None, 3, 3)
+
+
+@pytest.mark.parametrize("stage", ["submitted", "finished"])
+def test_an_import_of_nothing_is_known_to_the_next_try(
+    emulator: EmulatorClient, task: Task, database: Path, stage: str
+) -> None:
+    make_warehouse(database, 0)
+    breaking = Breaking(matches=noting_stage(stage), is_done=True)
+    with pytest.raises(Crash):
+        task.attempt(**QUERY, breaking=breaking)
+    make_warehouse(database, 5)
+
+    report = task.attempt(**QUERY)
+
+    assert (report["records"], report["imported"], report["job_ids"]) == (0, 0, [])
+    assert emulator.requests() == []
+
+
+@pytest.mark.parametrize("kept", ["folder", "both"])
+def test_a_try_that_dies_after_its_folder_was_removed_doubles_nothing(
+    emulator: EmulatorClient, make_task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    task, remove = make_task(kept), Folder.remove
+
+    def die(folder: Folder, name: str = "") -> None:
+        remove(folder, name)
+        if not name:
+            raise Crash
+
+    monkeypatch.setattr(Folder, "remove", die)
+    with pytest.raises(Crash):
+        task.attempt(events=orders(25))
+    monkeypatch.setattr(Folder, "remove", remove)
+    assert not task.is_staged
+
+    report = task.attempt(events=orders(25))
+
+    assert numbers(emulator) == list(range(25))
+    assert (report["records"], report["imported"], len(report["job_ids"])) == (25, 25, 3)
+    assert kept == "folder" or len(posts(emulator)) == 3
+
+
+# Other items, other salts.
+
+
+def test_two_mapped_tasks_with_equal_events_send_them_twice(
+    emulator: EmulatorClient, make_task: Callable[..., Task]
+) -> None:
+    # Airflow keeps a store for each map index; the folder is one for all.
+    first, second = make_task("folder", map_index=0), make_task("folder", map_index=1)
+    crash(first, noting_job(1), events=orders(5))
+
+    second.attempt(events=orders(5))
+    first.attempt(events=orders(5))
+
+    assert numbers(emulator) == sorted([*range(5), *range(5)])
+
+
+def test_the_folders_of_two_mapped_tasks_do_not_mix(
+    emulator: EmulatorClient, make_task: Callable[..., Task]
+) -> None:
+    first, second = make_task("folder", map_index=0), make_task("folder", map_index=1)
+    for task, start in ((first, 0), (second, 100)):
+        with pytest.raises(AirflowFailException, match="not in FullStory"):
+            task.attempt(events=[*orders(15, start), REFUSED_HERE])
+
+    assert numbers(emulator) == [*range(15), *range(100, 115)]
+    assert first.folder != second.folder
+
+
+@pytest.fixture(params=["values", "query", "file"])
+def items(
+    request: pytest.FixtureRequest, database: Path, tmp_path: Path
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give arguments for two items of a mapped task: orders 0 to 24, and orders 100 to 124."""
+    make_warehouse(database, 200)
+    query = QUERY | {"sql": QUERY["sql"].replace("ORDER", "WHERE number BETWEEN :first AND :last ORDER")}
+    items: dict[str, list[dict[str, Any]]] = {"values": [], "query": [], "file": []}
+    for start in (0, 100):
+        file = tmp_path / f"{start}.jsonl"
+        file.write_text("\n".join(map(json.dumps, orders(25, start))))
+        items["values"].append({"events": orders(25, start)})
+        items["query"].append(query | {"parameters": {"first": start, "last": start + 24}})
+        items["file"].append({"events": f"file://{file}"})
+    one, other = items[request.param]
+    return one, other
+
+
+@pytest.mark.parametrize(
+    "matches",
+    [noting_job(2), noting_stage("submitted"), noting_stage("finished")],
+    ids=["some were sent", "all were sent", "all was finished"],
+)
+def test_another_item_of_a_mapped_task_inherits_no_jobs(
+    emulator: EmulatorClient,
+    task: Task,
+    items: tuple[dict[str, Any], dict[str, Any]],
+    matches: Callable[..., bool],
+) -> None:
+    one, other = items
+    with pytest.raises(Crash):
+        task.attempt(**one, max_parallel_uploads=1, breaking=Breaking(matches=matches, is_done=True))
+    sent = len(posts(emulator))
+
+    message = failure_of(task, FullStorySourceChangedError, **other)
+
+    assert "or the item of this mapped task" in message
+    assert len(posts(emulator)) == sent
+    # A person says that the item is another one.
+    task.attempt(**other, on_source_change="resend")
+    assert {*range(100, 125)} <= {*numbers(emulator)}
+
+
+def test_another_item_of_a_mapped_task_is_begun_anew_once_it_is_cleared(
+    emulator: EmulatorClient, task: Task, items: tuple[dict[str, Any], dict[str, Any]]
+) -> None:
+    one, other = items
+    task.attempt(**one)
+    task.clear()
+
+    assert task.attempt(**other)["imported"] == 25
+    assert numbers(emulator) == [*range(25), *range(100, 125)]
+
+
+def test_another_schema_of_a_database_counts_as_another_item(
+    emulator: EmulatorClient, task: Task, database: Path
+) -> None:
+    make_warehouse(database, 25)
+    crash_after_all_were_sent(task, **QUERY, hook_params={"schema": "east"})
+    change_warehouse(database, "UPDATE orders SET number = number + 100")
+
+    message = failure_of(task, FullStorySourceChangedError, **QUERY, hook_params={"schema": "west"})
+
+    assert "Batch 1 is not the one" in message
+
+
+@pytest.mark.parametrize("is_answered", [False, True], ids=["before the POST", "after the POST"])
+def test_another_salt_sends_what_has_no_job_under_new_keys(
+    emulator: EmulatorClient, task: Task, *, is_answered: bool
+) -> None:
+    matches = noting_job(3) if is_answered else entering(3)
+    breaking = Breaking(matches=matches, is_done=not is_answered)
+    with pytest.raises(Crash):
+        task.attempt(events=orders(40), max_parallel_uploads=1, breaking=breaking)
+    before = {request["idempotency_key"] for request in posts(emulator)}
+    sent = len(posts(emulator))
+
+    report = task.attempt(events=orders(40), idempotency_salt="again", max_parallel_uploads=1)
+
+    after = [request["idempotency_key"] for request in posts(emulator)[sent:]]
+    assert len(after) == 2
+    assert not before & set(after)
+    assert report["imported"] == 40
+    # The third is the one whose answer was lost, which only its old key could have told.
+    expected = [*range(40), *range(20, 30)] if is_answered else range(40)
+    assert numbers(emulator) == sorted(expected)
+
+
+def test_another_salt_sends_a_finished_import_again_once_it_is_cleared(
+    emulator: EmulatorClient, task: Task
+) -> None:
+    task.attempt(events=orders(25))
+    task.clear()
+
+    report = task.attempt(events=orders(25), idempotency_salt="again")
+
+    assert numbers(emulator) == sorted([*range(25), *range(25)])
+    assert report["imported"] == 25
+
+
+# Less protection.
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_without_a_ledger_each_try_posts_all_under_the_same_keys(
+    emulator: EmulatorClient, make_task: Callable[..., Task], *, durable: bool
+) -> None:
+    task = make_task("store" if not durable else "nothing", durable=durable)
+    first = task.attempt(events=orders(25), max_parallel_uploads=1)
+    again = task.attempt(events=orders(25), max_parallel_uploads=1)
+
+    requests = posts(emulator)
+    keys = [request["idempotency_key"] for request in requests]
+    assert keys[:3] == keys[3:]
+    assert [request["replayed"] for request in requests] == [False] * 3 + [True] * 3
+    assert numbers(emulator) == list(range(25))
+    assert again == first
+    assert not task.store or not task.store.writes
+
+
+def test_staging_without_durability_is_refused(
+    emulator: EmulatorClient, make_task: Callable[..., Task]
+) -> None:
+    message = failure_of(make_task("folder"), FullStoryInputError, events=orders(5), durable=False)
+    assert "staging_uri is given with durable=False" in message
+    assert emulator.requests() == []
+
+
+@pytest.mark.parametrize("policy", ["on_ambiguous", "on_source_change"])
+@pytest.mark.parametrize("value", ["send", "", None, True])
+def test_a_policy_that_does_not_exist_is_refused(
+    emulator: EmulatorClient, task: Task, policy: str, value: Any
+) -> None:
+    message = failure_of(task, FullStoryInputError, events=orders(5), **{policy: value})
+    assert f"{policy} is {value!r}; it must be 'fail' or 'resend'." in message
+    assert emulator.requests() == []
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """Give what was logged, wherever Airflow's configuration sends it."""
+    caplog.set_level("INFO")
+
+    def read() -> str:
+        output = capfd.readouterr()
+        return caplog.text + output.out + output.err
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("kept", "arguments", "words"),
+    [
+        ("store", {}, "with a ledger in Airflow's task state store."),
+        ("folder", {}, "with a ledger and staged batches in file://"),
+        ("both", {}, "with a ledger in Airflow's task state store and batches staged in file://"),
+        ("store", {"durable": False}, "with no ledger, since durable=False: idempotency keys alone"),
+        (
+            "nothing",
+            {},
+            "with no ledger, since this Airflow has no task state store (3.3 and newer have one)",
+        ),
+    ],
+    ids=["store", "folder", "both", "not durable", "nothing"],
+)
+def test_the_log_says_what_protects_against_doubles(
+    emulator: EmulatorClient,
+    make_task: Callable[..., Task],
+    kept: str,
+    *,
+    arguments: dict[str, Any],
+    words: str,
+    logged: Callable[[], str],
+) -> None:
+    make_task(kept).attempt(events=orders(5), **arguments)
+
+    assert words in logged()
+
+
+# What FullStory answers.
+
+
+def test_a_key_that_was_used_for_another_body_is_told(emulator: EmulatorClient, task: Task) -> None:
+    body = (
+        b'{"requests":[{"name":"Order","user":{"uid":"u0"},"properties":{"number":0},'
+        b'"schema":{"properties":{"number":"int"}}}]}'
+    )
+    key = RunIdentity("dag", "run-1", "task").idempotency_key(digest_of(body), 0)
+    with FullStoryHook() as hook:
+        hook.create_import("events", b'{"requests":[{"name":"Other"}]}', key)
+
+    with pytest.raises(FullStoryBadRequestError) as caught:
+        task.attempt(events=orders(1))
+
+    assert "this Idempotency-Key was used with another request body" in str(caught.value)
+    assert "This was batch 1 (1 records)" in str(caught.value)
+    assert len(emulator.events()) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 409},
+        {"status": 429},
+        {"status": 500},
+        {"status": 503},
+        {"status": 503, "work_done": True},
+        {"reset": "before"},
+        {"reset": "after"},
+    ],
+    ids=str,
+)
+def test_passing_faults_are_ridden_out_within_a_try(
+    emulator: EmulatorClient, task: Task, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(operators, "_RETRY_FOR", 30.0)
+    emulator.order_fault(**UPLOADS, times=2, **fault)
+
+    report = task.attempt(events=orders(25))
+
+    assert numbers(emulator) == list(range(25))
+    assert report["imported"] == 25
+    assert len(posts(emulator)) == 5
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 409},
+        {"status": 500},
+        {"status": 503, "work_done": True},
+        {"reset": "before"},
+        {"reset": "after"},
+    ],
+    ids=str,
+)
+def test_faults_that_outlast_a_try_are_mended_by_the_next(
+    emulator: EmulatorClient, task: Task, fault: dict[str, Any]
+) -> None:
+    emulator.order_fault(**UPLOADS, after=1, times=10_000, **fault)
+    with pytest.raises(FullStoryError) as caught:
+        task.attempt(events=orders(25))
+    assert caught.value.is_ambiguous
+    emulator.forget_faults()
+
+    report = task.attempt(events=orders(25))
+
+    assert numbers(emulator) == list(range(25))
+    assert report["imported"] == 25
+    assert len({request["idempotency_key"] for request in posts(emulator)}) == 3
+
+
+def test_an_answer_that_fullstory_keeps_repeating_is_got_past_with_a_salt(
+    emulator: EmulatorClient, task: Task
+) -> None:
+    emulator.configure(replay_server_errors=True)
+    emulator.order_fault(**UPLOADS, status=500)
+    for _ in range(2):
+        with pytest.raises(FullStoryServerError, match="HTTP 500"):
+            task.attempt(events=orders(5))
+    assert numbers(emulator) == []
+
+    report = task.attempt(events=orders(5), idempotency_salt="2")
+
+    assert numbers(emulator) == list(range(5))
+    assert report["imported"] == 5
+
+
+@IN_BOTH_WAYS
+@pytest.mark.parametrize("source", ["values", "query"])
+def test_jobs_that_fullstory_forgot_are_told_and_nothing_is_sent(
+    emulator: EmulatorClient, task: Task, database: Path, source: str, *, deferrable: bool
+) -> None:
+    make_warehouse(database, 25)
+    arguments = QUERY if source == "query" else {"events": orders(25)}
+    crash_after_all_were_sent(task, **arguments)
+    emulator.reset()
+
+    with pytest.raises(FullStoryNotFoundError) as caught:
+        task.attempt(**arguments, deferrable=deferrable)
+
+    assert posts(emulator) == []
+    assert "No such job in this organization" in str(caught.value)
+    assert 'set on_ambiguous="resend"' in str(caught.value)
+
+
+@IN_BOTH_WAYS
+@pytest.mark.parametrize("source", ["values", "query"])
+def test_jobs_that_fullstory_forgot_are_sent_again_where_that_is_allowed(
+    emulator: EmulatorClient, task: Task, database: Path, source: str, *, deferrable: bool
+) -> None:
+    make_warehouse(database, 25)
+    arguments = QUERY if source == "query" else {"events": orders(25)}
+    crash_after_all_were_sent(task, **arguments)
+    emulator.reset()
+
+    report = task.attempt(**arguments, deferrable=deferrable, on_ambiguous="resend")
+
+    assert numbers(emulator) == list(range(25))
+    assert (report["imported"], len(posts(emulator))) == (25, 3)
+    assert sorted(report["job_ids"]) == sorted(job["id"] for job in emulator.jobs())
+
+
+def test_only_the_job_that_fullstory_forgot_is_sent_again(emulator: EmulatorClient, task: Task) -> None:
+    crash_after_all_were_sent(task, events=orders(30))
+    vanished = task.entry(2)
+    job_id = vanished["job_id"].replace("/", "%2F").replace("=", "%3D").replace("+", "%2B")
+    emulator.order_fault(method="GET", path=f"/v2/events/batch/{job_id}", status=404)
+
+    report = task.attempt(events=orders(30), on_ambiguous="resend")
+
+    [again] = posts(emulator)[3:]
+    assert again["idempotency_key"] == vanished["idempotency_key"]
+    assert report["imported"] == 30
+    assert numbers(emulator) == list(range(30))
+
+
+def test_halves_that_fullstory_forgot_are_sent_again_where_that_is_allowed(
+    emulator: EmulatorClient, task: Task
+) -> None:
+    emulator.configure(max_body_bytes=400)
+    crash_after_all_were_sent(task, events=orders(25))
+    emulator.reset()
+    emulator.configure(max_body_bytes=400)
+
+    report = task.attempt(events=orders(25), on_ambiguous="resend")
+
+    assert numbers(emulator) == list(range(25))
+    assert report["imported"] == 25
+
+
+# Time passes.
+
+
+def test_a_batch_whose_day_ends_while_it_waits_for_room_is_not_sent_twice(
+    emulator: EmulatorClient, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    emulator.configure(processing_seconds=25 * HOUR)
+    arguments = {"events": orders(20), "max_parallel_uploads": 1, "max_outstanding_records": 20}
+    crash(task, noting_job(2), **arguments)
+    clock.now += 23 * HOUR
+    look = FullStoryHook.get_job_status
+
+    def look_three_hours_later(hook: FullStoryHook, resource: str, job_id: str) -> Any:
+        clock.now += 3 * HOUR
+        return look(hook, resource, job_id)
+
+    monkeypatch.setattr(FullStoryHook, "get_job_status", look_three_hours_later)
+    # The first batch is still being processed, and there is room for one.
+    with suppress(AirflowFailException):
+        task.attempt(**arguments | {"max_outstanding_records": 10}, wait_for_completion=False)
+
+    assert numbers(emulator) == list(range(20))
+
+
+def test_the_day_of_a_batch_does_not_begin_anew_with_a_clear(
+    emulator: EmulatorClient, make_task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, task = Clock(monkeypatch), make_task("store")
+    task.attempt(events=orders(5))
+    task.clear()
+    clock.now += 23 * HOUR
+    crash(task, lambda key, value: key == "fullstory_batch_2_1" and "job_id" in value, events=orders(5))
+    # FullStory has recognized it, for one more hour.
+    assert posts(emulator)[-1]["replayed"]
+    clock.now += 2 * HOUR
+
+    with suppress(AirflowFailException):
+        task.attempt(events=orders(5))
+
+    assert numbers(emulator) == list(range(5))

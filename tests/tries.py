@@ -1,0 +1,291 @@
+"""The tries of one task: each a fresh operator with a fresh context, which share only what outlives a try."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+from urllib.parse import urlsplit
+
+from airflow_provider_fullstory.batch_import.staging import Folder
+from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
+from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
+from tests.conftest import FakeTaskInstance, FakeTaskStateStore, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import pytest
+
+    from airflow_provider_fullstory.emulator.client import EmulatorClient
+
+#: What FullStory refuses alone, though the checks of this package let it pass.
+REFUSED_BY_FULLSTORY = {
+    "name": "Order",
+    "user.uid": "u",
+    "context.location.country": "Atlantis",
+    "number": -1,
+}
+#: What the checks of this package refuse.
+REFUSED_HERE = {"user.uid": "u", "number": -2}
+DAY = 24 * 60 * 60.0
+
+
+class Clock:
+    """The time of everything in this process, the emulator too, that passes only where it is said."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = time.time()
+        monkeypatch.setattr(time, "time", lambda: self.now)
+
+
+class Crash(BaseException):
+    """The process is gone."""
+
+
+class Breaking:
+    """
+    Break at one write of a try and at all that follow, as a process does that dies.
+
+    :param at: Number of the write, from 1, among those that match.
+    :param error: What is raised.
+    :param matches: Which writes count: given a name, and the value where it is one of the ledger.
+    :param is_done: Whether the write at which it breaks takes effect.
+    """
+
+    def __init__(
+        self,
+        error: type[BaseException] = Crash,
+        *,
+        at: int = 1,
+        matches: Callable[[str, dict[str, Any]], bool] = lambda *_: True,
+        is_done: bool = False,
+    ) -> None:
+        self.at = at
+        self.error = error
+        self.matches = matches
+        self.is_done = is_done
+        self.count = 0
+        self._lock = threading.Lock()
+
+    @property
+    def has_happened(self) -> bool:
+        """Whether there were so many writes."""
+        return self.count >= self.at
+
+    def __call__(self, name: str, value: dict[str, Any], write: Callable[[], Any]) -> None:
+        with self._lock:
+            is_dead = self.has_happened
+            self.count += is_dead or self.matches(name, value)
+            breaks = not is_dead and self.has_happened
+        if not is_dead and (not breaks or self.is_done):
+            write()
+        if is_dead or breaks:
+            raise self.error("The process is gone.")
+
+
+def noting_job(name: str | int) -> Callable[[str, dict[str, Any]], bool]:
+    """Match the write that notes a batch's job."""
+    return lambda key, value: key == f"fullstory_batch_1_{name}" and "job_id" in value
+
+
+def entering(name: str | int) -> Callable[[str, dict[str, Any]], bool]:
+    """Match the write that enters a batch."""
+    return lambda key, _: key == f"fullstory_batch_1_{name}"
+
+
+def noting_stage(stage: str) -> Callable[[str, dict[str, Any]], bool]:
+    """Match the write that says how far the import is."""
+    return lambda key, value: key == "fullstory_import" and value["stage"] == stage
+
+
+class BreakingStore:
+    """What one try sees of a task state store whose writes break."""
+
+    def __init__(self, store: FakeTaskStateStore, breaking: Breaking) -> None:
+        self._store = store
+        self._breaking = breaking
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self._store.get(key, default)
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        self._breaking(key, value, lambda: self._store.set(key, value, retention=retention))
+
+
+class Task:
+    """
+    One task of one run.
+
+    :param store: Airflow's task state store, None on an Airflow that has none.
+    :param staging_uri: Folder for staged batches, None where nothing is staged.
+    :param arguments: Arguments of the operator in all tries.
+    """
+
+    def __init__(
+        self, store: FakeTaskStateStore | None, staging_uri: str | None, map_index: int = -1, **arguments: Any
+    ) -> None:
+        self.store = store
+        self.staging_uri = staging_uri
+        self.map_index = map_index
+        self.arguments = {"poll_interval": 0.01, "batch_size": 10} | arguments
+        self.tries = 0
+        self.max_tries = 3
+        self.context: dict[str, Any] = {}
+
+    def operator(self, **arguments: Any) -> FullStoryImportEventsOperator:
+        """Return the operator of the next try."""
+        given = {"task_id": "import", "staging_uri": self.staging_uri} | self.arguments | arguments
+        return FullStoryImportEventsOperator(**given)
+
+    def next_context(self, breaking: Breaking | None = None) -> dict[str, Any]:
+        """Return the context of the next try."""
+        self.tries += 1
+        instance = FakeTaskInstance(map_index=self.map_index)
+        instance.try_number, instance.max_tries = self.tries, self.max_tries
+        self.context = {"ti": instance, "task_instance": instance, "run_id": instance.run_id}
+        if self.store is not None:
+            store = self.store if breaking is None else BreakingStore(self.store, breaking)
+            self.context["task_state_store"] = store
+        return self.context
+
+    def attempt(self, *, breaking: Breaking | None = None, **arguments: Any) -> dict[str, Any]:
+        """Run the next try and return its report."""
+        operator = self.operator(**arguments)
+        with ExitStack() as stack:
+            if breaking is not None:
+                stack.enter_context(breaking_writes(breaking))
+            try:
+                report: dict[str, Any] = run(operator, self.next_context(breaking))
+            finally:
+                join_uploads()
+        return report
+
+    def clear(self) -> None:
+        """Do what Airflow does when a person clears a task."""
+        self.max_tries = self.tries + 3
+
+    @property
+    def folder(self) -> Path:
+        """The folder of its batches and ledger."""
+        assert self.staging_uri is not None
+        [folder] = Path(urlsplit(self.staging_uri).path).glob(f"dag/run-1/task-{self.map_index}-*")
+        return folder
+
+    @property
+    def is_staged(self) -> bool:
+        """Whether anything is left under the staging URI."""
+        assert self.staging_uri is not None
+        return any(path.is_file() for path in Path(urlsplit(self.staging_uri).path).rglob("*"))
+
+    @property
+    def ledger(self) -> dict[str, Any]:
+        """All that the ledger holds."""
+        if self.store is not None:
+            return {key: json.loads(text) for key, text in dict(self.store.texts).items()}
+        return {path.stem: json.loads(path.read_text()) for path in self.folder.glob("ledger/*.json")}
+
+    def entry(self, name: str | int, generation: int = 1) -> dict[str, Any]:
+        """Return the ledger's entry of a batch."""
+        entry: dict[str, Any] = self.ledger[f"fullstory_batch_{generation}_{name}"]
+        return entry
+
+    def edit(self, name: str | int, generation: int = 1, **changes: Any) -> None:
+        """Change the ledger's entry of a batch; None takes a value out."""
+        changed = self.entry(name, generation) | changes
+        self.put(
+            f"fullstory_batch_{generation}_{name}",
+            {key: value for key, value in changed.items() if value is not None},
+        )
+
+    def put(self, key: str, value: Any) -> None:
+        """Put a value into the ledger."""
+        if self.store is not None:
+            self.store.texts[key] = json.dumps(value)
+        else:
+            (self.folder / "ledger" / f"{key}.json").write_text(json.dumps(value))
+
+
+def breaking_writes(breaking: Breaking) -> Any:
+    """Let the writes to folders break."""
+    original = Folder.write
+
+    def write(folder: Folder, name: str, content: bytes) -> None:
+        path = PurePosixPath(name)
+        value = json.loads(content) if path.parent.name == "ledger" else {}
+        breaking(path.stem if value else name, value, lambda: original(folder, name, content))
+
+    return patch.object(Folder, "write", write)
+
+
+def join_uploads() -> None:
+    """Wait until no thread of a try is left: the next try begins when the process of the last is gone."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("fullstory-upload"):
+            thread.join(60)
+            assert not thread.is_alive()
+
+
+@contextmanager
+def creating_imports(create: Callable[..., Any]) -> Iterator[None]:
+    """
+    Come between the engine and its hook.
+
+    :param create: Called with the hook's real method for one body, and the body.
+    """
+    original = FullStoryHook.create_import
+
+    def create_import(hook: FullStoryHook, resource: str, body: bytes, key: str, **options: Any) -> Any:
+        return create(lambda: original(hook, resource, body, key, **options), body)
+
+    with patch.object(FullStoryHook, "create_import", create_import):
+        yield
+
+
+def orders(count: int, start: int = 0) -> list[dict[str, Any]]:
+    return [{"name": "Order", "user.uid": f"u{n}", "number": n} for n in range(start, start + count)]
+
+
+def numbers(emulator: EmulatorClient) -> list[int]:
+    """Return which orders FullStory has, each as often as it has it."""
+    return sorted(event["event"]["properties"]["number"] for event in emulator.iterate_events())
+
+
+def posts(emulator: EmulatorClient) -> list[dict[str, Any]]:
+    """Return the requests that carried batches."""
+    return [request for request in emulator.requests() if request["method"] == "POST"]
+
+
+def without_jobs(report: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in report.items() if name != "job_ids"}
+
+
+def make_warehouse(path: Path, count: int, start: int = 0) -> None:
+    """Write orders into a SQLite database."""
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("CREATE TABLE IF NOT EXISTS orders (number INTEGER PRIMARY KEY)")
+        database.executemany("INSERT INTO orders VALUES (?)", [(n,) for n in range(start, start + count)])
+
+
+def change_warehouse(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(statement)
+
+
+#: A query of the orders above, as arguments of the operator.
+QUERY = {
+    "sql": """SELECT number, 'u' || number AS "user.uid" FROM orders ORDER BY number""",
+    "sql_conn_id": "warehouse",
+    "event_name": "Order",
+}
+
+
+def breaking_source(events: list[dict[str, Any]], after: int, error: BaseException) -> Iterator[Any]:
+    """Yield some events, and then break."""
+    yield from events[:after]
+    raise error
