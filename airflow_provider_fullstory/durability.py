@@ -6,12 +6,13 @@ import dataclasses
 import hashlib
 import json
 import re
+import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryLedgerError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Literal
 
     from airflow.providers.common.compat.sdk import Context
@@ -30,11 +31,14 @@ class TaskStateStore:
 
     def __init__(self, accessor: Any) -> None:
         self._accessor = accessor
+        # Uploads write from several threads, which dag.test() is not prepared for.
+        self._lock = threading.Lock()
 
     def get(self, key: str) -> dict[str, Any] | None:
         """Return what was last set."""
         try:
-            value: dict[str, Any] | None = self._accessor.get(key)
+            with self._lock:
+                value: dict[str, Any] | None = self._accessor.get(key)
         except Exception as error:
             raise _store_failed("read", error) from error
         return value
@@ -44,7 +48,8 @@ class TaskStateStore:
         from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
 
         try:
-            self._accessor.set(key, value, retention=NEVER_EXPIRE)
+            with self._lock:
+                self._accessor.set(key, value, retention=NEVER_EXPIRE)
         except Exception as error:
             raise _store_failed("written", error) from error
 
@@ -131,17 +136,20 @@ def fingerprint(arguments: Mapping[str, Any]) -> str:
 
     :param arguments: The rendered arguments that decide which records there are, and how they are sent.
     """
-    content = json.dumps(arguments, sort_keys=True, default=_stable)
-    return hashlib.sha256(content.encode()).hexdigest()
+    return hashlib.sha256(json.dumps(_stable(arguments)).encode()).hexdigest()
 
 
 def _stable(value: Any) -> Any:
-    # The order of a set differs between two processes.
+    """Return JSON that is the same in all processes: the order of a set, for one, is not."""
+    if isinstance(value, Mapping):
+        return sorted([repr(key), _stable(item)] for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return [_stable(item) for item in value]
     return sorted(map(repr, value)) if isinstance(value, (set, frozenset)) else repr(value)
 
 
 def _folder(staging_uri: str, run: RunIdentity) -> Folder:
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException, ObjectStoragePath
 
     from airflow_provider_fullstory.batch_import.staging import Folder
 
@@ -149,7 +157,7 @@ def _folder(staging_uri: str, run: RunIdentity) -> Folder:
         path = ObjectStoragePath(staging_uri)
         # A scheme that nothing installed can read shows only here.
         path.fs  # noqa: B018
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, AirflowNotFoundException) as error:
         raise FullStoryInputError(
             f"staging_uri is {staging_uri!r}, which cannot be opened: {error}."
         ) from error

@@ -140,9 +140,9 @@ def make_task(task_state_store: FakeTaskStateStore, tmp_path: Path) -> Callable[
     return make
 
 
-@pytest.fixture(params=["store", "folder", "both"])
+@pytest.fixture(params=["store", "folder"])
 def task(request: pytest.FixtureRequest, make_task: Callable[..., Task]) -> Task:
-    """Give a task whose tries share all that can outlive a try."""
+    """Give a task whose ledger is in Airflow's store, and one that stages, with its ledger there too."""
     return make_task(request.param)
 
 

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from airflow_provider_fullstory.batch_import.waiting import JobWatch, some, still_running
 from airflow_provider_fullstory.exceptions import (
+    FullStoryAmbiguousError,
     FullStoryBodyTooLargeError,
     FullStoryError,
     FullStoryInputError,
     FullStoryKilledError,
     FullStoryNotFoundError,
+    FullStoryServerError,
+    FullStorySourceChangedError,
     FullStoryTimeoutError,
 )
 
@@ -35,6 +38,10 @@ if TYPE_CHECKING:
 MAX_OUTSTANDING_BATCHES: Final = 200
 MAX_PARALLEL_UPLOADS: Final = 16
 _SECONDS_BETWEEN_PROGRESS: Final = 10.0
+#: How long uploads that are under way may hold up an import that has failed.
+_SECONDS_TO_FINISH: Final = 60.0
+#: Failures that no retry mends.
+_FINAL: Final = (FullStoryInputError, FullStorySourceChangedError, FullStoryAmbiguousError)
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +148,7 @@ class Importer:
                 last = batch.ordinal
             self._ledger.check_end(last)
             while self._uploads:
-                self._hear(self._news.get())
+                self._hear(self._next_news())
         except BaseException as error:
             self._stop(pool, error)
             raise
@@ -200,6 +207,7 @@ class Importer:
         Return what became of the jobs, None where one is still processed or cannot be asked for now.
 
         :param job_ids: The jobs.
+        :raises FullStoryKilledError: After ``stop``.
         """
         watch = self._watch(job_ids)
         try:
@@ -212,6 +220,8 @@ class Importer:
                 raise
             log.warning("%s", error)
             return None
+        finally:
+            self._catch_up()
         return list(watch.outcomes.values())
 
     def _watch(self, job_ids: Sequence[str], started_at: float | None = None) -> JobWatch:
@@ -268,10 +278,10 @@ class Importer:
     def _make_room(self, records: int) -> None:
         """Wait until a batch may be sent: an upload slot is free, and FullStory has worked off enough."""
         while len(self._uploads) >= self._max_parallel_uploads:
-            self._hear(self._news.get())
+            self._hear(self._next_news())
         while not self._has_room(records):
             if self._uploads:
-                self._hear(self._news.get())
+                self._hear(self._next_news())
             else:
                 self._work_off(records)
 
@@ -282,6 +292,14 @@ class Importer:
             self._outstanding + records <= self._max_outstanding_records
             and len(self._unfinished) + len(self._uploads) < MAX_OUTSTANDING_BATCHES
         )
+
+    def _next_news(self) -> Future[None] | None:
+        try:
+            return self._news.get(timeout=max(0.0, self._deadline - time.time()))
+        except Empty:
+            raise FullStoryTimeoutError(
+                f"Time was up while {len(self._uploads)} batches were being sent."
+            ) from None
 
     def _catch_up(self) -> None:
         while not self._news.empty():
@@ -304,7 +322,7 @@ class Importer:
         """Send a batch; runs in the threads of the pool."""
         try:
             job = self._uploader.create_import(
-                self._resource, batch.body, batch.idempotency_key, sent_before=entry.sent_before
+                self._resource, batch.body, entry.idempotency_key, sent_before=entry.sent_before
             )
         except FullStoryError as error:
             # What is too large now was so before: not even a request without an answer was done.
@@ -318,7 +336,9 @@ class Importer:
                 self._ledger.split(entry)
                 self._upload_halves(batch)
                 return
-            if not error.is_ambiguous:
+            if isinstance(error, FullStoryServerError):
+                self._ledger.failed(entry)
+            elif not error.is_ambiguous:
                 self._ledger.refused(entry)
             error.add(f"This was batch {batch.name} ({batch.records} records).")
             raise
@@ -370,22 +390,35 @@ class Importer:
 
     def _stop(self, pool: ThreadPoolExecutor, error: BaseException) -> None:
         """Let uploads that are under way finish, so that the message can say what FullStory has."""
+        waits = isinstance(error, Exception) and not isinstance(
+            error, (FullStoryKilledError, FullStoryTimeoutError)
+        )
+        pool.shutdown(wait=False, cancel_futures=not waits)
+        if waits:
+            self._let_uploads_finish()
         if isinstance(error, FullStoryKilledError):
-            pool.shutdown(wait=False, cancel_futures=True)
             return
-        is_failure = isinstance(error, Exception)
-        pool.shutdown(wait=False, cancel_futures=not is_failure)
-        while is_failure and self._uploads and (upload := self._news.get()) is not None:
-            self._uploads.discard(upload)
         jobs = some([entry.job_id for entry in sorted(self._submissions)]) or "none"
+        promise = "" if isinstance(error, _FINAL) else f" {self._ledger.promise}"
         accepted = (
             f"FullStory has accepted {sum(entry.records for entry in self._submissions)} records in "
-            f"{len(self._submissions)} batches (jobs: {jobs}). {self._ledger.promise}"
+            f"{len(self._submissions)} batches (jobs: {jobs}).{promise}"
         )
         if isinstance(error, FullStoryError):
             error.add(accepted)
         else:
             log.error("The import stopped. %s", accepted)
+
+    def _let_uploads_finish(self) -> None:
+        deadline = time.monotonic() + _SECONDS_TO_FINISH
+        try:
+            while self._uploads:
+                upload = self._news.get(timeout=max(0.0, deadline - time.monotonic()))
+                if upload is None:
+                    return
+                self._uploads.discard(upload)
+        except Empty:
+            return
 
     def _log_progress(self) -> None:
         now = time.monotonic()

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 FAIL: Final = "fail"
 RESEND: Final = "resend"
-_IMPORT_KEY: Final = "fullstory_import"
+#: Where a ledger keeps what is known of the import as a whole; without it, nothing is known.
+IMPORT_KEY: Final = "fullstory_import"
 _SENDING, _SUBMITTED, _FINISHED = "sending", "submitted", "finished"
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class Entry:
     :param job_id: The job that FullStory answered with.
     :param is_split: Whether FullStory found it too large, so that its halves count instead.
     :param is_refused: Whether FullStory certainly did not take it.
+    :param has_failed: Whether FullStory last answered with a server error.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Entry:
     job_id: str | None = None
     is_split: bool = False
     is_refused: bool = False
+    has_failed: bool = False
     #: When an earlier try sent it, where the answer is not known.
     sent_before: float | None = None
 
@@ -131,6 +134,7 @@ class Ledger:
         self._resends_ambiguous = on_ambiguous == RESEND
         self._resends_changed = on_source_change == RESEND
         self._is_resumed = False
+        self._has_other_arguments = False
         self._import = _Import(0, 0, __version__, None)
 
     @property
@@ -169,7 +173,8 @@ class Ledger:
             self._start(known.generation + 1, arguments, life)
             return None
         self._is_resumed = True
-        is_same = arguments is not None and known.arguments == arguments
+        self._has_other_arguments = known.arguments != arguments
+        is_same = arguments is not None and not self._has_other_arguments
         if known.stage == _FINISHED and is_same:
             # The task died after the import had ended, before Airflow knew.
             return self._report()
@@ -190,7 +195,9 @@ class Ledger:
         :raises FullStorySourceChangedError: Where another batch was sent in its place.
         :raises FullStoryAmbiguousError: Where it was sent without an answer, too long ago to be recognized.
         """
-        if not self._is_resumed or (entry := self._entry(batch.name)) is None or entry.is_refused:
+        # Asked for in a first try too: another one may run at the same time, unknown to Airflow.
+        entry = self._entry(batch.name)
+        if entry is None or (entry.is_refused and (entry.digest == batch.digest or not self._has_sent())):
             return None
         if entry.digest != batch.digest:
             self._refuse_change(
@@ -200,10 +207,10 @@ class Ledger:
             return None
         if entry.job_id or entry.is_split:
             return entry
-        if entry.idempotency_key != batch.idempotency_key:
+        if entry.has_failed and entry.idempotency_key != batch.idempotency_key:
             log.warning(
-                "Batch %s goes out under a new idempotency key, since idempotency_salt was changed; the "
-                "answer under the old one is not known.",
+                "Batch %s, which FullStory answered with an error, goes out under a new idempotency key, "
+                "since idempotency_salt was changed.",
                 batch.name,
             )
             return None
@@ -243,6 +250,15 @@ class Ledger:
         :param entry: The batch's entry.
         """
         entry.is_split = True
+        self._write(entry)
+
+    def failed(self, entry: Entry) -> None:
+        """
+        Note that FullStory answered with a server error, which it may go on repeating for the key.
+
+        :param entry: The batch's entry.
+        """
+        entry.has_failed = True
         self._write(entry)
 
     def refused(self, entry: Entry) -> None:
@@ -295,6 +311,15 @@ class Ledger:
         if self._import.generation or self._load() is not None:
             self._change(stage=_FINISHED, report=_counts(report))
 
+    def _has_sent(self) -> bool:
+        """Tell whether FullStory has, or may have, any batch of this import."""
+        number = 1
+        while (entry := self._entry(str(number))) is not None:
+            if not entry.is_refused:
+                return True
+            number += 1
+        return False
+
     def _first_sent(self, batch: Batch) -> float:
         """Return since when FullStory may know a batch's key: the import before this one may have used it."""
         now = time.time()
@@ -312,10 +337,10 @@ class Ledger:
         self._save()
 
     def _save(self) -> None:
-        self._store.set(_IMPORT_KEY, dataclasses.asdict(self._import))
+        self._store.set(IMPORT_KEY, dataclasses.asdict(self._import))
 
     def _load(self) -> _Import | None:
-        value = self._store.get(_IMPORT_KEY)
+        value = self._store.get(IMPORT_KEY)
         if value is None:
             return None
         self._import = _read(value, _Import)
@@ -361,12 +386,25 @@ class Ledger:
             if self._import.version != __version__
             else ""
         )
+        if self._has_other_arguments:
+            reason = (
+                "Its arguments changed (sql, parameters, mapping, batch_size, ...), or the item of this "
+                f"mapped task{upgrade}. With the old ones, a retry goes on where the last try ended"
+            )
+        elif self._import.arguments is None:
+            reason = (
+                "Its records or their order changed, or its arguments (batch_size, mapping, ...), or the "
+                f"item of this mapped task{upgrade}"
+            )
+        else:
+            reason = (
+                f"Its rows or their order changed{upgrade}. ORDER BY a unique column; staging_uri= keeps the "
+                "batches of the first try"
+            )
         raise FullStorySourceChangedError(
-            f"The source changed between two tries. {what}. Either its rows or their order changed: ORDER BY "
-            "a unique column, and staging_uri= keeps the batches of the first try. Or the task's arguments "
-            f"did (batch_size, mapping, ...), or the item of this mapped task{upgrade}. No other batch than "
-            'those already known was sent. on_source_change="resend" sends everything that changed, though '
-            "FullStory will then have some records twice."
+            f"The task no longer gives the batches that it gave in an earlier try. {what}. {reason}. Nothing "
+            'new was sent in this try. on_source_change="resend" sends all that changed, though FullStory '
+            "will then have some records twice."
         )
 
     def _refuse_ambiguity(self, entry: Entry) -> None:
@@ -397,7 +435,7 @@ def _read(value: dict[str, Any], kind: type[T]) -> T:
 def _fate(entry: Entry) -> str:
     """Say what became of a batch of an earlier try."""
     if entry.job_id:
-        return f"FullStory accepted {_utc(entry.at)} as job {entry.job_id} ({entry.records} records)"
+        return f"was sent {_utc(entry.at)} and accepted as job {entry.job_id} ({entry.records} records)"
     return f"was sent {_utc(entry.at)} and may be in FullStory ({entry.records} records)"
 
 

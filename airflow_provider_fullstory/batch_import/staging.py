@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import msgspec
 
 from airflow_provider_fullstory.batch_import.batches import Batch, RunKeys, digest_of
+from airflow_provider_fullstory.batch_import.ledger import IMPORT_KEY
 from airflow_provider_fullstory.exceptions import FullStoryLedgerError
 
 if TYPE_CHECKING:
@@ -72,8 +73,12 @@ class Folder:
         """
         with self._failing(f"write {name} to"):
             target = self._path / name
+            if target.protocol not in ("file", "local"):
+                # Object storages know no folders, and show a file only once it is complete.
+                with self._open(target, "wb") as file:
+                    file.write(content)
+                return
             target.parent.mkdir(parents=True, exist_ok=True)
-            # Object storages replace a file at once when it is closed; file systems only when it is moved.
             partial = target.parent / f"{target.name}.{uuid.uuid4().hex}.partial"
             with self._open(partial, "wb") as file:
                 file.write(content)
@@ -81,9 +86,9 @@ class Folder:
 
     def remove(self, name: str = "") -> None:
         """
-        Remove a folder in it, or all of it; one that does not exist is as good as removed.
+        Remove something in it, or all of it; what does not exist is as good as removed.
 
-        :param name: Name of the folder.
+        :param name: Name of a file or a folder.
         """
         with self._failing("remove files from"):
             path = self._path / name if name else self._path
@@ -95,6 +100,11 @@ class Folder:
     def _open(self, path: Any, mode: str) -> IO[bytes]:
         file: IO[bytes] = path.open(mode)
         return file
+
+    def remove_all(self) -> None:
+        """Remove everything, in an order that leaves nothing which a crash midway would make misleading."""
+        self.remove(f"ledger/{IMPORT_KEY}.json")
+        self.remove()
 
     @contextmanager
     def _failing(self, purpose: str) -> Iterator[None]:
@@ -159,17 +169,19 @@ class StagingArea:
     :param folder: The task's folder.
     :param generation: Which of the task's imports it is.
     :param arguments: Fingerprint of what the source and its mapping are; None where the data is at hand, so
-        that what was staged before is of no use.
+        that what was staged before is of no use. Each has its own place: going back to the old arguments
+        finds the old batches.
     """
 
     def __init__(self, folder: Folder, generation: int, arguments: str | None) -> None:
         self._folder = folder
         self._generation = generation
         self._arguments = arguments
+        self._place = f"bodies/{generation}-{(arguments or 'data')[:12]}"
 
     def manifest(self) -> Manifest | None:
         """Return what was staged by an earlier try, None where that is nothing, or only half of it."""
-        content = self._folder.read("bodies/manifest.json")
+        content = self._folder.read(f"{self._place}/manifest.json")
         if content is None or self._arguments is None:
             return None
         try:
@@ -188,16 +200,16 @@ class StagingArea:
         :param batches: The batches.
         :param report: Gives the counts of the records that cannot be sent, once all batches were made.
         """
-        self._folder.remove("bodies")
+        self._folder.remove(self._place)
         entries: list[tuple[int, str]] = []
         size = 0
         for batch in batches:
             compressed = gzip.compress(batch.body, _COMPRESSION, mtime=0)
-            self._folder.write(_body_name(batch.ordinal, batch.digest), compressed)
+            self._folder.write(self._name(batch.ordinal, batch.digest), compressed)
             entries.append((batch.records, batch.digest))
             size += len(compressed)
         manifest = Manifest(self._generation, self._arguments, report().to_xcom(), entries)
-        self._folder.write("bodies/manifest.json", msgspec.json.encode(manifest))
+        self._folder.write(f"{self._place}/manifest.json", msgspec.json.encode(manifest))
         log.info(
             "Staged %d records in %d batches (%.1f MB) in %s.",
             sum(records for records, _ in entries),
@@ -218,25 +230,21 @@ class StagingArea:
         for ordinal, (records, digest) in enumerate(manifest.batches, start=1):
             yield Batch((ordinal,), self._body(ordinal, digest), digest, records, keys.next(digest))
 
-    def remove(self) -> None:
-        """Remove all that was staged."""
-        self._folder.remove()
-
     def _body(self, ordinal: int, digest: str) -> bytes:
-        name = _body_name(ordinal, digest)
+        name = self._name(ordinal, digest)
         content = self._folder.read(name)
         try:
             body = b"" if content is None else gzip.decompress(content)
         except (OSError, EOFError, zlib.error):
             body = b""
         if digest_of(body) != digest:
+            self._folder.remove(f"{self._place}/manifest.json")
             raise FullStoryLedgerError(
                 f"Batch {ordinal} was staged as {self._folder}/{name}, which is now "
-                f"{'missing' if content is None else 'damaged'}. Remove {self._folder}/bodies: the next try "
-                "then reads the source anew, and does not send the batches that FullStory has."
+                f"{'missing' if content is None else 'damaged'}. The next try reads the source anew, and "
+                "stages all batches again."
             )
         return body
 
-
-def _body_name(ordinal: int, digest: str) -> str:
-    return f"bodies/{ordinal:08d}-{digest[:16]}.json.gz"
+    def _name(self, ordinal: int, digest: str) -> str:
+        return f"{self._place}/{ordinal:08d}-{digest[:16]}.json.gz"

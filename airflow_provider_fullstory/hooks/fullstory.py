@@ -68,7 +68,8 @@ class Doubt:
         if self.forbids(0):
             raise FullStoryAmbiguousError(
                 "FullStory may have this batch, but would no longer recognize it: it was first sent almost "
-                "24 hours ago, and no answer arrived. It was not sent again."
+                "24 hours ago, and no answer arrived. It was not sent again. Look for its records in "
+                'FullStory; on_ambiguous="resend" sends them again.'
             )
         started_at = time.time()
         try:

@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_fullstory.exceptions import (
     FullStoryInputError,
+    FullStoryLedgerError,
     FullStoryNotFoundError,
     FullStoryRecordsRefusedError,
 )
@@ -221,7 +222,6 @@ class FullStoryImportEventsOperator(BaseOperator):
         """Send all records that no earlier try has sent, and wait for FullStory as far as that is wanted."""
         from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 
-        self._is_killed = False
         with without_retry():
             self._check_arguments()
         deadline = deadline_of(self, time.time(), self.timeout)
@@ -398,7 +398,11 @@ class FullStoryImportEventsOperator(BaseOperator):
                 error.add(f"What was sent is kept in {durability.folder}.")
             raise
         if durability.folder is not None:
-            durability.folder.remove()
+            try:
+                durability.folder.remove_all()
+            except FullStoryLedgerError as error:
+                # Failing now would have somebody send everything again.
+                self.log.warning("All is delivered; remove what was staged by hand. %s", error)
         return result
 
     @contextmanager

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from tests.conftest import FakeTaskStateStore
     from tests.tries import Task
 
+IN_ALL_PLACES = pytest.mark.parametrize("task", ["store", "folder", "both"], indirect=True)
 UPLOADS = {"method": "POST", "path": "/v2/events/batch"}
 
 
@@ -72,6 +73,7 @@ def failure_of(task: Task, error: type[FullStoryError], **arguments: Any) -> str
     return str(caught.value)
 
 
+@IN_ALL_PLACES
 def test_a_batch_that_is_not_in_the_ledger_is_entered_and_sent(emulator: EmulatorClient, task: Task) -> None:
     before = time.time()
 
@@ -97,6 +99,7 @@ def jobs_in_order(emulator: EmulatorClient) -> list[str]:
     return list(dict.fromkeys(event["job_id"] for event in events))
 
 
+@IN_ALL_PLACES
 def test_a_batch_whose_job_was_lost_is_sent_under_the_same_key_and_replayed(
     emulator: EmulatorClient, task: Task
 ) -> None:
@@ -115,6 +118,7 @@ def test_a_batch_whose_job_was_lost_is_sent_under_the_same_key_and_replayed(
     assert numbers(emulator) == list(range(5))
 
 
+@IN_ALL_PLACES
 def test_a_batch_that_was_entered_and_never_posted_is_sent(emulator: EmulatorClient, task: Task) -> None:
     with pytest.raises(Crash):
         task.attempt(events=orders(5), breaking=Breaking(matches=entering(1), is_done=True))
@@ -126,6 +130,7 @@ def test_a_batch_that_was_entered_and_never_posted_is_sent(emulator: EmulatorCli
     assert numbers(emulator) == list(range(5))
 
 
+@IN_ALL_PLACES
 @pytest.mark.parametrize("deferrable", [False, True], ids=["sync", "deferrable"])
 def test_a_batch_whose_job_was_lost_a_day_ago_fails_the_task_and_is_not_sent(
     emulator: EmulatorClient, task: Task, *, deferrable: bool
@@ -146,6 +151,7 @@ def test_a_batch_whose_job_was_lost_a_day_ago_fails_the_task_and_is_not_sent(
     assert len(posts(emulator)) == 1
 
 
+@IN_ALL_PLACES
 def test_a_batch_whose_job_was_lost_a_day_ago_really_doubles_where_that_is_allowed(
     emulator: EmulatorClient, task: Task
 ) -> None:
@@ -207,6 +213,7 @@ def test_the_clock_of_a_batch_starts_when_it_was_first_sent_not_when_it_was_sent
     assert task.entry(1)["at"] == first
 
 
+@IN_ALL_PLACES
 def test_a_batch_with_a_job_is_not_sent_again(emulator: EmulatorClient, task: Task) -> None:
     crash_after_all_were_sent(task, events=orders(25))
     assert len(posts(emulator)) == 3
@@ -243,8 +250,7 @@ def test_a_source_that_changed_fails_the_task_and_nothing_is_sent(
     assert len(posts(emulator)) == 3
     assert f"Batch {batch} is not the one that an earlier try sent in its place" in message
     assert f"as job {task.entry(batch)['job_id']} " in message
-    assert "ORDER BY" in message
-    assert "staging_uri" in message
+    assert "Its records or their order changed" in message
     assert 'on_source_change="resend"' in message
     # The ledger still knows what the first try has sent.
     assert task.attempt(events=orders(25))["imported"] == 25
@@ -291,7 +297,8 @@ def test_other_arguments_count_as_a_source_that_changed(
     message = failure_of(task, FullStorySourceChangedError, events=orders(30), **arguments)
 
     assert len(posts(emulator)) == 3
-    assert "(batch_size, mapping, ...)" in message
+    assert "mapping" in message
+    assert "batch_size" in message
 
 
 def test_an_upgrade_of_this_package_is_named_where_the_batches_differ(
@@ -305,6 +312,7 @@ def test_an_upgrade_of_this_package_is_named_where_the_batches_differ(
     assert "this package was upgraded, from 0.0.1 to " in message
 
 
+@IN_ALL_PLACES
 def test_changed_batches_alone_are_sent_where_that_is_allowed(emulator: EmulatorClient, task: Task) -> None:
     crash_after_all_were_sent(task, events=orders(30))
     changed = [*orders(10), *orders(10, 100), *orders(10, 20)]

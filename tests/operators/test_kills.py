@@ -15,6 +15,7 @@ from airflow.models import baseoperator
 
 from airflow_provider_fullstory.api import protocol
 from airflow_provider_fullstory.exceptions import FullStoryError, FullStoryKilledError
+from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 from airflow_provider_fullstory.operators import fullstory as operators
 from tests.processes import execute
 from tests.tries import Task, join_uploads, numbers, orders, posts
@@ -34,12 +35,6 @@ LOOKS = {"method": "GET", "path": "/v2/events/batch/*"}
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "FIRST_RETRY_SECONDS", 0.01)
-
-
-@pytest.fixture(params=["store", "folder"])
-def task(request: pytest.FixtureRequest, make_task: Callable[..., Task]) -> Task:
-    """Give a task without staging, and one whose folder is its ledger too."""
-    return make_task(request.param)
 
 
 def prepare_thread() -> None:
@@ -269,12 +264,31 @@ def test_a_task_that_is_killed_does_not_wait_for_uploads_that_a_failure_lets_fin
     kill_from_thread(emulator, task, is_refused, error=FullStoryError, events=source(), batch_size=1)
 
 
-def test_to_kill_a_task_that_does_not_run_does_nothing(emulator: EmulatorClient, task: Task) -> None:
+def test_a_task_that_is_killed_before_it_runs_sends_nothing(emulator: EmulatorClient, task: Task) -> None:
     operator = task.operator(events=orders(25))
-
     operator.on_kill()
 
-    assert operator.execute(task.next_context())["imported"] == 25
+    with pytest.raises(FullStoryKilledError):
+        operator.execute(task.next_context())
+
+    assert posts(emulator) == []
+    assert task.attempt(events=orders(25))["imported"] == 25
+
+
+def test_a_task_that_is_killed_while_it_looks_before_it_defers_does_not_end_well(
+    emulator: EmulatorClient, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator = task.operator(events=orders(25), deferrable=True)
+    look = FullStoryHook.get_job_status
+
+    def look_and_kill(hook: FullStoryHook, resource: str, job_id: str) -> Any:
+        operator.on_kill()
+        return look(hook, resource, job_id)
+
+    monkeypatch.setattr(FullStoryHook, "get_job_status", look_and_kill)
+
+    with pytest.raises(FullStoryKilledError):
+        operator.execute(task.next_context())
 
 
 def test_to_kill_a_task_that_has_ended_does_nothing(emulator: EmulatorClient, task: Task) -> None:
