@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import fsspec
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath, TaskDeferred
+from upath import UPath
 
 try:
     from airflow.sdk.io import attach
@@ -506,3 +507,20 @@ def test_a_file_that_breaks_while_it_is_staged_sends_nothing(
     assert emulator.requests() == []
     file.write_bytes(content)
     assert task.attempt(events=f"file://{file}", batch_size=300)["imported"] == 1000
+
+
+def test_a_folder_of_an_object_storage_works_as_one_of_a_file_system(tmp_path: Path) -> None:
+    for path in (UPath("memory://staging/dag/run"), ObjectStoragePath(f"file://{tmp_path}/dag/run")):
+        folder = Folder(path)
+        store = FolderStore(folder)
+        assert store.get("one") is None
+        folder.remove_all()
+        for value in ({"a": 1}, {"a": 2}):
+            store.set("one", value)
+            assert store.get("one") == value
+        folder.write("bodies/1/manifest.json", b"{}")
+        folder.remove("bodies/1")
+        assert folder.read("bodies/1/manifest.json") is None
+        assert store.get("one") == {"a": 2}
+        folder.remove_all()
+        assert store.get("one") is None
