@@ -40,6 +40,8 @@ MAX_PARALLEL_UPLOADS: Final = 16
 _SECONDS_BETWEEN_PROGRESS: Final = 10.0
 #: How long uploads that are under way may hold up an import that has failed.
 _SECONDS_TO_FINISH: Final = 60.0
+#: A signal that another thread gets does not wake the main thread, which alone runs Python's handlers.
+_SECONDS_WITHOUT_SIGNALS: Final = 1.0
 #: Failures that no retry mends.
 _FINAL: Final = (FullStoryInputError, FullStorySourceChangedError, FullStoryAmbiguousError)
 
@@ -295,11 +297,22 @@ class Importer:
 
     def _next_news(self) -> Future[None] | None:
         try:
-            return self._news.get(timeout=max(0.0, self._deadline - time.time()))
+            return self._news_within(self._deadline - time.time())
         except Empty:
             raise FullStoryTimeoutError(
                 f"Time was up while {len(self._uploads)} batches were being sent."
             ) from None
+
+    def _news_within(self, seconds: float) -> Future[None] | None:
+        """Wait for news, and raise Empty where there are none."""
+        end = time.monotonic() + seconds
+        while True:
+            left = end - time.monotonic()
+            try:
+                return self._news.get(timeout=min(max(left, 0.0), _SECONDS_WITHOUT_SIGNALS))
+            except Empty:
+                if left <= _SECONDS_WITHOUT_SIGNALS:
+                    raise
 
     def _catch_up(self) -> None:
         while not self._news.empty():
@@ -307,7 +320,7 @@ class Importer:
 
     def _pause(self, seconds: float) -> None:
         try:
-            self._hear(self._news.get(timeout=seconds))
+            self._hear(self._news_within(seconds))
         except Empty:
             return
 
@@ -413,7 +426,7 @@ class Importer:
         deadline = time.monotonic() + _SECONDS_TO_FINISH
         try:
             while self._uploads:
-                upload = self._news.get(timeout=max(0.0, deadline - time.monotonic()))
+                upload = self._news_within(deadline - time.monotonic())
                 if upload is None:
                     return
                 self._uploads.discard(upload)
