@@ -38,6 +38,7 @@ from tests.tries import (
     change_warehouse,
     creating_imports,
     entering,
+    join_uploads,
     make_warehouse,
     noting_job,
     noting_stage,
@@ -104,7 +105,7 @@ def test_a_try_after_all_was_sent_posts_nothing_and_gives_the_report_of_an_undis
     emulator: EmulatorClient, task: Task, *, deferrable: bool
 ) -> None:
     expected = undisturbed(emulator, task, events=orders(25))
-    emulator.configure(processing_seconds=0.3)
+    emulator.configure(processing_seconds=0.1)
     with pytest.raises(Crash):
         task.attempt(
             events=orders(25),
@@ -252,7 +253,7 @@ def test_a_try_that_dies_in_any_upload_is_completed_by_the_next(
     *,
     is_answered: bool,
 ) -> None:
-    for number in range(1, 5):
+    for number in (1, 3):
         emulator.reset()
         task = another(task)
         with (
@@ -313,7 +314,6 @@ def test_a_source_that_breaks_midway_is_completed_by_the_next_try(
         ("store", OSError, True),
         ("folder", Crash, False),
         ("folder", Crash, True),
-        ("folder", OSError, False),
         ("both", Crash, False),
     ],
 )
@@ -718,13 +718,17 @@ def test_batches_staged_for_other_arguments_are_kept(
     assert numbers(emulator) == list(range(30))
 
 
-def test_uploads_end_with_the_time_of_the_task(emulator: EmulatorClient, task: Task) -> None:
-    emulator.order_fault(**UPLOADS, delay_seconds=3.0)
+def test_uploads_end_with_the_time_of_the_task(
+    emulator: EmulatorClient, make_task: Callable[..., Task]
+) -> None:
+    task = make_task("store")
+    emulator.order_fault(**UPLOADS, delay_seconds=HOUR)
 
     with pytest.raises(FullStoryTimeoutError, match="Time was up while 1 batches were being sent"):
-        task.attempt(events=orders(10), timeout=1)
+        task.operator(events=orders(10), timeout=0.3).execute(task.next_context())
 
     emulator.forget_faults()
+    join_uploads()
 
 
 def test_another_salt_sends_a_finished_import_again_once_it_is_cleared(

@@ -29,7 +29,13 @@ def begin(services: Services, dag_id: str) -> Run:
 
 
 def wait(run: Run, what: str, ask: Callable[[], bool]) -> None:
-    wait_for(what, ask, run.services.airflow.components.values(), seconds=180)
+    try:
+        wait_for(what, ask, run.services.airflow.components.values(), seconds=90)
+    except TimeoutError as error:
+        [task] = run.tasks()
+        tail = run.services.airflow.task_log_tail(run.dag_id, run.run_id)
+        error.add_note(f"The task is {task.state} in try {task.try_number}. The end of its log:\n{tail}")
+        raise
 
 
 def wait_for_try(run: Run, number: int, *states: str) -> None:
