@@ -45,6 +45,7 @@ class TaskStateStore:
 
     def set(self, key: str, value: dict[str, Any]) -> None:
         """Keep a value for as long as the DAG run exists: any run may be tried again."""
+        # Public, but missing in the stub that Airflow 3.3 ships.
         from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
 
         try:

@@ -66,10 +66,12 @@ class Process:
 
     def abandon(self) -> int:
         """Kill the command alone, and return the session in which what it started may go on."""
-        session = self.session
-        os.kill(session, signal.SIGKILL)
-        self._popen.wait()  # type: ignore[union-attr]
-        return session
+        if self._popen is None:
+            raise RuntimeError(f"{self.name} was not started.")
+        # Popen's own kill ends the command only, not its session.
+        self._popen.kill()
+        self._popen.wait()
+        return self._popen.pid
 
     def check(self) -> None:
         """Raise `ProcessDiedError` when the command is no longer running."""

@@ -3,7 +3,7 @@ The ledger of an import: which batch went out under which key, and which job ans
 
 An entry is written before a batch is sent and completed after it, in a store that outlives the process. So a
 later try knows of every batch that FullStory may have, and sends none of them anew. Each batch costs two
-small writes, however many there are.
+small writes and a read, however many there are.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.batches import RunIdentity
     from airflow_provider_fullstory.batch_import.report import ImportReport
 
-#: Bodies of events shrink to a tenth or less even so, and the fastest level does not hold up the source.
+#: The fastest level: staged batches live briefly, and writing them holds up the source.
 _COMPRESSION: Final = 1
 
 log = logging.getLogger(__name__)
