@@ -70,6 +70,12 @@ def _parser() -> argparse.ArgumentParser:
         default = getattr(defaults, option.removeprefix("--").replace("-", "_"))
         add(option, type=kind, default=default, metavar="N", help=f"{text} (default: %(default)s)")
     add("--replay-server-errors", action="store_true", help="let an idempotency key replay 5xx answers too")
+    add("--omit-total-records", action="store_true", help="leave total_records out of pages of results")
+    add(
+        "--repeat-last-page-token",
+        action="store_true",
+        help="let the last page of results carry a token that leads to itself",
+    )
     return parser
 
 

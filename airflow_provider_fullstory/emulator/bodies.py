@@ -21,6 +21,8 @@ from airflow_provider_fullstory.emulator.records import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from airflow_provider_fullstory.emulator.refusals import OrderedRefusal
+
 Shape = TypeVar("Shape")
 
 _NULL = msgspec.Raw(b"null")
@@ -43,11 +45,13 @@ class Batch:
     :param texts: JSON of the records exactly as they were sent.
     :param refusals: Why some are refused, by their place in the batch.
     :param shared: JSON of the ``shared`` object exactly as it was sent.
+    :param ordered: Refusals of further records that a test ordered, by their place in the batch.
     """
 
     texts: list[msgspec.Raw]
     refusals: dict[int, RecordError]
     shared: bytes | None = None
+    ordered: dict[int, OrderedRefusal] = dataclasses.field(default_factory=dict)
 
 
 def read_events(body: bytes, maximum: int) -> Batch:

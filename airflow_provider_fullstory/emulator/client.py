@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from http.client import HTTPResponse
 
 
@@ -109,6 +109,36 @@ class EmulatorClient:
         """Cancel the faults that have not happened yet."""
         self._call("DELETE", "faults")
 
+    def order_refusal(
+        self,
+        path: str,
+        values: Iterable[object] | None = None,
+        *,
+        code: str | None = "invalid_argument",
+        message: str | None = "the record was refused",
+    ) -> None:
+        """
+        Order that records of batches be refused that break no rule, until the next :meth:`reset`.
+
+        Of several orders for a record the first one counts. A record that breaks a rule is refused for that.
+
+        :param path: Dotted path into the event or user, such as ``properties.order_id``.
+        :param values: Values there of those to refuse; by default all that have the path.
+        :param code: What ``/errors`` gives as code; None leaves it out.
+        :param message: What ``/errors`` gives as message; None leaves it out.
+        """
+        meant = None if values is None else list(values)
+        self._call("POST", "refusals", {"path": path, "values": meant, "code": code, "message": message})
+
+    def refusals(self) -> list[dict[str, Any]]:
+        """Return the refusals that are ordered; see :meth:`order_refusal`."""
+        refusals: list[dict[str, Any]] = self._call("GET", "refusals")["refusals"]
+        return refusals
+
+    def forget_refusals(self) -> None:
+        """Cancel all orders of refusals; what was refused stays refused."""
+        self._call("DELETE", "refusals")
+
     def advance_clock(self, seconds: float) -> None:
         """
         Move the emulator's clock forward, instead of sleeping.
@@ -118,7 +148,7 @@ class EmulatorClient:
         self._call("POST", "clock", {"advance_seconds": seconds})
 
     def reset(self) -> None:
-        """Forget all data, faults and requests, and return to the settings and the clock of the start."""
+        """Forget all data, orders and requests, and return to the settings and the clock of the start."""
         self._call("POST", "reset")
 
     def _call(self, method: str, name: str, value: object = None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -13,6 +13,7 @@ from aiohttp import web
 from airflow_provider_fullstory.emulator.answers import Answer, ApiError, invalid, json_answer, not_found
 from airflow_provider_fullstory.emulator.clock import timestamp
 from airflow_provider_fullstory.emulator.faults import Fault
+from airflow_provider_fullstory.emulator.refusals import OrderedRefusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.emulator.entries import Job, StoredRecord
     from airflow_provider_fullstory.emulator.organization import Organization
 
+Shape = TypeVar("Shape")
 
 _LINES_AT_ONCE = 1000
 
@@ -64,6 +66,9 @@ class Control:
             ("GET", "faults"): self._faults,
             ("POST", "faults"): lambda: self._order_fault(body),
             ("DELETE", "faults"): self._forget_faults,
+            ("GET", "refusals"): self._refusals,
+            ("POST", "refusals"): lambda: self._order_refusal(body),
+            ("DELETE", "refusals"): self._forget_refusals,
             ("GET", "settings"): self._settings,
             ("POST", "settings"): lambda: self._configure(body),
             ("GET", "clock"): self._clock,
@@ -119,25 +124,32 @@ class Control:
         return json_answer({"faults": self.organization.faults.ordered()})
 
     def _order_fault(self, body: bytes) -> Answer:
-        try:
-            fault = msgspec.json.decode(body, type=Fault)
-        except msgspec.DecodeError as error:
-            raise invalid(str(error)) from error
-        self.organization.faults.order(fault)
+        self.organization.faults.order(_decode(body, Fault))
         return self._faults()
 
     def _forget_faults(self) -> Answer:
         self.organization.faults.forget()
         return self._faults()
 
+    def _refusals(self) -> Answer:
+        return json_answer({"refusals": self.organization.refusals.ordered()})
+
+    def _order_refusal(self, body: bytes) -> Answer:
+        self.organization.refusals.order(_decode(body, OrderedRefusal))
+        return self._refusals()
+
+    def _forget_refusals(self) -> Answer:
+        self.organization.refusals.forget()
+        return self._refusals()
+
     def _settings(self) -> Answer:
         return json_answer(dataclasses.asdict(self.organization.settings))
 
     def _configure(self, body: bytes) -> Answer:
+        changes = _decode(body, dict[str, object])
         try:
-            changes = msgspec.json.decode(body, type=dict[str, object])
             self.organization.configure(self.organization.settings.replace(changes))
-        except (msgspec.DecodeError, ValueError) as error:
+        except ValueError as error:
             raise invalid(str(error)) from error
         return self._settings()
 
@@ -145,10 +157,7 @@ class Control:
         return json_answer({"now": timestamp(self.organization.clock.now())})
 
     def _advance_clock(self, body: bytes) -> Answer:
-        try:
-            seconds = msgspec.json.decode(body, type=_Clock).advance_seconds
-        except msgspec.DecodeError as error:
-            raise invalid(str(error)) from error
+        seconds = _decode(body, _Clock).advance_seconds
         if seconds < 0:
             raise invalid("advance_seconds must not be negative")
         self.organization.advance_clock(seconds)
@@ -157,6 +166,13 @@ class Control:
     def _reset(self) -> Answer:
         self.organization.reset()
         return json_answer({})
+
+
+def _decode(body: bytes, shape: type[Shape]) -> Shape:
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except (UnicodeDecodeError, msgspec.DecodeError) as error:
+        raise invalid(str(error)) from error
 
 
 def _event_lines(job: Job, records: Iterable[StoredRecord]) -> Iterator[bytes]:

@@ -60,13 +60,13 @@ class StoredRefusal(NamedTuple):
     Say why a record of a job was refused.
 
     :param ordinal: Its place in the batch, from 0.
-    :param code: One of FullStory's codes.
-    :param message: The same, for a person.
+    :param code: One of FullStory's codes; none when it is left out on order.
+    :param message: The same, for a person; none when it is left out on order.
     """
 
     ordinal: int
-    code: str
-    message: str
+    code: str | None
+    message: str | None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,14 +14,15 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defau
     Describe what is to go wrong, and for which requests.
 
     :param method: Requests with this method only; any when empty.
-    :param path: Requests whose path matches only; ``*`` stands for anything. Paths are compared as they were
-        sent, so a job id has its reserved characters percent-encoded.
+    :param path: Requests whose path matches only; ``*`` stands for anything, so ``*/errors`` for those of any
+        job. Paths are compared as they were sent, so a job id has its reserved characters percent-encoded.
     :param after: How many matching requests go well before.
     :param times: How many requests are hit after that.
     :param delay_seconds: How long to wait before anything else happens.
     :param status: Status to answer with, instead of doing the work.
     :param headers: Headers of that answer, such as ``Retry-After``.
-    :param body: JSON of that answer; by default an error object whose code fits the status.
+    :param body: JSON of that answer; by default an error object whose code fits the status, and below 300 an
+        empty object, which with 202 is FullStory's answer for results that are not there yet.
     :param work_done: Do the work first and then give that answer, like a gateway that lost the real one.
     :param reset: Abort the connection ``before`` or ``after`` the work was done.
     """

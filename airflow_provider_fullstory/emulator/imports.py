@@ -17,12 +17,13 @@ from airflow_provider_fullstory.emulator.clock import Clock, month_of, timestamp
 from airflow_provider_fullstory.emulator.entries import Job, StoredRecord, StoredRefusal
 from airflow_provider_fullstory.emulator.properties import RecordError
 from airflow_provider_fullstory.emulator.records import Event, NewUser, check_event, check_user
-from airflow_provider_fullstory.emulator.results import describe_event, describe_user
-from airflow_provider_fullstory.emulator.users import anonymous_user_id, upsert_user
+from airflow_provider_fullstory.emulator.results import describe_event, describe_user, without_null
+from airflow_provider_fullstory.emulator.users import anonymous_user_id, upserted_user
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from airflow_provider_fullstory.emulator.refusals import OrderedRefusals
     from airflow_provider_fullstory.emulator.settings import Settings
     from airflow_provider_fullstory.emulator.store import Store
 
@@ -37,11 +38,13 @@ class Imports:
     :param store: Where they are kept.
     :param clock: What tells the time.
     :param settings: The limits in force.
+    :param ordered: The refusals that were ordered.
     """
 
     store: Store
     clock: Clock
     settings: Settings
+    ordered: OrderedRefusals
 
     def create_batch(self, resource: Resource, body: bytes, idempotency_key: str | None) -> Answer:
         """
@@ -58,6 +61,7 @@ class Imports:
         started = self.store.start_of_next(now, self.settings.concurrent_batches)
         finished = started + self.settings.processing_seconds
         times = (now, started, finished)
+        batch.ordered.update(self.ordered.hits(batch.texts, batch.refusals))
         job = self._judged(resource, batch, times, _new_job_id(), idempotency_key)
         self._save(job, batch)
         answer = json_answer({"job": {"id": job.id, "status": "PROCESSING", "created": timestamp(now)}})
@@ -134,13 +138,15 @@ class Imports:
         job = self._find(resource, job_id)
         # Unknown: whether shared data is returned with every refusal, as here, or with conflicts only.
         shared = {"shared": msgspec.Raw(job.shared)} if job.shared else {}
+        item = resource.removesuffix("s")
+
+        def describe(refusal: StoredRefusal, text: msgspec.Raw) -> dict[str, object]:
+            said = without_null({"message": refusal.message, "code": refusal.code})
+            return {**said, item: text, **shared}
 
         def read(after: int, size: int) -> list[tuple[int, dict[str, object]]]:
-            item = resource.removesuffix("s")
-            return [
-                (refusal.ordinal, {"message": refusal.message, "code": refusal.code, item: text, **shared})
-                for refusal, text in self.store.refusals(job, after, size)
-            ]
+            refusals = self.store.refusals(job, after, size)
+            return [(refusal.ordinal, describe(refusal, text)) for refusal, text in refusals]
 
         return self._page(job, page_token, job.errors, read)
 
@@ -199,12 +205,13 @@ class Imports:
         else:
             self._upsert_users(number, batch)
         records = len(batch.texts)
-        imports = records - len(batch.refusals)
+        imports = records - len(batch.refusals) - len(batch.ordered)
         return Job(number, job_id, resource, *times, records, imports, batch.shared, idempotency_key)
 
     def _save(self, job: Job, batch: Batch) -> None:
         refusals = (
-            StoredRefusal(ordinal, error.code, error.message) for ordinal, error in batch.refusals.items()
+            StoredRefusal(ordinal, refusal.code, refusal.message)
+            for ordinal, refusal in (batch.refusals | batch.ordered).items()
         )
         self.store.add_job(job, batch.texts, refusals)
 
@@ -214,17 +221,26 @@ class Imports:
         left = max(self.settings.event_quota - self.store.imported_events(month), 0)
         if len(batch.texts) - len(batch.refusals) <= left:
             return
-        acceptable = [ordinal for ordinal in range(len(batch.texts)) if ordinal not in batch.refusals]
-        for ordinal in acceptable[left:]:
-            batch.refusals[ordinal] = _OVER_QUOTA
+        for ordinal in range(len(batch.texts)):
+            if ordinal in batch.refusals:
+                continue
+            if left == 0:
+                batch.refusals[ordinal] = _OVER_QUOTA
+                batch.ordered.pop(ordinal, None)
+            elif ordinal not in batch.ordered:
+                left -= 1
 
     def _upsert_users(self, number: int, batch: Batch) -> None:
         for ordinal, text in enumerate(batch.texts):
             if ordinal not in batch.refusals:
                 try:
-                    upsert_user(self.store, text, anonymous_user_id(number, ordinal))
+                    user = upserted_user(self.store, text, anonymous_user_id(number, ordinal))
                 except RecordError as error:
                     batch.refusals[ordinal] = error.with_traceback(None)
+                    batch.ordered.pop(ordinal, None)
+                else:
+                    if ordinal not in batch.ordered:
+                        self.store.save_user(user)
 
     def _page(
         self,
@@ -238,16 +254,18 @@ class Imports:
         size = self.settings.page_size
         # One more than fits tells whether there is a next page.
         results = read(_read_page_token(page_token), size + 1)
-        value: dict[str, object] = {
-            "results": [described for _, described in results[:size]],
-            "total_records": str(total),
-        }
+        value: dict[str, object] = {"results": [described for _, described in results[:size]]}
+        if not self.settings.omit_total_records:
+            value["total_records"] = str(total)
         if len(results) > size:
             last, _ = results[size - 1]
             value["next_page_token"] = _page_token(last)
+        elif self.settings.repeat_last_page_token:
+            value["next_page_token"] = page_token or _page_token(_BEFORE_ALL)
         return json_answer(value)
 
 
+_BEFORE_ALL = -1
 _OVER_QUOTA = RecordError("quota_exceeded", "the monthly quota of server events is used up")
 
 
@@ -263,7 +281,7 @@ def _page_token(ordinal: int) -> str:
 
 def _read_page_token(token: str) -> int:
     if not token:
-        return -1
+        return _BEFORE_ALL
     try:
         return int(base64.b64decode(token, validate=True).removeprefix(b"after:"))
     except (ValueError, binascii.Error) as error:

@@ -10,6 +10,7 @@ from airflow_provider_fullstory.emulator.clock import Clock
 from airflow_provider_fullstory.emulator.faults import Faults
 from airflow_provider_fullstory.emulator.idempotency import IdempotencyMemory
 from airflow_provider_fullstory.emulator.imports import Imports
+from airflow_provider_fullstory.emulator.refusals import OrderedRefusals
 from airflow_provider_fullstory.emulator.store import Store
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ class Organization:
         self.settings = settings
         self.store = Store(data)
         self.clock = Clock(self.store.advanced_seconds())
-        self.imports = Imports(self.store, self.clock, settings)
+        self.refusals = OrderedRefusals()
+        self.imports = Imports(self.store, self.clock, settings, self.refusals)
         self.idempotency = IdempotencyMemory(self.store, self.clock)
         self.faults = Faults()
         # The latest ones only, so that polling for days does not fill the memory.
@@ -89,6 +91,7 @@ class Organization:
     def reset(self) -> None:
         """Forget everything, and return to the settings of the start."""
         self.faults.forget()
+        self.refusals.forget()
         self.store.clear()
         self.requests.clear()
         self.clock.advanced_seconds = 0.0

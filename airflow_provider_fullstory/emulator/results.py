@@ -49,12 +49,12 @@ def describe_event(job: Job, record: StoredRecord, *, include_schema: bool) -> d
     }
     session = event.session or shared.session
     if session is not None and (session.id or session.uid):
-        described["session"] = _without_null({"id": session.id, "uid": session.uid})
+        described["session"] = without_null({"id": session.id, "uid": session.uid})
     else:
         user = event.user or shared.user or _Identifiers()
         anonymous = anonymous_user_id(job.number, record.ordinal)
         user_id = user.id or (user_id_of(user.uid) if user.uid else anonymous)
-        described["user"] = _without_null({"id": user_id, "uid": user.uid})
+        described["user"] = without_null({"id": user_id, "uid": user.uid})
     context = shared.context if event.context == _NULL else event.context
     if context != _NULL:
         described["context"] = context
@@ -78,7 +78,7 @@ def describe_user(job: Job, record: StoredRecord, *, include_schema: bool) -> di
     described = {"uid": user.uid, "display_name": user.display_name, "email": user.email}
     return {
         "id": user.id or user_id,
-        **_without_null(described),
+        **without_null(described),
         "properties": properties,
         "schema": schema,
         "type_conflicts": None,
@@ -90,5 +90,10 @@ def _schema(properties: msgspec.Raw, declared: Schema | None) -> dict[str, objec
     return {"properties": types_of(values, declared)}
 
 
-def _without_null(values: dict[str, str | None]) -> dict[str, str]:
+def without_null(values: dict[str, str | None]) -> dict[str, str]:
+    """
+    Drop what is not there.
+
+    :param values: Names and values.
+    """
     return {name: value for name, value in values.items() if value is not None}

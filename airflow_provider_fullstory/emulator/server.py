@@ -10,6 +10,7 @@ import struct
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from http import HTTPStatus
 from http.client import responses
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -186,6 +187,8 @@ def _sha256(body: bytes) -> str:
 def _answer_of(fault: Fault, status: int) -> Answer:
     if bytes(fault.body):
         return Answer(status, bytes(fault.body), fault.headers)
+    if status < HTTPStatus.MULTIPLE_CHOICES:
+        return Answer(status, b"{}", fault.headers)
     code = _CODES.get(status, "server_error")
     return ApiError(status, code, responses.get(status, ""), fault.headers).answer()
 

@@ -43,6 +43,9 @@ class Settings:
     :param event_quota: Events that may be imported per calendar month (UTC).
     :param replay_server_errors: Whether an idempotency key also replays 5xx answers, as older revisions of
         the documentation said. Newer ones say that server errors can be retried.
+    :param omit_total_records: Whether pages of ``/imports`` and ``/errors`` come without ``total_records``.
+    :param repeat_last_page_token: Whether the last of these pages carries a token that leads to itself, so
+        that a client which stops only where there is no token never ends.
     """
 
     processing_seconds: float = 0.0
@@ -55,6 +58,8 @@ class Settings:
     page_size: int = 100
     event_quota: int = 500_000
     replay_server_errors: bool = False
+    omit_total_records: bool = False
+    repeat_last_page_token: bool = False
 
     def replace(self, changes: dict[str, object]) -> Settings:
         """
@@ -68,6 +73,9 @@ class Settings:
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]  # checked just above
 
 
+_FLAGS = {field.name for field in dataclasses.fields(Settings) if field.default is False}
+
+
 def check_setting(name: str, value: object) -> None:
     """
     Refuse a setting that is unknown or whose value cannot be meant.
@@ -76,7 +84,7 @@ def check_setting(name: str, value: object) -> None:
     :param value: The value it is to get.
     :raises ValueError: If it is not acceptable.
     """
-    if name == "replay_server_errors":
+    if name in _FLAGS:
         acceptable = isinstance(value, bool)
     elif name == "max_body_bytes" and value is None:
         acceptable = True

@@ -43,7 +43,7 @@ CREATE TABLE IF NOT EXISTS texts (
     job INTEGER NOT NULL, first INTEGER NOT NULL, texts BLOB NOT NULL, PRIMARY KEY (job, first)
 );
 CREATE TABLE IF NOT EXISTS refusals (
-    job INTEGER NOT NULL, ordinal INTEGER NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL,
+    job INTEGER NOT NULL, ordinal INTEGER NOT NULL, code TEXT, message TEXT,
     PRIMARY KEY (job, ordinal)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS users (id TEXT PRIMARY KEY, uid TEXT UNIQUE, text BLOB NOT NULL);
@@ -206,9 +206,8 @@ class Store:
         if not refusals:
             return []
         last = max(refusals)
-        records = itertools.takewhile(
-            lambda record: record.ordinal <= last, self._records(job, min(refusals) - 1)
-        )
+        found = itertools.chain.from_iterable(self._chunks(job, min(refusals) - 1))
+        records = itertools.takewhile(lambda record: record.ordinal <= last, found)
         return [(refusals[ordinal], text) for ordinal, text in records if ordinal in refusals]
 
     def imported(self, job: Job, after: int = -1) -> Iterator[StoredRecord]:
@@ -218,19 +217,23 @@ class Store:
         :param job: The job.
         :param after: Ordinal behind which to start.
         """
-        rows = self._connection.execute("SELECT ordinal FROM refusals WHERE job = ?", (job.number,))
-        refused = {ordinal for (ordinal,) in rows}
-        return (record for record in self._records(job, after) if record.ordinal not in refused)
+        for chunk in self._chunks(job, after):
+            rows = self._connection.execute(
+                "SELECT ordinal FROM refusals WHERE job = ? AND ordinal BETWEEN ? AND ?",
+                (job.number, chunk[0].ordinal, chunk[-1].ordinal),
+            )
+            refused = {ordinal for (ordinal,) in rows}
+            yield from (record for record in chunk if record.ordinal not in refused)
 
-    def _records(self, job: Job, after: int) -> Iterator[StoredRecord]:
+    def _chunks(self, job: Job, after: int) -> Iterator[list[StoredRecord]]:
         # One query for each chunk: a cursor that stays open would hold up writing, and may change threads.
         for first in range((after + 1) // _CHUNK * _CHUNK, job.records, _CHUNK):
             (texts,) = self._connection.execute(
                 "SELECT texts FROM texts WHERE job = ? AND first = ?", (job.number, first)
             ).fetchone()
-            for ordinal, text in enumerate(_TEXTS.decode(texts), first):
-                if ordinal > after:
-                    yield StoredRecord(ordinal, text)
+            numbered = enumerate(_TEXTS.decode(texts), first)
+            if chunk := [StoredRecord(ordinal, text) for ordinal, text in numbered if ordinal > after]:
+                yield chunk
 
     def find_user(self, user_id: str) -> StoredUser | None:
         """

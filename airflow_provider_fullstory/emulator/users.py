@@ -58,9 +58,9 @@ def anonymous_user_id(job: int, ordinal: int) -> str:
     return user_id_of(f"\0anonymous {job} {ordinal}")
 
 
-def upsert_user(store: Store, text: msgspec.Raw, anonymous_id: str) -> None:
+def upserted_user(store: Store, text: msgspec.Raw, anonymous_id: str) -> StoredUser:
     """
-    Create a user or add to a known one; of each property the latest value counts.
+    Return a new user, or a known one with what was added; of each property the latest value counts.
 
     :param store: Where users are kept.
     :param text: JSON of the user.
@@ -83,7 +83,7 @@ def upsert_user(store: Store, text: msgspec.Raw, anonymous_id: str) -> None:
         known = StoredUser(user_id, sent.uid, b"{}")
     merged = _merged(msgspec.json.decode(known.text, type=SentUser), sent)
     merged.id, merged.uid = known.id, known.uid or sent.uid
-    store.save_user(StoredUser(known.id, merged.uid, msgspec.json.encode(merged)))
+    return StoredUser(known.id, merged.uid, msgspec.json.encode(merged))
 
 
 def _merged(known: SentUser, sent: SentUser) -> SentUser:

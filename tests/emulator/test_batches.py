@@ -152,6 +152,37 @@ def test_pages_across_many_records_miss_none(api, fullstory_emulator):
         assert numbers == sorted(numbers)
 
 
+@pytest.mark.parametrize("results", ["/imports", "/errors"])
+def test_the_total_may_be_left_out(api, fullstory_emulator, results):
+    fullstory_emulator.configure(omit_total_records=True, page_size=1)
+    path = api.import_events(event(), event(), event(""), event(""))
+    page = api.get(path + results).json()
+    assert set(page) == {"results", "next_page_token"}
+    assert set(api.get(f"{path}{results}?page_token={page['next_page_token']}").json()) == {"results"}
+
+
+@pytest.mark.parametrize("results", ["/imports", "/errors"])
+@pytest.mark.parametrize(
+    ("records", "pages"),
+    [
+        (5, [(2, False), (2, False), (1, True), (1, True)]),
+        (2, [(2, False), (2, True), (2, True)]),
+        (0, [(0, False), (0, True)]),
+    ],
+)
+def test_the_token_of_the_last_page_may_lead_to_itself(api, fullstory_emulator, results, records, pages):
+    fullstory_emulator.configure(repeat_last_page_token=True, page_size=2)
+    wanted, other = ("", "A") if results == "/errors" else ("A", "")
+    path = api.import_events(event(other), *[event(wanted)] * records)
+
+    token, seen = "", []
+    for _ in pages:
+        page = api.call("GET", f"{path}{results}?page_token={token.replace('=', '%3D')}").json()
+        seen.append((len(page["results"]), page["next_page_token"] == token))
+        token = page["next_page_token"]
+    assert seen == pages
+
+
 def test_a_foreign_page_token_is_refused(api):
     path = api.import_events(event())
     answer = api.get(path + "/imports?page_token=!")

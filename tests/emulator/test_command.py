@@ -41,6 +41,13 @@ def test_it_says_where_it_listens_and_stops_in_good_order(number):
         assert emulator.url in process.stdout.read()
 
 
+def test_habits_are_options():
+    habits = ("replay_server_errors", "omit_total_records", "repeat_last_page_token")
+    with running(*(f"--{habit.replace('_', '-')}" for habit in habits)) as (_, emulator):
+        settings = emulator.configure()
+        assert all(settings[habit] is True for habit in habits)
+
+
 def test_what_was_accepted_outlives_a_kill(tmp_path):
     data = str(tmp_path / "fullstory.sqlite")
     headers = HEADERS | {"Idempotency-Key": "k"}

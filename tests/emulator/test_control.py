@@ -54,13 +54,14 @@ def test_reset_forgets_everything(api, fullstory_emulator):
     fullstory_emulator.configure(page_size=1, processing_seconds=5)
     fullstory_emulator.advance_clock(10**6)
     fullstory_emulator.order_fault(status=500, path="/nowhere")
+    fullstory_emulator.order_refusal("properties")
     path = api.import_events({"name": "A"})
     api.import_users({"uid": "u"})
     api.post("/v2/events", {"name": "A"}, Idempotency_Key="k")
 
     fullstory_emulator.reset()
 
-    for listed in ("events", "users", "jobs", "requests", "faults"):
+    for listed in ("events", "users", "jobs", "requests", "faults", "refusals"):
         assert getattr(fullstory_emulator, listed)() == []
     assert before <= api.get("/_emulator/clock").json()["now"] < before.replace("T", "U")
     assert api.get("/_emulator/settings").json()["page_size"] == 100

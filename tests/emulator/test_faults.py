@@ -37,6 +37,24 @@ def test_a_status_has_a_fitting_body_by_default(api, fullstory_emulator, status,
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
+@pytest.mark.parametrize("pattern", ["*/errors", "/v2/events/batch/*/errors"])
+def test_results_that_are_not_there_yet(api, fullstory_emulator, pattern):
+    fullstory_emulator.configure(processing_seconds=10)
+    paths = [api.import_events({"name": ""}) for _ in range(2)]
+    not_yet = api.get(paths[0] + "/errors")
+    fullstory_emulator.advance_clock(10)
+
+    fullstory_emulator.order_fault(method="GET", path=pattern, status=202, times=2)
+    assert [api.get(path).status_code for path in paths] == [200, 200]
+    assert api.get(paths[0] + "/imports").status_code == 200
+    for path in paths:
+        answer = api.get(path + "/errors")
+        assert (answer.status_code, answer.content) == (202, not_yet.content)
+        assert answer.headers["Content-Type"] == not_yet.headers["Content-Type"]
+    assert [api.get(path + "/errors").status_code for path in paths] == [200, 200]
+    assert fullstory_emulator.faults() == []
+
+
 def test_other_requests_go_well(api, fullstory_emulator):
     fullstory_emulator.order_fault(method="POST", path="/v2/users/batch", status=500)
     assert api.get("/me").status_code == 200

@@ -99,6 +99,9 @@ def test_events_above_the_quota_are_refused_one_by_one(api, fullstory_emulator):
         {"event_quota": "many"},
         {"processing_seconds": -1},
         {"page_size": True},
+        {"omit_total_records": 1},
+        {"repeat_last_page_token": None},
+        {"replay_server_errors": "no"},
     ],
 )
 def test_settings_are_checked(fullstory_emulator, settings):
