@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_fullstory.batch_import.batches import RunIdentity
+    from airflow_provider_fullstory.batch_import.folder import Folder
     from airflow_provider_fullstory.batch_import.ledger import Ledger, Store
-    from airflow_provider_fullstory.batch_import.staging import Folder, StagingArea
+    from airflow_provider_fullstory.batch_import.staging import StagingArea
 
 
 class TaskStateStore:
@@ -152,7 +153,7 @@ def _stable(value: Any) -> Any:
 def _folder(staging_uri: str, run: RunIdentity) -> Folder:
     from airflow.providers.common.compat.sdk import AirflowNotFoundException, ObjectStoragePath
 
-    from airflow_provider_fullstory.batch_import.staging import Folder
+    from airflow_provider_fullstory.batch_import.folder import Folder
 
     try:
         path = ObjectStoragePath(staging_uri)

@@ -120,9 +120,15 @@ def workers_exit_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_provider_fullstory.triggers.fullstory._worker_exit_seconds", lambda: 0.0)
 
 
+def refuse_what_is_marked(emulator: EmulatorClient) -> None:
+    """Let the emulator refuse records that pass all checks of this package; a reset of it forgets that."""
+    emulator.order_refusal("properties.only_fullstory_refuses", code="user_not_found")
+
+
 @pytest.fixture
 def emulator(fullstory_emulator: EmulatorClient, monkeypatch: pytest.MonkeyPatch) -> EmulatorClient:
-    """Give an emulator that the connection fullstory_default leads to."""
+    """Give an emulator that the connection fullstory_default leads to, and that refuses what a test marks."""
+    refuse_what_is_marked(fullstory_emulator)
     monkeypatch.setenv("AIRFLOW_CONN_FULLSTORY_DEFAULT", fullstory_emulator.connection_json())
     return fullstory_emulator
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 from urllib.parse import urlsplit
 
-from airflow_provider_fullstory.batch_import.staging import Folder
+from airflow_provider_fullstory.batch_import.folder import Folder
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
 from tests.conftest import FakeTaskInstance, FakeTaskStateStore, run
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 REFUSED_BY_FULLSTORY = {
     "name": "Order",
     "user.uid": "u",
-    "context.location.country": "Atlantis",
+    "only_fullstory_refuses": True,
     "number": -1,
 }
 #: What the checks of this package refuse.

@@ -1,8 +1,8 @@
 """
 FullStory's wire types: what goes into a request and what comes back.
 
-The request types are the one list of fields that an event can have; the mapping of columns reads its paths,
-kinds and lengths from here. Field order is the order of the bytes in a body. A field that is UNSET is not
+The request types are the one list of fields that an event can have; the mapping of columns reads its paths
+and kinds from here. Field order is the order of the bytes in a body. A field that is UNSET is not
 sent. Sources: developer.fullstory.com/server/events (create events batch import) and
 developer.fullstory.com/server/users (create users batch import).
 """
@@ -12,17 +12,14 @@ from __future__ import annotations
 import datetime
 import enum
 from collections.abc import Mapping
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
 #: Most records that one batch may hold.
 MAX_BATCH_RECORDS = 50_000
 
-Text = Annotated[str, Meta(min_length=1)]
-Identifier = Annotated[str, Meta(min_length=1, max_length=256)]
-Integer32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
 Properties = Mapping[str, Any]
 
 T = TypeVar("T")
@@ -42,16 +39,16 @@ class RequestPart(msgspec.Struct, gc=False, omit_defaults=True):
 class User(RequestPart):
     """Name the user of an event, by the application's id or by FullStory's own."""
 
-    uid: Identifier | UnsetType = UNSET
-    id: Text | UnsetType = UNSET
+    uid: str | UnsetType = UNSET
+    id: str | UnsetType = UNSET
 
 
 class Session(RequestPart):
     """Name the session of an event."""
 
-    id: Text | UnsetType = UNSET
+    id: str | UnsetType = UNSET
     use_most_recent: bool | UnsetType = UNSET
-    uid: Identifier | UnsetType = UNSET
+    uid: str | UnsetType = UNSET
 
 
 class Browser(RequestPart):
@@ -76,10 +73,10 @@ class Device(RequestPart):
 
     manufacturer: str | UnsetType = UNSET
     model: str | UnsetType = UNSET
-    screen_width: Integer32 | UnsetType = UNSET
-    screen_height: Integer32 | UnsetType = UNSET
-    viewport_width: Integer32 | UnsetType = UNSET
-    viewport_height: Integer32 | UnsetType = UNSET
+    screen_width: int | UnsetType = UNSET
+    screen_height: int | UnsetType = UNSET
+    viewport_width: int | UnsetType = UNSET
+    viewport_height: int | UnsetType = UNSET
 
 
 class Location(RequestPart):
@@ -111,7 +108,7 @@ class Event(RequestPart):
     (developer.fullstory.com/server/custom-properties).
     """
 
-    name: Text | UnsetType = UNSET
+    name: str | UnsetType = UNSET
     timestamp: datetime.datetime | UnsetType = UNSET
     user: User | UnsetType = UNSET
     session: Session | UnsetType = UNSET

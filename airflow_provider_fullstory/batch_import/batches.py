@@ -8,6 +8,7 @@ repeated request is recognized as such.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import hashlib
 import json
 import uuid
@@ -18,7 +19,10 @@ import msgspec
 
 from airflow_provider_fullstory.api.models import MAX_BATCH_RECORDS, Event, Shared
 from airflow_provider_fullstory.exceptions import FullStoryInputError
-from airflow_provider_fullstory.records.refusals import INVALID_ARGUMENT, InvalidRecord, Refusal
+from airflow_provider_fullstory.records import validation
+from airflow_provider_fullstory.records.drafts import draft
+from airflow_provider_fullstory.records.encoding import ENCODER
+from airflow_provider_fullstory.records.refusals import InvalidRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,7 +34,6 @@ if TYPE_CHECKING:
 DEFAULT_MAX_BATCH_BYTES: Final = 32 * 2**20
 #: Keys are UUIDs, as developer.fullstory.com/server/idempotent-requests suggests.
 _KEY_NAMESPACE: Final = uuid.UUID("6e1b1f0c-53a5-4d0e-9a53-6a3f0a3e7f0d")
-_ENCODER: Final = msgspec.json.Encoder(decimal_format="number", order="deterministic")
 _PREFIX: Final = b'{"requests":['
 
 
@@ -180,7 +183,7 @@ class Batcher:
     ) -> None:
         self._keys = RunKeys(run)
         self._limits = limits
-        self._suffix = _suffix(None if shared == Shared() else _ENCODER.encode(shared))
+        self._suffix = _suffix(None if shared == Shared() else ENCODER.encode(shared))
         self._refuse = refuse
         self._ordinal = 0
         self._body = bytearray(_PREFIX)
@@ -204,15 +207,15 @@ class Batcher:
         start = len(self._body)
         if self._records:
             self._body += b","
-        _ENCODER.encode_into(event, self._body, -1)
+        ENCODER.encode_into(event, self._body, -1)
         if len(self._body) + len(self._suffix) > self._limits.bytes:
             encoded = self._body[start + bool(self._records) :]
             del self._body[start:]
             if self._records:
                 yield self._finished()
             if len(_PREFIX) + len(encoded) + len(self._suffix) > self._limits.bytes:
-                reason = f"the record alone has {len(encoded)} bytes, more than max_batch_bytes lets through"
-                self._refuse([InvalidRecord(position, Refusal(INVALID_ARGUMENT, reason))])
+                refusal = validation.TOO_LARGE.refusal(size=len(encoded))
+                self._refuse([InvalidRecord(position, refusal, draft(event, (), datetime.UTC))])
                 return
             self._body += encoded
         self._records += 1

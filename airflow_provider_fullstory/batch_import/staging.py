@@ -12,10 +12,8 @@ import dataclasses
 import gzip
 import json
 import logging
-import uuid
 import zlib
-from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -26,95 +24,14 @@ from airflow_provider_fullstory.exceptions import FullStoryLedgerError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from airflow.sdk import ObjectStoragePath
-
     from airflow_provider_fullstory.batch_import.batches import RunIdentity
+    from airflow_provider_fullstory.batch_import.folder import Folder
     from airflow_provider_fullstory.batch_import.report import ImportReport
 
 #: The fastest level: staged batches live briefly, and writing them holds up the source.
 _COMPRESSION: Final = 1
 
 log = logging.getLogger(__name__)
-
-
-class Folder:
-    """
-    A folder in object storage that belongs to one task of one run.
-
-    :param path: Where it is; it need not exist.
-    """
-
-    def __init__(self, path: ObjectStoragePath) -> None:
-        self._path = path
-
-    def __str__(self) -> str:
-        return str(self._path)
-
-    def read(self, name: str) -> bytes | None:
-        """
-        Return what a file holds, None where there is no such file.
-
-        :param name: Its name.
-        """
-        with self._failing(f"read {name} from"):
-            try:
-                with self._open(self._path / name, "rb") as file:
-                    content: bytes = file.read()
-            except FileNotFoundError:
-                return None
-            return content
-
-    def write(self, name: str, content: bytes) -> None:
-        """
-        Write a file as a whole: whoever reads meanwhile, or after a crash, finds it complete or not at all.
-
-        :param name: Its name.
-        :param content: What it is to hold.
-        """
-        with self._failing(f"write {name} to"):
-            target = self._path / name
-            if target.protocol not in ("file", "local"):
-                # Object storages know no folders, and show a file only once it is complete.
-                with self._open(target, "wb") as file:
-                    file.write(content)
-                return
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.parent / f"{target.name}.{uuid.uuid4().hex}.partial"
-            with self._open(partial, "wb") as file:
-                file.write(content)
-            target.fs.mv(partial.path, target.path)
-
-    def remove(self, name: str = "") -> None:
-        """
-        Remove something in it, or all of it; what does not exist is as good as removed.
-
-        :param name: Name of a file or a folder.
-        """
-        with self._failing("remove files from"):
-            path = self._path / name if name else self._path
-            try:
-                path.fs.rm(path.path, recursive=True)
-            except FileNotFoundError:
-                return
-
-    def _open(self, path: Any, mode: str) -> IO[bytes]:
-        file: IO[bytes] = path.open(mode)
-        return file
-
-    def remove_all(self) -> None:
-        """Remove everything, in an order that leaves nothing which a crash midway would make misleading."""
-        self.remove(f"ledger/{IMPORT_KEY}.json")
-        self.remove()
-
-    @contextmanager
-    def _failing(self, purpose: str) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            raise FullStoryLedgerError(
-                f"Could not {purpose} the staging folder {self}: {type(error).__name__}: {error}. Check "
-                "staging_uri and the permissions of its connection."
-            ) from error
 
 
 class FolderStore:
@@ -248,3 +165,13 @@ class StagingArea:
 
     def _name(self, ordinal: int, digest: str) -> str:
         return f"{self._place}/{ordinal:08d}-{digest[:16]}.json.gz"
+
+
+def remove_staged(folder: Folder) -> None:
+    """
+    Remove ledger and batches, in an order that leaves nothing which a crash midway would make misleading.
+
+    :param folder: Where they are.
+    """
+    folder.remove(f"ledger/{IMPORT_KEY}.json")
+    folder.remove()

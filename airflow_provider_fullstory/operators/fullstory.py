@@ -390,6 +390,8 @@ class FullStoryImportEventsOperator(BaseOperator):
 
     def _end(self, context: Context, durability: Durability, report: ImportReport) -> dict[str, Any]:
         """Close the account of an import, then judge it."""
+        from airflow_provider_fullstory.batch_import.staging import remove_staged
+
         durability.ledger.finished(report)
         try:
             result = judge(report, context)
@@ -399,7 +401,7 @@ class FullStoryImportEventsOperator(BaseOperator):
             raise
         if durability.folder is not None:
             try:
-                durability.folder.remove_all()
+                remove_staged(durability.folder)
             except FullStoryLedgerError as error:
                 # Failing now would have somebody send everything again.
                 self.log.warning("All is delivered; remove what was staged by hand. %s", error)

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from airflow_provider_fullstory.api import models
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryMappingError
-from airflow_provider_fullstory.records.fields import objects
+from airflow_provider_fullstory.records import validation
+from airflow_provider_fullstory.records.drafts import plain
+from airflow_provider_fullstory.records.encoding import DECODER
+from airflow_provider_fullstory.records.fields import Path, objects
 from airflow_provider_fullstory.records.mapping import (
     ColumnMapping,
     MappedChunk,
@@ -26,19 +28,16 @@ from airflow_provider_fullstory.records.mapping import (
     missing_columns,
 )
 from airflow_provider_fullstory.records.refusals import (
-    INVALID_ARGUMENT,
     InvalidRecord,
     Refusal,
+    Unreadable,
     ValueRefusedError,
 )
-from airflow_provider_fullstory.records.validation import RECENT_SESSION_OF_NOBODY, identity_refusal
 from airflow_provider_fullstory.records.values import plain_key
 
 #: Rows mapped at once. Small, since Python's garbage collector walks all that is alive.
 CHUNK_ROWS = 500
 _MOST_COMPILED = 256
-# Decimal keeps numbers digit by digit, where a float would round them.
-_JSON = msgspec.json.Decoder(float_hook=Decimal)
 
 
 def events_of_rows(
@@ -77,7 +76,7 @@ def events_of_records(records: Iterable[Any], options: MappingOptions) -> Iterat
     Map records.
 
     :param records: Mappings, flat with dotted keys or nested as FullStory's API has them. Anything else among
-        them is refused alone, and so is a Refusal in place of a record that the source could not read.
+        them is refused alone, such as what a source could not read.
     :param options: What the user said about how a record becomes an event.
     :raises FullStoryMappingError: At the call: where the options cannot be right for any record.
     """
@@ -90,20 +89,19 @@ def _map_records(records: Iterable[Any], options: MappingOptions) -> Iterator[Ma
     compiled: dict[tuple[str, ...], ColumnMapping] = {}
     # Flattening has done what the mapping says.
     options = dataclasses.replace(options, mapping={})
-    for columns, rows, positions in _runs(records, flatten):
-        if isinstance(columns, Refusal):
-            yield MappedChunk([], [], [InvalidRecord(positions[0], columns)])
+    for run in _runs(records, flatten):
+        if isinstance(run, InvalidRecord):
+            yield MappedChunk([], [], [run])
             continue
-        if columns not in compiled:
+        if run.columns not in compiled:
             if len(compiled) >= _MOST_COMPILED:
                 compiled.clear()
-            compiled[columns] = ColumnMapping(columns, options)
-        mapping = compiled[columns]
-        if mapping.problems:
-            refusal = Refusal(INVALID_ARGUMENT, mapping.problems[0].replace("column", "key", 1))
-            yield MappedChunk([], [], [InvalidRecord(position, refusal) for position in positions])
-        else:
-            yield mapping.map(rows, positions)
+            compiled[run.columns] = ColumnMapping(run.columns, options)
+        mapping = compiled[run.columns]
+        refusal = run.refusal
+        if refusal is None and mapping.problems:
+            refusal = validation.MISPLACED.refusal(problem=mapping.problems[0].replace("column", "key", 1))
+        yield mapping.map(run.rows, run.positions, refusal, run.refused_values)
 
 
 def shared_part(shared: Mapping[str, Any] | None, options: MappingOptions) -> models.Shared:
@@ -126,15 +124,26 @@ def shared_part(shared: Mapping[str, Any] | None, options: MappingOptions) -> mo
     options = dataclasses.replace(options, event_name="shared", mapping={}, schema={}, checks_identity=False)
     [chunk] = events_of_records([shared], options)
     refusals = [record.refusal for record in chunk.invalid] or [
-        refusal
+        rule.refusal()
         for event in chunk.events
         # Each event may still bring the user that a shared session asks for.
-        if (refusal := identity_refusal(event.user, event.session, allow_anonymous=True))
-        and refusal is not RECENT_SESSION_OF_NOBODY
+        if (rule := validation.identity_refusal(event.user, event.session, allow_anonymous=True))
+        and rule is not validation.RECENT_SESSION_OF_NOBODY
     ]
     if refusals:
         raise FullStoryInputError(f"shared cannot be sent: {refusals[0].reason}.")
     return models.Shared(*(getattr(chunk.events[0], field) for field in models.Shared.__struct_fields__))
+
+
+@dataclasses.dataclass(slots=True)
+class _Run:
+    """Records with the same columns, or one that is refused while it is flattened."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+    positions: list[int]
+    refusal: Refusal | None = None
+    refused_values: Sequence[tuple[Path, Any]] = ()
 
 
 class _Flattening:
@@ -150,17 +159,25 @@ class _Flattening:
             self._paths.setdefault(key, []).append(path)
         self._keys = {key.casefold(): key for key in self._paths}
 
-    def __call__(self, record: Any) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-        if isinstance(record, Refusal):
-            raise ValueRefusedError(record.reason, record.code)
-        if not isinstance(record, Mapping):
-            raise ValueRefusedError(f"a record must be an object (dict), not {type(record).__name__}")
+    def __call__(self, record: Mapping[Any, Any], position: int) -> _Run:
         pairs: list[tuple[str, Any]] = []
+        refusal: Refusal | None = None
+        refused: list[tuple[Path, Any]] = []
         for given, value in record.items():
-            key = plain_key("a record", given)
+            try:
+                key = plain_key("a record", given)
+            except ValueRefusedError as error:
+                refusal = refusal or error.refusal
+                refused.append(((str(given),), value))
+                continue
             for path in self._targets(key, record):
-                pairs.extend(self._expanded(path, value))
-        return tuple(path for path, _ in pairs), tuple(value for _, value in pairs)
+                try:
+                    pairs.extend(self._expanded(path, value))
+                except ValueRefusedError as error:
+                    refusal = refusal or error.refusal
+                    refused.append((tuple(path.casefold().split(".")), value))
+        columns = tuple(path for path, _ in pairs)
+        return _Run(columns, [tuple(value for _, value in pairs)], [position], refusal, refused)
 
     def _targets(self, key: str, record: Mapping[Any, Any]) -> Sequence[str]:
         """Return where a key goes; a mapped key is matched without case where it is not there exactly."""
@@ -169,51 +186,57 @@ class _Flattening:
         mapped = self._keys.get(key.casefold())
         return (key,) if mapped is None or mapped in record else self._paths[mapped]
 
-    def _expanded(self, path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    def _expanded(self, path: str, value: Any) -> Sequence[tuple[str, Any]]:
         if path.casefold() not in objects():
-            yield path, value
-            return
+            return ((path, value),)
+        pairs: list[tuple[str, Any]] = []
         for key, item in _object(path, value).items():
-            yield from self._expanded(f"{path}.{plain_key(path, key)}", item)
+            pairs.extend(self._expanded(f"{path}.{plain_key(path, key)}", item))
+        return pairs
 
 
 def _object(path: str, value: Any) -> Mapping[Any, Any]:
     """Return an object; some databases give their JSON as text."""
     if isinstance(value, str):
         try:
-            value = _JSON.decode(value)
+            value = DECODER.decode(value)
         except (msgspec.DecodeError, UnicodeEncodeError, RecursionError, ArithmeticError):
-            raise ValueRefusedError(f"{path} must be an object, not text that is no JSON") from None
+            raise validation.NOT_AN_OBJECT.broken(field=path, kind="text that is no JSON") from None
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise ValueRefusedError(f"{path} must be an object, not {type(value).__name__}")
+        raise validation.NOT_AN_OBJECT.broken(field=path, kind=type(value).__name__)
     return value
 
 
-def _runs(
-    records: Iterable[Any], flatten: _Flattening
-) -> Iterator[tuple[tuple[str, ...] | Refusal, list[tuple[Any, ...]], list[int]]]:
-    """Yield runs of records with the same columns: the columns, the rows and their positions."""
-    current: tuple[str, ...] | None = None
-    rows: list[tuple[Any, ...]] = []
-    positions: list[int] = []
+def _runs(records: Iterable[Any], flatten: _Flattening) -> Iterator[_Run | InvalidRecord]:
+    """Yield runs of records with the same columns."""
+    current: _Run | None = None
     for position, record in enumerate(records, start=1):
-        columns: tuple[str, ...] | Refusal
-        try:
-            columns, row = flatten(record)
-        except ValueRefusedError as error:
-            columns, row = error.refusal, ()
-        if rows and (columns != current or len(rows) == CHUNK_ROWS or isinstance(columns, Refusal)):
-            assert current is not None  # noqa: S101 - Tells the type checker.
-            yield current, rows, positions
-            rows, positions = [], []
-        if isinstance(columns, Refusal):
-            yield columns, [], [position]
+        following = flatten(record, position) if isinstance(record, Mapping) else _no_record(record, position)
+        if current is not None:
+            if isinstance(following, _Run) and _continues(current, following):
+                current.rows += following.rows
+                current.positions.append(position)
+                continue
+            yield current
             current = None
-            continue
-        current = columns
-        rows.append(row)
-        positions.append(position)
-    if rows and current is not None:
-        yield current, rows, positions
+        if isinstance(following, _Run) and following.refusal is None:
+            current = following
+        else:
+            yield following
+    if current is not None:
+        yield current
+
+
+def _continues(current: _Run, following: _Run) -> bool:
+    return (
+        following.refusal is None and following.columns == current.columns and len(current.rows) < CHUNK_ROWS
+    )
+
+
+def _no_record(value: Any, position: int) -> InvalidRecord:
+    if isinstance(value, Unreadable):
+        return InvalidRecord(position, value.refusal, value.text)
+    kind = type(value).__name__
+    return InvalidRecord(position, validation.NOT_A_RECORD.refusal(kind=kind), plain(value))

@@ -13,15 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 
 from airflow_provider_fullstory.api import models
-from airflow_provider_fullstory.records.refusals import INVALID_PARAMETER, ValueRefusedError
-from airflow_provider_fullstory.records.values import (
-    as_boolean,
-    as_integer,
-    as_moment,
-    as_number,
-    as_text,
-    property_name_problem,
-)
+from airflow_provider_fullstory.records.validation import check_number, check_text, property_name_problem
+from airflow_provider_fullstory.records.values import as_boolean, as_integer, as_moment, as_number, as_text
 
 if TYPE_CHECKING:
     import datetime
@@ -103,31 +96,15 @@ def _leaves(struct: type[msgspec.Struct], parents: Path) -> list[tuple[Path, msg
 
 def _conversion(name: str, kind: msgspec.inspect.Type) -> Conversion:
     match kind:
-        case msgspec.inspect.StrType(min_length=shortest, max_length=longest):
-            return lambda value, _: _text(name, value, shortest or 0, longest)
-        case msgspec.inspect.IntType(ge=lowest, le=highest):
-            return lambda value, _: _integer(name, value, lowest, highest)
+        case msgspec.inspect.StrType():
+            return lambda value, _: check_text(name, as_text(name, value))
+        case msgspec.inspect.IntType():
+            return lambda value, _: check_number(name, as_integer(name, value))
         case msgspec.inspect.FloatType():
-            return lambda value, _: as_number(name, value)
+            return lambda value, _: check_number(name, as_number(name, value))
         case msgspec.inspect.BoolType():
             # FullStory's default is false, and an explicit false has been seen to count as true.
             return lambda value, _: as_boolean(name, value) or msgspec.UNSET
         case msgspec.inspect.DateTimeType():
             return lambda value, zone: as_moment(name, value, zone)
     raise TypeError(f"No rule says what to do with {kind} ({name}).")
-
-
-def _text(name: str, value: Any, shortest: int, longest: int | None) -> str:
-    text = as_text(name, value)
-    if len(text) < shortest:
-        raise ValueRefusedError(f"{name} is empty", INVALID_PARAMETER)
-    if longest is not None and len(text) > longest:
-        raise ValueRefusedError(f"{name} is longer than {longest} characters", INVALID_PARAMETER)
-    return text
-
-
-def _integer(name: str, value: Any, lowest: int | None, highest: int | None) -> int:
-    number = as_integer(name, value)
-    if (lowest is not None and number < lowest) or (highest is not None and number > highest):
-        raise ValueRefusedError(f"{name} is not between {lowest} and {highest}", INVALID_PARAMETER)
-    return number

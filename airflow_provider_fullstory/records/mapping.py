@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,6 +18,8 @@ from msgspec import UNSET
 
 from airflow_provider_fullstory.api import models
 from airflow_provider_fullstory.exceptions import FullStoryMappingError
+from airflow_provider_fullstory.records import validation
+from airflow_provider_fullstory.records.drafts import draft
 from airflow_provider_fullstory.records.fields import (
     PROPERTY_ROOTS,
     SCHEMA_ROOTS,
@@ -28,7 +30,7 @@ from airflow_provider_fullstory.records.fields import (
 )
 from airflow_provider_fullstory.records.refusals import InvalidRecord, Refusal, ValueRefusedError
 from airflow_provider_fullstory.records.schema import misfits, record_types, schemas
-from airflow_provider_fullstory.records.validation import NO_NAME, identity_refusal
+from airflow_provider_fullstory.records.validation import identity_refusal
 from airflow_provider_fullstory.records.values import Column, convert_column, property_column
 
 Row = Sequence[Any]
@@ -99,12 +101,17 @@ class _Build:
     zone: datetime.tzinfo
     schema: Mapping[str, str]
     refusals: dict[int, Refusal] = dataclasses.field(default_factory=dict)
+    refused_values: dict[int, list[tuple[Path, Any]]] = dataclasses.field(default_factory=dict)
     properties: dict[Path, Column] = dataclasses.field(default_factory=dict)
 
     def refuse(self, refusals: Mapping[int, Refusal]) -> None:
         """Keep the first refusal of each row."""
         for row, refusal in refusals.items():
             self.refusals.setdefault(row, refusal)
+
+    def keep(self, row: int, path: Path, value: Any) -> None:
+        """Keep a value that is not sent, for the record to be mended."""
+        self.refused_values.setdefault(row, []).append((path, value))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -125,6 +132,8 @@ class _Leaf:
             convert, zone = fields()[".".join(self.path)], chunk.zone
             column = convert_column(values, lambda value: (convert(value, zone), None))
         chunk.refuse(column.refusals)
+        for row in column.refusals:
+            chunk.keep(row, self.path, values[row])
         return column
 
 
@@ -155,25 +164,37 @@ class ColumnMapping:
 
     def __init__(self, columns: Sequence[str], options: MappingOptions) -> None:
         self.options = options
-        self._width = len(columns)
-        targets, self.problems = _targets(columns, options)
-        self.has_objects = any(".".join(path) in objects() for path in targets)
+        self.columns = columns
+        self.targets, self.problems = _targets(columns, options)
+        self._misplaced = sorted(set(range(len(columns))) - set(self.targets.values()))
+        self.has_objects = any(".".join(path) in objects() for path in self.targets)
         self._groups = {
-            root: _tree(root, {path: index for path, index in targets.items() if path[0] == root})
-            for root in dict.fromkeys(path[0] for path in targets)
-            if not self.problems and not self.has_objects
+            root: _tree(root, {path: index for path, index in self.targets.items() if path[0] == root})
+            for root in dict.fromkeys(path[0] for path in self.targets)
+            if not self.has_objects
         }
 
-    def map(self, rows: Sequence[Row], positions: Sequence[int]) -> MappedChunk:
+    def map(
+        self,
+        rows: Sequence[Row],
+        positions: Sequence[int],
+        refusal: Refusal | None = None,
+        refused_values: Iterable[tuple[Path, Any]] = (),
+    ) -> MappedChunk:
         """
         Return the events of a chunk, and why other rows have none.
 
         :param rows: Rows with as many values as there are columns.
         :param positions: The place of each row in the source.
+        :param refusal: Why none of the rows can be sent, where that is known.
+        :param refused_values: What the first row has besides its columns, and where each would go.
         """
         # Without rows there are no columns to take apart.
-        columns = list(zip(*rows, strict=True)) or [()] * self._width
+        columns = list(zip(*rows, strict=True)) or [()] * len(self.columns)
         chunk = _Build(columns, len(rows), self.options.zone, self.options.schema)
+        if refusal is not None:
+            chunk.refuse(dict.fromkeys(range(len(rows)), refusal))
+            self._keep_misplaced(chunk, refused_values)
         built = {root: group.build(chunk) for root, group in self._groups.items()}
         parts = [
             self._names(built, chunk),
@@ -188,17 +209,33 @@ class ColumnMapping:
         return MappedChunk(
             [event for row, event in enumerate(events) if row not in chunk.refusals],
             [position for row, position in enumerate(positions) if row not in chunk.refusals],
-            [InvalidRecord(positions[row], chunk.refusals[row]) for row in sorted(chunk.refusals)],
+            [
+                InvalidRecord(
+                    positions[row],
+                    chunk.refusals[row],
+                    draft(events[row], chunk.refused_values.get(row, ()), chunk.zone),
+                )
+                for row in sorted(chunk.refusals)
+            ],
         )
+
+    def _keep_misplaced(self, chunk: _Build, refused_values: Iterable[tuple[Path, Any]]) -> None:
+        """Keep what goes to no field, for the records to be mended."""
+        for row in range(chunk.rows):
+            for index in self._misplaced:
+                chunk.keep(row, (self.columns[index],), chunk.columns[index][row])
+        for path, value in refused_values:
+            chunk.keep(0, path, value)
 
     def _names(self, built: Mapping[str, Column], chunk: _Build) -> Sequence[Any]:
         if "name" not in built:
             if self.options.event_name is None:
-                chunk.refuse(dict.fromkeys(range(chunk.rows), NO_NAME))
+                chunk.refuse(dict.fromkeys(range(chunk.rows), validation.NO_NAME.refusal()))
             return [self.options.event_name or UNSET] * chunk.rows
         names = built["name"]
         if not names.is_full:
-            chunk.refuse({row: NO_NAME for row, name in enumerate(names.values) if name is UNSET})
+            missing = validation.NO_NAME.refusal()
+            chunk.refuse({row: missing for row, name in enumerate(names.values) if name is UNSET})
         return names.values
 
     def _properties(
@@ -207,21 +244,21 @@ class ColumnMapping:
         """Return the properties of each row, and the types declared for them."""
         columns = {".".join(path[1:]): column for path, column in chunk.properties.items() if path[0] == root}
         explicit = self.options.schema if root == "properties" else {}
-        chunk.refuse(misfits(columns, explicit))
         own = built.get(SCHEMA_ROOTS[PROPERTY_ROOTS.index(root)])
+        chunk.refuse(misfits(columns, explicit, own))
         return _values(built, root, chunk), schemas(columns, explicit, own, chunk.rows)
 
     def _check_identities(self, built: Mapping[str, Column], chunk: _Build) -> None:
         shared = self.options.shared
         users, sessions = _values(built, "user", chunk), _values(built, "session", chunk)
         for row, (user, session) in enumerate(zip(users, sessions, strict=True)):
-            refusal = identity_refusal(
+            broken = identity_refusal(
                 shared.user if user is UNSET else user,
                 shared.session if session is UNSET else session,
                 allow_anonymous=self.options.allow_anonymous,
             )
-            if refusal:
-                chunk.refuse({row: refusal})
+            if broken:
+                chunk.refuse({row: broken.refusal()})
 
 
 def _values(built: Mapping[str, Column], root: str, chunk: _Build) -> Sequence[Any]:

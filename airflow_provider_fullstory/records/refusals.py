@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 #: FullStory's code for a field that must be there (developer.fullstory.com/server/errors).
 REQUIRED_FIELD = "required_field"
@@ -32,18 +33,38 @@ class InvalidRecord:
 
     :param position: Its place in the source, from 1.
     :param refusal: Why.
+    :param record: What is to be mended: an event in the form of FullStory's API as far as there is one, as
+        JSON.
     """
 
     position: int
     refusal: Refusal
+    record: Any = dataclasses.field(default=None, repr=False)
 
     def __str__(self) -> str:
         return f"record {self.position}: {self.refusal.reason} ({self.refusal.code})"
 
 
-class ValueRefusedError(ValueError):
-    """Carry a refusal out of the conversion of one value."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unreadable:
+    """
+    What a source has in the place of a record.
 
-    def __init__(self, reason: str, code: str = INVALID_ARGUMENT) -> None:
-        super().__init__(reason)
-        self.refusal = Refusal(code, reason)
+    :param text: What stands there.
+    :param refusal: Why it is no record.
+    """
+
+    text: str = dataclasses.field(repr=False)
+    refusal: Refusal
+
+
+class ValueRefusedError(ValueError):
+    """
+    Carry a refusal out of the conversion of one value.
+
+    :param refusal: Why the record that holds the value is refused.
+    """
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.reason)
+        self.refusal = refusal

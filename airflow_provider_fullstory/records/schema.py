@@ -6,16 +6,20 @@ import dataclasses
 import datetime
 import functools
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import UNSET
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError
-from airflow_provider_fullstory.records.refusals import INVALID_ARGUMENT, Refusal, ValueRefusedError
-from airflow_provider_fullstory.records.values import Column, Declared, property_name_problem
+from airflow_provider_fullstory.records import validation
+from airflow_provider_fullstory.records.validation import property_name_problem
+
+if TYPE_CHECKING:
+    from airflow_provider_fullstory.records.refusals import Refusal
+    from airflow_provider_fullstory.records.values import Column, Declared
 
 Types = tuple[tuple[str, str], ...]
 
@@ -68,12 +72,12 @@ def record_types(root: str, value: Any) -> Types:
     """
     types = value.get("properties") if isinstance(value, Mapping) else None
     if not isinstance(types, Mapping) or len(value) != 1:
-        raise ValueRefusedError(f'{root} must have the form {{"properties": {{"quantity": "int"}}}}')
+        raise validation.SCHEMA_FORM.broken(field=root)
     for name, kind in types.items():
         if not isinstance(name, str) or property_name_problem(name):
-            raise ValueRefusedError(f"{root} declares a type for what is not the name of a property")
+            raise validation.SCHEMA_NAME.broken(field=root)
         if kind not in TYPES:
-            raise ValueRefusedError(f"{root} declares a type that is none of {', '.join(TYPES)}")
+            raise validation.SCHEMA_TYPE.broken(field=root, types=", ".join(TYPES))
     return tuple(types.items())
 
 
@@ -106,19 +110,40 @@ def schemas(
     ]
 
 
-def misfits(columns: Mapping[str, Column], explicit: Mapping[str, str]) -> dict[int, Refusal]:
+def misfits(
+    columns: Mapping[str, Column], explicit: Mapping[str, str], own: Column | None
+) -> dict[int, Refusal]:
     """
-    Return the rows with values that are not of the type that the user declared for them.
+    Return the rows with values that are not of the type declared for them.
 
     :param columns: Converted properties by dotted name.
     :param explicit: Dotted name of a property -> its type, as the user declared it for the import.
+    :param own: What the records declare themselves, which counts first.
     """
+    declared: dict[Types, list[int]] = {}
+    for row in range(len(own.values) if own else 0):
+        declared.setdefault(_own(own, row), []).append(row)
+    refused = _misfits(columns, explicit, own) if explicit else {}
+    for types, rows in declared.items():
+        for place in _places(columns, dict(types)):
+            refused |= _refused_at(place, rows)
+    return refused
+
+
+def _misfits(
+    columns: Mapping[str, Column], explicit: Mapping[str, str], own: Column | None
+) -> dict[int, Refusal]:
+    refused: dict[int, Refusal] = {}
+    for place in _places(columns, explicit):
+        rows = [row for row in range(len(place.column.values)) if place.name not in dict(_own(own, row))]
+        refused |= _refused_at(place, rows)
+    return refused
+
+
+def _refused_at(place: _Place, rows: Iterable[int]) -> dict[int, Refusal]:
     return {
-        row: Refusal(
-            INVALID_ARGUMENT, f"property {place.name!r} is declared {place.kind!r}, which its value is not"
-        )
-        for place in _places(columns, explicit)
-        for row in range(len(place.column.values))
+        row: validation.NOT_AS_DECLARED.refusal(name=place.name, declared=place.kind)
+        for row in rows
         if (value := place.value(row)) is not UNSET and not _fits(value, place.kind)
     }
 

@@ -7,14 +7,16 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStorySourceError
+from airflow_provider_fullstory.records import validation
+from airflow_provider_fullstory.records.drafts import unfolded
+from airflow_provider_fullstory.records.encoding import DECODER
 from airflow_provider_fullstory.records.events import CHUNK_ROWS
-from airflow_provider_fullstory.records.refusals import INVALID_ARGUMENT, Refusal
+from airflow_provider_fullstory.records.refusals import Unreadable
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -52,7 +54,7 @@ def _items(events: Iterable[Any]) -> Iterator[Any]:
 
 
 def _lines(location: Any) -> Iterator[Any]:
-    """Yield the record of each line; a line that is no JSON becomes the reason why it is refused."""
+    """Yield the record of each line, or why a line is none."""
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     if isinstance(location, str) and "://" not in location and not location.startswith("/"):
@@ -72,8 +74,6 @@ def _lines(location: Any) -> Iterator[Any]:
 
 
 def _decoded(path: Any) -> Iterator[Any]:
-    # Decimal keeps numbers digit by digit, where a float would round them.
-    decoder = msgspec.json.Decoder(float_hook=Decimal)
     number = 0
     try:
         with ExitStack() as stack:
@@ -88,7 +88,7 @@ def _decoded(path: Any) -> Iterator[Any]:
                         f"{path} holds a JSON array; events= takes newline-delimited JSON, one object a line."
                     )
                 if text:
-                    yield _record(decoder, text, number)
+                    yield _record(text, number)
     except (OSError, EOFError, ImportError, ValueError, zlib.error) as error:
         if isinstance(error, FullStoryInputError):
             raise
@@ -96,13 +96,14 @@ def _decoded(path: Any) -> Iterator[Any]:
         raise FullStorySourceError(f"{path} could not be read{progress}: {_reason(error)}.") from error
 
 
-def _record(decoder: msgspec.json.Decoder[Any], text: bytes, line: int) -> Any:
+def _record(text: bytes, line: int) -> Any:
     try:
-        return decoder.decode(text)
+        return unfolded(DECODER.decode(text))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return Refusal(INVALID_ARGUMENT, f"line {line} is not JSON: {error}")
+        refusal = validation.NOT_JSON.refusal(line=line, problem=error)
     except (RecursionError, ArithmeticError):
-        return Refusal(INVALID_ARGUMENT, f"line {line} is nested too deep, or has a number that is too large")
+        refusal = validation.UNREADABLE_JSON.refusal(line=line)
+    return Unreadable(text.decode(errors="backslashreplace"), refusal)
 
 
 class QueryResult(NamedTuple):

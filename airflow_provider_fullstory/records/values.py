@@ -35,7 +35,6 @@ import dataclasses
 import datetime
 import enum
 import math
-import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
@@ -44,18 +43,18 @@ from typing import Any, Final
 
 from msgspec import UNSET
 
-from airflow_provider_fullstory.records.refusals import INVALID_PARAMETER, Refusal, ValueRefusedError
+from airflow_provider_fullstory.records import validation
+from airflow_provider_fullstory.records.refusals import Refusal, ValueRefusedError
+from airflow_provider_fullstory.records.validation import (
+    MAX_LEVELS,
+    fits_64_bits,
+    is_json_number,
+    is_utf8,
+    property_name_problem,
+)
 
-#: Longest name of a property, parents and dots included (developer.fullstory.com/server/users).
-MAX_PROPERTY_NAME: Final = 512
-_PROPERTY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
-_SMALLEST_INTEGER: Final = -(2**63)
-_LARGEST_INTEGER: Final = 2**63 - 1
-_LARGEST_REAL: Final = Decimal("1.7976931348623157e308")
 #: Digits of an integer or Decimal that can be an id; longer ones take seconds to write out.
 _MOST_DIGITS: Final = 1000
-#: Objects within objects; far beyond use, and far below what recursion can take.
-_MOST_LEVELS: Final = 100
 
 #: What a property is declared as: nothing, one type, or the types of an object's properties by dotted name.
 Declared = str | tuple[tuple[str, str], ...] | None
@@ -76,19 +75,6 @@ class Column:
     is_full: bool
     declared: Declared | list[Declared] = None
     refusals: dict[int, Refusal] = dataclasses.field(default_factory=dict)
-
-
-def property_name_problem(name: str) -> str | None:
-    """
-    Return what is wrong with a property's dotted name, None where nothing is.
-
-    :param name: The name with its parents, such as ``address.city``.
-    """
-    if len(name) > MAX_PROPERTY_NAME:
-        return f"property names have at most {MAX_PROPERTY_NAME} characters, their parents included"
-    if not all(_PROPERTY_NAME.fullmatch(part) for part in name.split(".")):
-        return "property names start with a letter and have only letters, digits and underscores"
-    return None
 
 
 def convert_column(values: Sequence[Any], convert: Callable[[Any], tuple[Any, Declared]]) -> Column:
@@ -139,30 +125,18 @@ def property_column(
 
 
 def _whole(value: Any) -> Any:
-    if isinstance(value, (float, Decimal)) and _is_number(value) and value == int(value):
+    if isinstance(value, (float, Decimal)) and is_json_number(value) and value == int(value):
         return int(value)
     return value
 
 
-def _is_text(values: Sequence[str]) -> bool:
-    try:
-        "".join(values).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _fit_64_bits(values: Sequence[int]) -> bool:
-    return min(values) >= _SMALLEST_INTEGER and max(values) <= _LARGEST_INTEGER
-
-
 # Types whose values can be sent as they are, once all values of a column pass one check.
 _UNIFORM: dict[type, Callable[[Sequence[Any]], bool]] = {
-    str: _is_text,
+    str: lambda values: is_utf8("".join(values)),
     bool: lambda _: True,
-    int: _fit_64_bits,
+    int: lambda values: fits_64_bits(min(values)) and fits_64_bits(max(values)),
     float: lambda values: all(map(math.isfinite, values)),
-    Decimal: lambda values: all(map(_is_json_number, values)),
+    Decimal: lambda values: all(map(is_json_number, values)),
     datetime.date: lambda _: True,
     uuid.UUID: lambda _: True,
 }
@@ -178,7 +152,7 @@ def property_value(name: str, value: Any, zone: datetime.tzinfo) -> tuple[Any, D
     :param zone: What datetimes without an offset mean.
     :raises ValueRefusedError: Where the value cannot be sent.
     """
-    value = _unwrapped(value)
+    value = unwrapped(value)
     if value is None:
         return UNSET, None
     if isinstance(value, Mapping):
@@ -198,18 +172,25 @@ def plain_key(owner: str, key: Any) -> str:
     :param key: The key.
     :raises ValueRefusedError: Where it is no text.
     """
-    key = _unwrapped(key)
+    key = unwrapped(key)
     if not isinstance(key, str):
-        raise ValueRefusedError(f"{owner} has a key of type {type(key).__name__}, not text")
+        raise validation.KEY_NOT_TEXT.broken(owner=owner, kind=type(key).__name__)
     return str.__str__(key)
 
 
-def utc(value: datetime.datetime, zone: datetime.tzinfo) -> datetime.datetime:
+def utc(
+    field: str,
+    value: datetime.datetime,
+    zone: datetime.tzinfo,
+    rule: validation.Rule = validation.NO_MOMENT,
+) -> datetime.datetime:
     """
     Return the moment in UTC, as a plain datetime.
 
+    :param field: Where it goes, for the reason of refusal.
     :param value: A datetime; without an offset it is one in ``zone``.
     :param zone: A time zone.
+    :param rule: What it breaks if it is no such moment.
     :raises ValueRefusedError: Where there is no such moment between the years 1 and 9999.
     """
     try:
@@ -228,7 +209,7 @@ def utc(value: datetime.datetime, zone: datetime.tzinfo) -> datetime.datetime:
             tzinfo=datetime.UTC,
         )
     except (OverflowError, ValueError, TypeError):
-        raise ValueRefusedError("is not a moment between the years 1 and 9999") from None
+        raise rule.broken(field=field) from None
 
 
 def checked_text(field: str, value: str) -> str:
@@ -239,66 +220,50 @@ def checked_text(field: str, value: str) -> str:
     :param value: The text.
     :raises ValueRefusedError: Where it has no UTF-8 form.
     """
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueRefusedError(f"{field} holds half of a surrogate pair, which has no UTF-8 form") from None
+    if not is_utf8(value):
+        raise validation.HALF_A_PAIR.broken(field=field)
     return str.__str__(value)
 
 
-def _unwrapped(value: Any) -> Any:
+def unwrapped(value: Any) -> Any:
+    """
+    Return what an Enum stands for.
+
+    :param value: Any value.
+    """
     return value.value if isinstance(value, enum.Enum) else value
-
-
-def _is_json_number(value: Decimal) -> bool:
-    # copy_abs, unlike abs, does not round, which fails for huge exponents.
-    return value.is_finite() and value.copy_abs() <= _LARGEST_REAL
-
-
-def _is_number(value: Any) -> bool:
-    """Tell whether a value is a number that a JSON reader can take for a real."""
-    if isinstance(value, bool):
-        return False
-    if isinstance(value, Decimal):
-        return _is_json_number(value)
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return isinstance(value, int) and _SMALLEST_INTEGER <= value <= _LARGEST_INTEGER
 
 
 def _scalar(name: str, value: Any) -> tuple[Any, Declared]:
     match value:
         case str():
-            return checked_text(f"property {name!r}", value), None
+            return checked_text(_property(name), value), None
         case bool():
             return value, None
-        case int() if _SMALLEST_INTEGER <= value <= _LARGEST_INTEGER:
+        case int() if fits_64_bits(value):
             return int(value), "int"
         case int():
-            raise ValueRefusedError(f"property {name!r} is an integer beyond 64 bits; send it as text")
+            raise validation.BEYOND_64_BITS.broken(field=_property(name))
         case float() if math.isfinite(value):
             return float(value), None
-        case Decimal() if _is_json_number(value):
+        case Decimal() if is_json_number(value):
             return Decimal(value), None
         case float() | Decimal():
-            raise ValueRefusedError(
-                f"property {name!r} is NaN, infinite or beyond 1.8e308, which JSON cannot say; make it NULL"
-            )
+            raise validation.NOT_FINITE.broken(field=_property(name))
         case uuid.UUID():
             return str(value), None
-    raise ValueRefusedError(
-        f"property {name!r} is of type {type(value).__name__}, which has no form in JSON; convert it to text "
-        "or a number in the query"
-    )
+    raise validation.NO_JSON_FORM.broken(field=_property(name), kind=type(value).__name__)
+
+
+def _property(name: str) -> str:
+    """Name a property in a message; deeply nested ones have endless names."""
+    return f"property {name[:80]!r}"
 
 
 def _temporal(name: str, value: Any, zone: datetime.tzinfo) -> tuple[Any, Declared]:
     match value:
         case datetime.datetime():
-            try:
-                return utc(value, zone), "date"
-            except ValueRefusedError as error:
-                raise ValueRefusedError(f"property {name!r} {error}") from None
+            return utc(_property(name), value, zone, validation.NO_PROPERTY_MOMENT), "date"
         case datetime.date():
             return datetime.date(value.year, value.month, value.day), "date"
         case datetime.timedelta():
@@ -310,14 +275,12 @@ def _object(name: str, value: Mapping[Any, Any], zone: datetime.tzinfo) -> tuple
     sent: dict[str, Any] = {}
     declared: list[tuple[str, str]] = []
     for given, item in value.items():
-        key = plain_key(f"property {name!r}", given)
+        key = plain_key(_property(name), given)
         path = f"{name}.{key}"
-        if path.count(".") > _MOST_LEVELS:
-            raise ValueRefusedError(
-                f"property {path[:80]!r}: objects are nested more than {_MOST_LEVELS} deep"
-            )
+        if path.count(".") > MAX_LEVELS:
+            raise validation.TOO_DEEP.broken(field=_property(path))
         if problem := property_name_problem(path):
-            raise ValueRefusedError(f"property {path[:80]!r}: {problem}")
+            raise validation.BAD_NAME.broken(field=_property(path), problem=problem)
         converted, kind = property_value(path, item, zone)
         if converted is UNSET:
             continue
@@ -335,9 +298,9 @@ def _place(target: dict[str, Any], path: str, parts: Sequence[str], value: Any) 
     for part in parents:
         target = target.setdefault(part, {})
         if not isinstance(target, dict):
-            raise ValueRefusedError(f"property {path[:80]!r} is given twice, in two spellings")
+            raise validation.GIVEN_TWICE.broken(field=_property(path))
     if last in target:
-        raise ValueRefusedError(f"property {path[:80]!r} is given twice, in two spellings")
+        raise validation.GIVEN_TWICE.broken(field=_property(path))
     target[last] = value
 
 
@@ -345,18 +308,16 @@ def _array(name: str, value: Sequence[Any], zone: datetime.tzinfo) -> tuple[list
     sent = []
     kinds: set[Declared] = set()
     for given in value:
-        item = _unwrapped(given)
+        item = unwrapped(given)
         if isinstance(item, (Mapping, list, tuple)):
             kind = "objects" if isinstance(item, Mapping) else "arrays"
-            raise ValueRefusedError(
-                f"property {name!r} is an array of {kind}, which FullStory does not take; send it as text or "
-                "as properties of their own"
-            )
+            raise validation.NESTED_ARRAY.broken(field=_property(name), kind=kind)
         element, element_type = property_value(name, item, zone)
         if element is UNSET:
             continue
         sent.append(element)
         kinds.add(element_type)
+    validation.check_elements(_property(name), sent)
     declared = f"{kinds.pop()}s" if kinds in ({"int"}, {"date"}) else None
     return sent, declared
 
@@ -372,21 +333,21 @@ def as_text(field: str, value: Any) -> str:
     :param value: Any value but None.
     :raises ValueRefusedError: Where the value cannot be text.
     """
-    value = _unwrapped(value)
+    value = unwrapped(value)
     if isinstance(value, str):
         return checked_text(field, value)
     if isinstance(value, uuid.UUID):
         return str(value)
     if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
         if value.adjusted() > _MOST_DIGITS:
-            raise ValueRefusedError(f"{field} is longer than 256 characters", INVALID_PARAMETER)
+            raise validation.TOO_LONG.broken(field=field, longest=256)
         return str(int(value))
     if isinstance(value, int) and not isinstance(value, bool):
         # A decimal digit takes more than 3 bits.
         if value.bit_length() > 3 * _MOST_DIGITS:
-            raise ValueRefusedError(f"{field} is longer than 256 characters", INVALID_PARAMETER)
+            raise validation.TOO_LONG.broken(field=field, longest=256)
         return str(int(value))
-    raise ValueRefusedError(f"{field} must be text, not {type(value).__name__}; cast it in the query")
+    raise validation.NOT_TEXT.broken(field=field, kind=type(value).__name__)
 
 
 def as_integer(field: str, value: Any) -> int:
@@ -397,12 +358,12 @@ def as_integer(field: str, value: Any) -> int:
     :param value: Any value but None.
     :raises ValueRefusedError: Where the value is no whole number.
     """
-    value = _unwrapped(value)
+    value = unwrapped(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return int(value)
-    if _is_number(value) and value == int(value):
+    if is_json_number(value) and value == int(value):
         return int(value)
-    raise ValueRefusedError(f"{field} must be a whole number, not {type(value).__name__}")
+    raise validation.NOT_WHOLE.broken(field=field, kind=type(value).__name__)
 
 
 def as_number(field: str, value: Any) -> float | Decimal:
@@ -413,12 +374,12 @@ def as_number(field: str, value: Any) -> float | Decimal:
     :param value: Any value but None.
     :raises ValueRefusedError: Where the value is no finite number.
     """
-    value = _unwrapped(value)
-    if _is_number(value):
+    value = unwrapped(value)
+    if is_json_number(value):
         # As a plain number: subclasses are not written as JSON.
         plain = next(kind for kind in (int, float, Decimal) if isinstance(value, kind))
         return plain(value)
-    raise ValueRefusedError(f"{field} must be a finite number, not {type(value).__name__}")
+    raise validation.NOT_A_NUMBER.broken(field=field, kind=type(value).__name__)
 
 
 def as_boolean(field: str, value: Any) -> bool:
@@ -429,10 +390,10 @@ def as_boolean(field: str, value: Any) -> bool:
     :param value: Any value but None.
     :raises ValueRefusedError: Where the value is no truth value.
     """
-    value = _unwrapped(value)
+    value = unwrapped(value)
     if isinstance(value, (bool, int)) and value in (0, 1):
         return bool(value)
-    raise ValueRefusedError(f"{field} must be true or false, not {type(value).__name__}")
+    raise validation.NOT_A_TRUTH.broken(field=field, kind=type(value).__name__)
 
 
 def as_moment(field: str, value: Any, zone: datetime.tzinfo) -> datetime.datetime:
@@ -444,21 +405,14 @@ def as_moment(field: str, value: Any, zone: datetime.tzinfo) -> datetime.datetim
     :param zone: What a value without an offset means.
     :raises ValueRefusedError: Where the value is no moment.
     """
-    value = _unwrapped(value)
+    value = unwrapped(value)
     if isinstance(value, str):
         try:
             value = datetime.datetime.fromisoformat(value.strip())
         except ValueError:
-            raise ValueRefusedError(f"{field} is text that is not ISO 8601", INVALID_PARAMETER) from None
+            raise validation.NOT_ISO.broken(field=field) from None
     if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
         value = datetime.datetime(value.year, value.month, value.day)  # noqa: DTZ001 - utc() adds the zone.
     if not isinstance(value, datetime.datetime):
-        raise ValueRefusedError(
-            f"{field} must be a timestamp, a date or text in ISO 8601, not {type(value).__name__}; convert "
-            "it in the query",
-            INVALID_PARAMETER,
-        )
-    try:
-        return utc(value, zone)
-    except ValueRefusedError as error:
-        raise ValueRefusedError(f"{field} {error}", INVALID_PARAMETER) from None
+        raise validation.NOT_A_TIMESTAMP.broken(field=field, kind=type(value).__name__)
+    return utc(field, value, zone)

@@ -140,7 +140,7 @@ def nested() -> Iterator[Batch]:
             "b": 0.1,
         },
         {"name": "M", "user": {"uid": "u"}, "d": 1, "properties": {"e": None, "f": "2026-01-01"}},
-        {"name": "P", "customer": "c", "PRICE": 5},
+        {"name": "P", "customer": "c:1", "PRICE": 5},
     ]  # fmt: skip
     return send(records, event_name=None, mapping={"session.id": "customer"}, schema={"PRICE": "real"})
 

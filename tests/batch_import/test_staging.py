@@ -21,8 +21,9 @@ except ImportError:
 from airflow_provider_fullstory.api import protocol
 from airflow_provider_fullstory.api.models import Event, Shared
 from airflow_provider_fullstory.batch_import.batches import Batcher, BatchLimits, RunIdentity
+from airflow_provider_fullstory.batch_import.folder import Folder
 from airflow_provider_fullstory.batch_import.report import ImportReport
-from airflow_provider_fullstory.batch_import.staging import Folder, FolderStore, StagingArea
+from airflow_provider_fullstory.batch_import.staging import FolderStore, StagingArea, remove_staged
 from airflow_provider_fullstory.exceptions import (
     FullStoryInputError,
     FullStoryLedgerError,
@@ -264,7 +265,7 @@ def test_bodies_of_other_arguments_are_not_sent(
         "sql": {"sql": QUERY["sql"].replace("ORDER", "WHERE number > 9 ORDER")},
         "batch_size": {"batch_size": 5},
         "event_name": {"event_name": "Other"},
-        "mapping": {"mapping": {"session.id": "user.uid"}},
+        "mapping": {"mapping": {"session.uid": "user.uid"}},
     }
 
     report = task.attempt(**(QUERY | changes[parent]))
@@ -412,9 +413,9 @@ def test_object_storages_of_other_kinds_serve_as_well(
     emulator: EmulatorClient, make_task: Callable[..., Task], database: Path
 ) -> None:
     make_warehouse(database, 25)
-    task = make_task("nothing", staging_uri="memory://bucket/staging")
+    task = make_task("nothing", staging_uri="memory://staging-bucket/staging")
     attach("memory", fs=fsspec.filesystem("memory"))
-    root = ObjectStoragePath("memory://bucket")
+    root = ObjectStoragePath("memory://staging-bucket")
     emulator.order_fault(method="POST", path="/v2/events/batch", after=1, status=400)
     with pytest.raises(Exception, match="HTTP 400"):
         task.attempt(**QUERY, max_parallel_uploads=1)
@@ -514,7 +515,7 @@ def test_a_folder_of_an_object_storage_works_as_one_of_a_file_system(tmp_path: P
         folder = Folder(path)
         store = FolderStore(folder)
         assert store.get("one") is None
-        folder.remove_all()
+        remove_staged(folder)
         for value in ({"a": 1}, {"a": 2}):
             store.set("one", value)
             assert store.get("one") == value
@@ -522,5 +523,5 @@ def test_a_folder_of_an_object_storage_works_as_one_of_a_file_system(tmp_path: P
         folder.remove("bodies/1")
         assert folder.read("bodies/1/manifest.json") is None
         assert store.get("one") == {"a": 2}
-        folder.remove_all()
+        remove_staged(folder)
         assert store.get("one") is None

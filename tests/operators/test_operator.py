@@ -104,8 +104,7 @@ def test_partial_failure_fails_the_task_with_counts_and_codes(
     emulator: EmulatorClient, context: Any, import_in: Callable[..., dict[str, Any]]
 ) -> None:
     emulator.configure(processing_seconds=0.3)
-    # The country is one that only FullStory refuses.
-    refused = [{"name": "Order", "user.uid": "u", "context.location.country": "Atlantis"}] * 2
+    refused = [{"name": "Order", "user.uid": "u", "only_fullstory_refuses": True}] * 2
     with pytest.raises(AirflowFailException) as caught:
         import_in([*orders(23), *refused], context)
     message = str(caught.value)
@@ -136,7 +135,7 @@ def test_a_key_that_may_not_read_codes_keeps_the_counts(
     emulator: EmulatorClient, context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_FULLSTORY_DEFAULT", emulator.connection_json(emulator.standard_key))
-    refused = {"name": "Order", "user.uid": "u", "context.location.country": "Atlantis"}
+    refused = {"name": "Order", "user.uid": "u", "only_fullstory_refuses": True}
     with pytest.raises(AirflowFailException, match="1 rejected by FullStory; codes: not known"):
         importing(events=[*orders(2), refused]).execute(context)
 
@@ -275,7 +274,7 @@ def test_the_limit_on_the_wait_holds_while_fullstory_fails(emulator: EmulatorCli
 
 
 def test_codes_that_cannot_be_read_do_not_hide_the_verdict(emulator: EmulatorClient, context: Any) -> None:
-    refused = {"name": "Order", "user.uid": "u", "context.location.country": "Atlantis"}
+    refused = {"name": "Order", "user.uid": "u", "only_fullstory_refuses": True}
     emulator.order_fault(method="GET", path="/v2/events/batch/*/errors", status=404)
     with pytest.raises(AirflowFailException, match="1 rejected by FullStory; codes: not known"):
         importing(events=[*orders(2), refused]).execute(context)

@@ -11,8 +11,9 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
 from airflow_provider_fullstory.api import protocol
+from airflow_provider_fullstory.batch_import import staging
 from airflow_provider_fullstory.batch_import.batches import RunIdentity, digest_of
-from airflow_provider_fullstory.batch_import.staging import Folder
+from airflow_provider_fullstory.batch_import.folder import Folder
 from airflow_provider_fullstory.exceptions import (
     FullStoryBadRequestError,
     FullStoryError,
@@ -25,6 +26,7 @@ from airflow_provider_fullstory.exceptions import (
 )
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 from airflow_provider_fullstory.operators import fullstory as operators
+from tests.conftest import refuse_what_is_marked
 from tests.tries import (
     DAY,
     QUERY,
@@ -94,6 +96,7 @@ def undisturbed(emulator: EmulatorClient, task: Task, **arguments: Any) -> dict[
     except AirflowFailException:
         report = other.context["ti"].xcoms["return_value"]
     emulator.reset()
+    refuse_what_is_marked(emulator)
     return report
 
 
@@ -684,7 +687,7 @@ def test_what_was_staged_and_cannot_be_removed_does_not_fail_an_import_that_was_
     def refuse(*_: Any) -> None:
         raise FullStoryLedgerError("no.")
 
-    monkeypatch.setattr(Folder, "remove_all", refuse)
+    monkeypatch.setattr(staging, "remove_staged", refuse)
 
     assert make_task("both").attempt(events=orders(25))["imported"] == 25
 

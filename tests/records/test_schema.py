@@ -92,7 +92,7 @@ MISFITS = [
     ("a", "int"), (1.5, "int"), (True, "int"), (Decimal("1.5"), "int"), ("1", "real"), (True, "real"),
     (1, "str"),
     (1, "bool"), ("a", "bool"), ("yesterday", "date"), (1, "date"), (1, "ints"), (["a"], "ints"),
-    ([1], "int"), ([1, "a"], "strs"), ({"a": 1}, "str"),
+    ([1], "int"), ([1, 2], "strs"), ({"a": 1}, "str"),
 ]  # fmt: skip
 
 
@@ -118,13 +118,23 @@ def test_a_declaration_reaches_into_an_object_below_a_dotted_column() -> None:
 
 
 def test_a_records_own_schema_counts_before_the_users_and_the_users_before_the_values() -> None:
-    record = {"own": 1, "users": 1, "values": 1, "schema": {"properties": {"own": "str"}}}
+    record = {"own": 1.5, "users": 1, "values": 1, "schema": {"properties": {"own": "real"}}}
 
-    sent = send_records([record, {"own": 1}], schema={"own": "real", "users": "real"})
+    sent = send_records([record, {"own": 1}, {"own": 1.5}], schema={"own": "int", "users": "real"})
 
     assert [types_of(event) for event in sent.events] == [
-        {"own": "str", "users": "real", "values": "int"}, {"own": "real"},
+        {"own": "real", "users": "real", "values": "int"}, {"own": "int"},
     ]  # fmt: skip
+    assert [invalid.position for invalid in sent.refused] == [3]
+
+
+@pytest.mark.parametrize(("value", "kind"), MISFITS, ids=lambda value: str(value)[:20])
+def test_a_value_that_is_not_of_the_type_its_record_declares_is_refused(value: Any, kind: str) -> None:
+    own = {"properties": {"x": kind, "o.x": kind, "absent": kind}}
+    flat, inside = {"x": value, "schema": own}, {"o": {"x": value}, "schema": own}
+
+    assert f"property 'x' is declared {kind!r}, which its value is not" in send_records([flat]).reason
+    assert f"property 'o.x' is declared {kind!r}, which its value is not" in send_records([inside]).reason
 
 
 @pytest.mark.parametrize(

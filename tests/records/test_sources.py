@@ -17,7 +17,7 @@ from airflow_provider_fullstory.exceptions import (
     FullStorySourceError,
 )
 from airflow_provider_fullstory.records.events import events_of_rows
-from airflow_provider_fullstory.records.refusals import Refusal
+from airflow_provider_fullstory.records.refusals import Unreadable
 from airflow_provider_fullstory.records.sources import query, records_of
 from tests.records.sending import batched, make_options, send_records
 
@@ -142,10 +142,11 @@ def test_a_line_that_is_no_record_is_refused_alone(tmp_path: Path, line: bytes) 
 
 
 def test_a_broken_line_is_named_by_its_number(tmp_path: Path) -> None:
-    [refusal] = records_of(write(tmp_path / "a.ndjson", b"\n\n{broken\n"))
+    [line] = records_of(write(tmp_path / "a.ndjson", b"\n\n{broken\n"))
 
-    assert isinstance(refusal, Refusal)
-    assert refusal.reason.startswith("line 3 is not JSON: ")
+    assert isinstance(line, Unreadable)
+    assert line.text == "{broken"
+    assert line.refusal.reason.startswith("line 3 is not JSON: ")
 
 
 def test_numbers_of_a_file_are_kept_digit_by_digit(tmp_path: Path) -> None:
