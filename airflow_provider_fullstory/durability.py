@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import re
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryLedgerError
+from airflow_provider_fullstory.storage import staging_folder
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -106,7 +106,7 @@ def durability(
 
     if staging_uri and not durable:
         raise FullStoryInputError("staging_uri is given with durable=False, which says to keep nothing.")
-    folder = _folder(staging_uri, run) if staging_uri else None
+    folder = staging_folder(staging_uri, run) if staging_uri else None
     store, description = _store(context, folder, durable=durable)
     ledger = Ledger(store, on_ambiguous=on_ambiguous, on_source_change=on_source_change)
     return Durability(ledger, folder, description)
@@ -148,26 +148,6 @@ def _stable(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_stable(item) for item in value]
     return sorted(map(repr, value)) if isinstance(value, (set, frozenset)) else repr(value)
-
-
-def _folder(staging_uri: str, run: RunIdentity) -> Folder:
-    from airflow.providers.common.compat.sdk import AirflowNotFoundException, ObjectStoragePath
-
-    from airflow_provider_fullstory.batch_import.folder import Folder
-
-    try:
-        path = ObjectStoragePath(staging_uri)
-        # A scheme that nothing installed can read shows only here.
-        path.fs  # noqa: B018
-    except (ValueError, ImportError, AirflowNotFoundException) as error:
-        raise FullStoryInputError(
-            f"staging_uri is {staging_uri!r}, which cannot be opened: {error}."
-        ) from error
-    # The salt is left out: what an earlier try sent counts under any.
-    parts = [run.dag_id, run.run_id, run.task_id, str(run.map_index)]
-    identity = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
-    dag, dag_run, task, map_index = (re.sub(r"[^A-Za-z0-9_-]+", "_", part)[:80] for part in parts)
-    return Folder(path / dag / dag_run / f"{task}-{map_index}-{identity}")
 
 
 def _store_failed(what: str, error: Exception) -> FullStoryLedgerError:

@@ -128,6 +128,14 @@ class FullStoryRecordsRefusedError(FullStoryError):
     """Say that an import ended with records that are not in FullStory."""
 
 
+class FullStoryTooFewRecordsError(FullStoryError):
+    """Say that the source gave fewer records than it has to."""
+
+
+class FullStoryQuotaError(FullStoryError):
+    """Say that an import does not fit into the organization's monthly quota of server events."""
+
+
 class FullStoryAccountingError(FullStoryError):
     """Say that FullStory's counts do not add up to what it was sent."""
 
@@ -137,7 +145,7 @@ class FullStoryKilledError(FullStoryError):
 
 
 class FullStoryLedgerError(FullStoryError):
-    """Say that the record of what was sent, or the staged batches, cannot be read or written."""
+    """Say that a file of the import (ledger, staged batches, refused records) cannot be read or written."""
 
 
 class FullStorySourceChangedError(FullStoryError):

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from airflow_provider_fullstory.exceptions import (
     FullStoryAmbiguousError,
     FullStoryInputError,
+    FullStoryQuotaError,
     FullStoryRecordsRefusedError,
     FullStorySourceChangedError,
 )
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import BaseOperator, Context
 
+    from airflow_provider_fullstory.api.models import RecordError
+    from airflow_provider_fullstory.batch_import.batches import RunIdentity
+    from airflow_provider_fullstory.batch_import.refused import RefusedFile
     from airflow_provider_fullstory.batch_import.report import ImportReport
+    from airflow_provider_fullstory.batch_import.samples import Samples
     from airflow_provider_fullstory.batch_import.waiting import JobOutcome
     from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 
@@ -36,8 +41,25 @@ def without_retry() -> Iterator[None]:
         FullStoryRecordsRefusedError,
         FullStorySourceChangedError,
         FullStoryAmbiguousError,
+        FullStoryQuotaError,
     ) as error:
         raise AirflowFailException(str(error)) from error
+
+
+def check_max_rejected(max_rejected: Any) -> None:
+    """
+    Refuse what is neither a number of records nor a share of all.
+
+    :param max_rejected: What the user gave.
+    :raises FullStoryInputError: Saying what it has to be.
+    """
+    is_share = isinstance(max_rejected, float) and 0 <= max_rejected < 1
+    is_count = isinstance(max_rejected, int) and not isinstance(max_rejected, bool) and max_rejected >= 0
+    if not is_share and not is_count:
+        raise FullStoryInputError(
+            f"max_rejected is {max_rejected!r}; it must be a number of records (int, from 0), or a share of "
+            "all (float, from 0, below 1)."
+        )
 
 
 def deadline_of(operator: BaseOperator, started_at: float, timeout: float) -> float:
@@ -55,6 +77,25 @@ def deadline_of(operator: BaseOperator, started_at: float, timeout: float) -> fl
     if isinstance(operator.execution_timeout, timedelta):
         limits.append(operator.execution_timeout.total_seconds())
     return started_at + min(limits)
+
+
+def run_identity(context: Context, salt: str = "") -> RunIdentity:
+    """
+    Return what names a run of a task, the same in all its tries.
+
+    :param context: The task's context.
+    :param salt: Anything that tells one import of the run from another on purpose.
+    """
+    from airflow_provider_fullstory.batch_import.batches import RunIdentity
+
+    instance = context["ti"]
+    return RunIdentity(
+        dag_id=instance.dag_id,
+        run_id=instance.run_id,
+        task_id=instance.task_id,
+        map_index=-1 if instance.map_index is None else instance.map_index,
+        salt=salt,
+    )
 
 
 def wait_in_triggerer(
@@ -94,32 +135,108 @@ def wait_in_triggerer(
     raise AssertionError("defer() does not return")
 
 
-def complete(hook: FullStoryHook, report: ImportReport, outcomes: Sequence[JobOutcome]) -> None:
+def complete(
+    hook: FullStoryHook,
+    report: ImportReport,
+    outcomes: Sequence[JobOutcome],
+    refused: RefusedFile | None,
+    samples: Samples,
+) -> None:
     """
-    Complete the report of a finished import.
+    Complete the report of a finished import, and the file of its refused records.
 
-    :param hook: Reads the codes of refused records.
+    :param hook: Reads the refused records.
     :param report: The report so far.
     :param outcomes: What became of all jobs.
+    :param refused: The file, where one is wanted.
+    :param samples: Explains refused records in the log, where no file does.
     """
-    from airflow_provider_fullstory.batch_import.report import refusal_codes
+    from airflow_provider_fullstory.batch_import.report import rejections
 
-    report.add_codes(refusal_codes(hook, report.resource, outcomes))
+    def counted() -> Iterator[tuple[str, Sequence[RecordError]]]:
+        for job_id, errors in rejections(hook, report.resource, outcomes, is_required=refused is not None):
+            report.add_codes(error.code or "unknown" for error in errors)
+            if refused is None:
+                samples.rejected(job_id, errors)
+            yield job_id, errors
+
+    has_file = bool(report.invalid)
+    if refused is None:
+        for _ in counted():
+            pass
+    elif any(outcome.errors for outcome in outcomes):
+        has_file = refused.add_rejected(counted(), report.invalid)
+    report.rejected_uri = str(refused) if refused is not None and has_file else None
     report.finish(outcomes)
 
 
-def judge(report: ImportReport, context: Context) -> dict[str, Any]:
+def publish(report: ImportReport, task: BaseOperator, context: Context) -> None:
     """
-    Return the report as XCom where no record was refused.
+    Let others see a report before the task ends, or though it fails: its jobs and counts are what one needs.
 
     :param report: The report.
-    :param context: The task's context.
-    :raises FullStoryRecordsRefusedError: Where records are not in FullStory.
+    :param task: The task.
+    :param context: Its context.
+    """
+    if task.do_xcom_push:
+        context["ti"].xcom_push(key="return_value", value=report.to_xcom())
+
+
+def judge(
+    report: ImportReport,
+    task: BaseOperator,
+    context: Context,
+    *,
+    max_rejected: float = 0,
+    skips_if_empty: bool = False,
+) -> dict[str, Any]:
+    """
+    Return the report as XCom where it is one of a success.
+
+    :param report: The report.
+    :param task: The task.
+    :param context: Its context.
+    :param max_rejected: How many records may be refused; below 1 which share of all.
+    :param skips_if_empty: Whether a task without any record is skipped.
+    :raises FullStoryRecordsRefusedError: Where more records are not in FullStory.
     """
     try:
-        report.judge()
+        report.judge(max_rejected)
     except FullStoryRecordsRefusedError:
-        # A task that fails returns nothing, yet its jobs and counts are what one needs then.
-        context["ti"].xcom_push(key="return_value", value=report.to_xcom())
+        publish(report, task, context)
         raise
+    if skips_if_empty and not report.records:
+        publish(report, task, context)
+        raise AirflowSkipException("The source gave no records.")
+    if report.refused:
+        task.log.warning(
+            "%d records are not in FullStory; max_rejected=%s lets them pass.", report.refused, max_rejected
+        )
     return report.to_xcom()
+
+
+def tell(report: ImportReport, task: BaseOperator, *, retries: int, waited: float) -> None:
+    """
+    Write the closing table to the log, and the counts to Airflow's metrics.
+
+    :param report: The report of a finished import.
+    :param task: The task.
+    :param retries: Requests that were sent again.
+    :param waited: Seconds for which FullStory was waited for.
+    """
+    from airflow.providers.common.compat.sdk import Stats
+
+    task.log.info("Import of %s finished, after waiting %.0f s for FullStory:", report.resource, waited)
+    for line in report.lines():
+        task.log.info("%s", line)
+    tags = {"dag_id": task.dag_id, "task_id": task.task_id}
+    counts = {
+        "records.imported": report.imported or 0,
+        "records.invalid": report.invalid,
+        "records.rejected": report.rejected or 0,
+        "batches": report.batches,
+        "retries": retries,
+    }
+    for name, count in counts.items():
+        Stats.incr(f"fullstory.{name}", count, tags=tags)
+    Stats.timing("fullstory.waited", timedelta(seconds=waited), tags=tags)

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.accounting import check_accounted
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from airflow_provider_fullstory.emulator.client import EmulatorClient
@@ -64,6 +66,20 @@ class FakeTaskStateStore:
 
     def delete(self, key: str) -> None:
         self.texts.pop(key, None)
+
+
+@pytest.fixture(autouse=True)
+def every_finished_import_is_accounted_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold the report of every import that a test finishes to the one rule, wherever it was finished."""
+    from airflow_provider_fullstory.batch_import.report import ImportReport
+
+    finish = ImportReport.finish
+
+    def checked(report: ImportReport, outcomes: Any) -> None:
+        finish(report, outcomes)
+        check_accounted(report.to_xcom())
+
+    monkeypatch.setattr(ImportReport, "finish", checked)
 
 
 @pytest.fixture
@@ -118,6 +134,15 @@ def run(operator: Any, context: Any) -> Any:
 def workers_exit_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """No worker has to end before a trigger that a test runs may fire."""
     monkeypatch.setattr("airflow_provider_fullstory.triggers.fullstory._worker_exit_seconds", lambda: 0.0)
+
+
+@pytest.fixture(scope="session")
+def fullstory_emulator_server() -> Iterator[EmulatorClient]:
+    """Run an emulator whose quota is no reason to hold an import back; tests of the quota set their own."""
+    from airflow_provider_fullstory.emulator.embedded import EmulatorServer
+
+    with EmulatorServer(event_quota=10**9) as emulator:
+        yield emulator
 
 
 def refuse_what_is_marked(emulator: EmulatorClient) -> None:

@@ -219,10 +219,10 @@ class Account(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Quota(msgspec.Struct, frozen=True):
-    """Tell how much of a quota is used in the period; ``limit`` below 0 means none is set."""
+    """Tell how much of a quota is used in the period; no ``limit``, or one below 0, says there is none."""
 
     usage: int = 0
-    limit: int = 0
+    limit: int | None = None
     period_start: str | None = None
     period_end: str | None = None
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from airflow_provider_fullstory.api.models import MAX_BATCH_RECORDS, Event, Shared
+from airflow_provider_fullstory.batch_import.traces import Trace
 from airflow_provider_fullstory.exceptions import FullStoryInputError
 from airflow_provider_fullstory.records import validation
 from airflow_provider_fullstory.records.drafts import draft
@@ -99,6 +100,7 @@ class Batch:
     :param digest: SHA-256 of the body, in hex.
     :param records: How many records it holds.
     :param idempotency_key: The key under which FullStory takes it once.
+    :param trace: What tells which of its records is which, until that is written down.
     """
 
     place: tuple[int, ...]
@@ -106,6 +108,7 @@ class Batch:
     digest: str
     records: int
     idempotency_key: str
+    trace: Trace | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
     def ordinal(self) -> int:
@@ -172,6 +175,7 @@ class Batcher:
     :param limits: Where a batch ends.
     :param shared: What the events of each batch have in common.
     :param refuse: Called with the records that cannot be sent.
+    :param keeps_traces: Whether batches come with what tells which of their records is which.
     """
 
     def __init__(
@@ -180,6 +184,8 @@ class Batcher:
         limits: BatchLimits,
         shared: Shared,
         refuse: Callable[[Sequence[InvalidRecord]], None],
+        *,
+        keeps_traces: bool = False,
     ) -> None:
         self._keys = RunKeys(run)
         self._limits = limits
@@ -188,6 +194,8 @@ class Batcher:
         self._ordinal = 0
         self._body = bytearray(_PREFIX)
         self._records = 0
+        self._keeps_traces = keeps_traces
+        self._trace = Trace() if keeps_traces else None
 
     def batches(self, chunks: Iterable[MappedChunk]) -> Iterator[Batch]:
         """
@@ -217,8 +225,12 @@ class Batcher:
                 refusal = validation.TOO_LARGE.refusal(size=len(encoded))
                 self._refuse([InvalidRecord(position, refusal, draft(event, (), datetime.UTC))])
                 return
+            start = len(self._body)
             self._body += encoded
         self._records += 1
+        if self._trace is not None:
+            separator = 1 if self._records > 1 else 0
+            self._trace.add(self._body[start + separator :], position)
         if self._records == self._limits.records:
             yield self._finished()
 
@@ -227,8 +239,9 @@ class Batcher:
         body = bytes(self._body)
         digest = digest_of(body)
         self._ordinal += 1
-        batch = Batch((self._ordinal,), body, digest, self._records, self._keys.next(digest))
+        batch = Batch((self._ordinal,), body, digest, self._records, self._keys.next(digest), self._trace)
         self._body, self._records = bytearray(_PREFIX), 0
+        self._trace = Trace() if self._keeps_traces else None
         return batch
 
 

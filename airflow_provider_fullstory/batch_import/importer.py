@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from airflow_provider_fullstory.batch_import.waiting import JobWatch, some, still_running
+from airflow_provider_fullstory.batch_import.waiting import JobWatch, finished, some, still_running
 from airflow_provider_fullstory.exceptions import (
     FullStoryAmbiguousError,
     FullStoryBodyTooLargeError,
@@ -82,6 +82,11 @@ class Submission(NamedTuple):
         """The batch's number in the import."""
         return self.place[0]
 
+    @property
+    def name(self) -> str:
+        """The batch's place, as text."""
+        return ".".join(map(str, self.place))
+
 
 class Importer:
     """
@@ -132,7 +137,9 @@ class Importer:
         self._news: SimpleQueue[Future[None] | None] = SimpleQueue()
         self._followed: JobWatch | None = None
         self._outstanding = 0
-        self._progress_at = time.monotonic()
+        self._bytes = 0
+        self._begun_at = self._progress_at = time.monotonic()
+        self._told: set[str] = set()
 
     def submit(self, batches: Iterable[Batch]) -> list[Submission]:
         """
@@ -204,6 +211,17 @@ class Importer:
             else "No job of this try runs in FullStory."
         )
 
+    @property
+    def progress(self) -> str:
+        """How far sending is, as a sentence."""
+        records = sum(submission.records for submission in self._submissions)
+        seconds = max(time.monotonic() - self._begun_at, 0.001)
+        return (
+            f"FullStory has accepted {records} records in {len(self._submissions)} batches "
+            f"({self._bytes / 1e6:.1f} MB), {records / seconds:.0f} a second; {len(self._uploads)} batches "
+            f"are being sent, {len(self._unfinished)} jobs are not known to be finished."
+        )
+
     def look(self, job_ids: Sequence[str]) -> list[JobOutcome] | None:
         """
         Return what became of the jobs, None where one is still processed or cannot be asked for now.
@@ -217,6 +235,7 @@ class Importer:
                 watch.saw(job_id, self._jobs.get_job_status(self._resource, job_id))
                 if job_id not in watch.outcomes:
                     return None
+                self._tell(watch)
         except FullStoryError as error:
             if not error.is_transient:
                 raise
@@ -329,7 +348,9 @@ class Importer:
             raise FullStoryKilledError(f"The task was told to end. {self.left_behind}")
         self._uploads.remove(news)
         news.result()
-        self._log_progress()
+        if time.monotonic() - self._progress_at >= _SECONDS_BETWEEN_PROGRESS:
+            self._progress_at = time.monotonic()
+            log.info("%s", self.progress)
 
     def _upload(self, batch: Batch, entry: Entry) -> None:
         """Send a batch; runs in the threads of the pool."""
@@ -372,6 +393,7 @@ class Importer:
     def _note(self, batch: Batch, job_id: str) -> None:
         self._submissions.append(Submission(batch.place, job_id, batch.records, time.time()))
         self._unfinished[job_id] = batch.records
+        self._bytes += len(batch.body)
 
     def _work_off(self, records: int) -> None:
         """Wait until FullStory has finished so many jobs that a batch may be sent."""
@@ -397,9 +419,17 @@ class Importer:
                 except FullStoryError as error:
                     watch.missed(error)
                     break
+                self._tell(watch)
                 if is_enough():
                     return
             self._pause(watch.pause(time.time()))
+
+    def _tell(self, watch: JobWatch) -> None:
+        """Say once of each job that it is finished."""
+        for job_id in watch.outcomes.keys() - self._told:
+            self._told.add(job_id)
+            jobs = max(len(self._submissions), len(watch.job_ids))
+            log.info("%s", finished(watch.outcomes[job_id], len(self._told), jobs))
 
     def _stop(self, pool: ThreadPoolExecutor, error: BaseException) -> None:
         """Let uploads that are under way finish, so that the message can say what FullStory has."""
@@ -432,13 +462,3 @@ class Importer:
                 self._uploads.discard(upload)
         except Empty:
             return
-
-    def _log_progress(self) -> None:
-        now = time.monotonic()
-        if now - self._progress_at >= _SECONDS_BETWEEN_PROGRESS:
-            self._progress_at = now
-            log.info(
-                "FullStory has accepted %d records in %d batches.",
-                sum(submission.records for submission in self._submissions),
-                len(self._submissions),
-            )

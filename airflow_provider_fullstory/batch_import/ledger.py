@@ -157,6 +157,11 @@ class Ledger:
         """Whether a batch is sent again where nobody can know if FullStory has it."""
         return self._resends_ambiguous
 
+    @property
+    def has_sent(self) -> bool:
+        """Whether an earlier try may have sent something."""
+        return self._is_resumed and self._has_sent()
+
     def begin(self, arguments: str | None, life: int) -> ImportReport | None:
         """
         Begin the import, or go on with what an earlier try began.

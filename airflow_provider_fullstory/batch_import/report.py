@@ -6,7 +6,7 @@ import dataclasses
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from airflow_provider_fullstory.batch_import.waiting import some
 from airflow_provider_fullstory.exceptions import (
@@ -15,6 +15,7 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryInputError,
     FullStoryPermissionError,
     FullStoryRecordsRefusedError,
+    FullStoryTooFewRecordsError,
 )
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.importer import Submission
     from airflow_provider_fullstory.batch_import.waiting import JobOutcome
     from airflow_provider_fullstory.records.refusals import InvalidRecord
+
+#: Codes that a message names; the report has all.
+_TOP_CODES: Final = 5
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +52,10 @@ class ImportReport:
     :param imported: Records that are in FullStory; None while it works.
     :param invalid: Records refused here, which were never sent.
     :param rejected: Records that FullStory refused; None while it works.
+    :param rejected_uri: The file of refused records: where they go while FullStory works, and None in the end
+        if there are none.
     :param batches: Requests that FullStory accepted.
-    :param codes: How many records were refused with which code, on either side.
+    :param codes: How many records were refused with which code, on either side, as far as codes are known.
     """
 
     resource: str = "events"
@@ -58,6 +64,7 @@ class ImportReport:
     imported: int | None = None
     invalid: int = 0
     rejected: int | None = None
+    rejected_uri: str | None = None
     batches: int = 0
     codes: dict[str, int] = dataclasses.field(default_factory=dict)
 
@@ -70,11 +77,12 @@ class ImportReport:
         :raises FullStoryInputError: Where it is something else.
         """
         names = [field.name for field in dataclasses.fields(cls)]
-        if not isinstance(value, Mapping) or not value.keys() >= set(names):
+        # A report of before an upgrade has no rejected_uri.
+        if not isinstance(value, Mapping) or not value.keys() >= set(names) - {"rejected_uri"}:
             raise FullStoryInputError(
                 f"This is not the report of a FullStory import, which has {', '.join(names)}."
             )
-        return cls(**{name: value[name] for name in names})
+        return cls(**{name: value[name] for name in names if name in value})
 
     @classmethod
     def merged(cls, reports: Sequence[ImportReport]) -> ImportReport:
@@ -88,11 +96,13 @@ class ImportReport:
         if len(resources) != 1:
             raise FullStoryInputError("Imports of events and of users cannot be waited for together.")
         codes: Counter[str] = sum((Counter(report.codes) for report in reports), Counter())
+        uris = {report.rejected_uri for report in reports} - {None}
         return cls(
             resource=resources[0],
             job_ids=[job_id for report in reports for job_id in report.job_ids],
             records=sum(report.records or 0 for report in reports),
             invalid=sum(report.invalid for report in reports),
+            rejected_uri=uris.pop() if len(uris) == 1 else None,
             batches=sum(report.batches for report in reports),
             codes=dict(codes),
         )
@@ -148,44 +158,114 @@ class ImportReport:
                 "these jobs imported with the source before anything is sent again."
             )
 
-    def judge(self) -> None:
-        """
-        Refuse to call an import a success while records are missing.
+    @property
+    def refused(self) -> int:
+        """How many records are known not to be in FullStory."""
+        return self.invalid + (self.rejected or 0)
 
-        :raises FullStoryRecordsRefusedError: Naming counts, codes and jobs.
+    def judge(self, max_rejected: float = 0) -> None:
         """
-        refused = self.invalid + (self.rejected or 0)
-        if not refused:
+        Refuse to call an import a success while too many records are missing.
+
+        :param max_rejected: How many may be missing; below 1 which share of all.
+        :raises FullStoryRecordsRefusedError: Naming counts, codes, jobs, and where the records are.
+        """
+        if self.refused <= self._allowed(max_rejected):
             return
-        codes = ", ".join(f"{code} {count}" for code, count in self.codes.items()) or "not known"
         inside = (
             "The others are still being worked on" if self.imported is None else f"{self.imported} imported"
         )
+        limit = f", more than max_rejected={max_rejected} lets pass" if max_rejected else ""
+        where = (
+            f"They are in {self.rejected_uri}, each with its reason: mend them there, then import that file "
+            "(events=)"
+            if self.rejected_uri
+            else "mend the records, then send only those; rejected_uri= writes them to a file"
+        )
         raise FullStoryRecordsRefusedError(
-            f"{refused} of {self.records} records are not in FullStory: {self.invalid} refused here, never "
-            f"sent, {self.rejected or 0} rejected by FullStory; codes: {codes}. {inside} "
-            f"({len(self.job_ids)} jobs: {some(self.job_ids) or 'none'}). A retry would change nothing: mend "
-            "the records, then send only those."
+            f"{self.refused} of {self.records} records are not in FullStory{limit}: {self.invalid} refused "
+            f"here, never sent, {self.rejected or 0} rejected by FullStory; codes: {self._top_codes()}. "
+            f"{inside} ({len(self.job_ids)} jobs: {some(self.job_ids) or 'none'}). A retry would change "
+            f"nothing. {where[0].upper()}{where[1:]}."
         )
 
+    def check_size(self, min_records: int) -> None:
+        """
+        Refuse a source that gave too few records.
 
-def refusal_codes(client: ErrorsReader, resource: str, outcomes: Iterable[JobOutcome]) -> Iterator[str]:
+        :param min_records: How many it has to give.
+        :raises FullStoryTooFewRecordsError: Where it gave fewer.
+        """
+        if (self.records or 0) < min_records:
+            raise FullStoryTooFewRecordsError(
+                f"The source gave {self.records} records, fewer than min_records={min_records}. Look at what "
+                "fills it."
+            )
+
+    def lines(self) -> list[str]:
+        """Return the report as a table for the log."""
+        rows = [
+            ("records", self.records, "from the source"),
+            ("imported", self.imported, "in FullStory"),
+            ("invalid", self.invalid, "refused here, never sent"),
+            ("rejected", self.rejected, "refused by FullStory"),
+            ("batches", self.batches, f"in {len(self.job_ids)} jobs"),
+        ]
+        table = [
+            f"  {name:<9} {'?' if count is None else format(count, ','):>12}  {meaning}"
+            for name, count, meaning in rows
+        ]
+        table += [f"  {'code':<9} {count:>12,}  {code}" for code, count in self._by_count()]
+        return [*table, f"  refused records are in {self.rejected_uri}"] if self.rejected_uri else table
+
+    def _allowed(self, max_rejected: float) -> float:
+        return max_rejected * (self.records or 0) if 0 < max_rejected < 1 else max_rejected
+
+    def _by_count(self) -> list[tuple[str, int]]:
+        return sorted(self.codes.items(), key=lambda item: (-item[1], item[0]))
+
+    def _top_codes(self) -> str:
+        top = [f"{code} {count}" for code, count in self._by_count()]
+        return some(top, _TOP_CODES) or "not known"
+
+
+def rejections(
+    client: ErrorsReader, resource: str, outcomes: Iterable[JobOutcome], *, is_required: bool
+) -> Iterator[tuple[str, Sequence[RecordError]]]:
     """
-    Yield the code of every record that FullStory refused, as far as they can be read.
+    Yield the records that FullStory refused, a page at a time, each with its job, as far as they can be read.
 
     :param client: Reads the refused records, which takes an Architect key.
     :param resource: ``events`` or ``users``.
     :param outcomes: What became of the jobs.
+    :param is_required: Whether it is an error if they cannot be read at the moment.
+    :raises FullStoryError: Where that is so. The counts are known, and a retry reads again.
     """
     for outcome in outcomes:
         if not outcome.errors:
             continue
+        read = 0
         try:
             for page in client.iter_errors(resource, outcome.job_id):
-                yield from (record.code or "unknown" for record in page.results)
+                read += len(page.results)
+                yield outcome.job_id, page.results
         except FullStoryPermissionError as error:
             log.warning("Which records FullStory refused, and why, cannot be told. %s", error)
             return
         except FullStoryError as error:
-            # The counts are known, and they decide; why records were refused must not stand in their way.
-            log.warning("The codes of job %s are not all known. %s", outcome.job_id, error)
+            if is_required:
+                error.add(
+                    f"Job {outcome.job_id} is finished, and so is the import: {outcome.imports} of its "
+                    f"records are in FullStory, {outcome.errors} are not. Only these could not all be "
+                    "read, to be written to rejected_uri. A retry reads them again, and sends nothing."
+                )
+                raise
+            log.warning("The refused records of job %s are not all known. %s", outcome.job_id, error)
+        else:
+            if read != outcome.errors:
+                log.warning(
+                    "FullStory counts %d refused records in job %s, and lists %d.",
+                    outcome.errors,
+                    outcome.job_id,
+                    read,
+                )

@@ -127,6 +127,20 @@ class JobWatch:
         ]
 
 
+def finished(outcome: JobOutcome, number: int, jobs: int) -> str:
+    """
+    Return a line about a job that has just finished.
+
+    :param outcome: What became of it.
+    :param number: How many jobs are finished now.
+    :param jobs: How many there are.
+    """
+    return (
+        f"Job {outcome.job_id} is finished: {outcome.imports} records imported, {outcome.errors} rejected "
+        f"({number} of {jobs} jobs)."
+    )
+
+
 def still_running(job_ids: Sequence[str]) -> str:
     """
     Return a sentence about jobs that go on without anybody waiting.

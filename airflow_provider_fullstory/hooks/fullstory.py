@@ -116,6 +116,8 @@ class FullStoryBaseHook(BaseHook):
         self.fullstory_conn_id = fullstory_conn_id
         self.retry_for = retry_for
         self.rate_limited_for = rate_limited_for
+        #: How many requests were sent again.
+        self.retries = 0
         self._closing = threading.Event()
 
     def _no_connection(self) -> FullStoryInputError:
@@ -142,6 +144,7 @@ class FullStoryBaseHook(BaseHook):
         return (state.seconds_since_start or 0.0) + state.upcoming_sleep >= limit
 
     def _log_retry(self, state: tenacity.RetryCallState) -> None:
+        self.retries += 1
         self.log.warning("%s Trying again in %.1f s.", _failure(state), state.upcoming_sleep)
 
 

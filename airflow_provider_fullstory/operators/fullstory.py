@@ -2,43 +2,55 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import time
+from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_fullstory.exceptions import (
+    FullStoryAuthenticationError,
+    FullStoryError,
     FullStoryInputError,
     FullStoryLedgerError,
     FullStoryNotFoundError,
     FullStoryRecordsRefusedError,
+    FullStoryTooFewRecordsError,
 )
 from airflow_provider_fullstory.operators.hidden_records import HiddenRecords, is_records
 from airflow_provider_fullstory.outcome import (
+    check_max_rejected,
     complete,
     deadline_of,
     judge,
+    publish,
+    run_identity,
+    tell,
     wait_in_triggerer,
     without_retry,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from airflow.providers.common.compat.sdk import Context
-    from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-    from airflow_provider_fullstory.batch_import.batches import RunIdentity
+    from airflow_provider_fullstory.batch_import.batches import BatchLimits
+    from airflow_provider_fullstory.batch_import.folder import Folder
     from airflow_provider_fullstory.batch_import.importer import Importer, Submission
     from airflow_provider_fullstory.batch_import.ledger import Ledger
+    from airflow_provider_fullstory.batch_import.preview import Preview
+    from airflow_provider_fullstory.batch_import.quota import Allowance
+    from airflow_provider_fullstory.batch_import.refused import RefusedFile
     from airflow_provider_fullstory.batch_import.report import ImportReport
+    from airflow_provider_fullstory.batch_import.samples import Samples
+    from airflow_provider_fullstory.batch_import.waiting import JobOutcome
     from airflow_provider_fullstory.durability import Durability
     from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
-    from airflow_provider_fullstory.records.mapping import MappedChunk, MappingOptions
-    from airflow_provider_fullstory.records.refusals import InvalidRecord
+    from airflow_provider_fullstory.operators.event_source import EventSource, OpenSource
+    from airflow_provider_fullstory.records.mapping import MappedChunk
 
 #: Seconds for which a request that fails in a passing way is repeated.
 _RETRY_FOR = 300.0
@@ -52,9 +64,11 @@ _ARGUMENT_TYPES: dict[str, tuple[type, ...]] = {
     "timezone": (str,),
     "idempotency_salt": (str,),
     "staging_uri": (str, os.PathLike, type(None)),
+    "rejected_uri": (str, os.PathLike, type(None)),
+    "max_rejected": (int, float),
+    "min_records": (int,),
+    "record_key": (str, Sequence),
 }
-#: Refused records that the log explains; the others are only counted.
-_EXPLAINED_REFUSALS = 5
 
 
 class FullStoryImportEventsOperator(BaseOperator):
@@ -62,8 +76,9 @@ class FullStoryImportEventsOperator(BaseOperator):
     Import events into FullStory, from XCom, a file, or the result of a query.
 
     Records are read, mapped, checked and sent in batches piece by piece, so any number of them needs the same
-    small memory. The task succeeds only if every record is in FullStory; one that is refused, here or there,
-    fails it without a retry after all others were sent.
+    small memory. The task succeeds only if every record is in FullStory, or as many as ``max_rejected`` asks
+    for; those that are refused, here or there, never keep the others from being sent. ``rejected_uri`` has
+    them written to a file that can be mended and imported.
 
     A retry doubles nothing and loses nothing. Each batch goes out under an idempotency key that follows from
     the run and the batch's bytes, and is entered in a ledger before and after: a retry waits for the jobs
@@ -76,14 +91,16 @@ class FullStoryImportEventsOperator(BaseOperator):
     fields of FullStory's events; ``properties.x``, and every name that is no field, becomes a property.
 
     Returns a report, as XCom: ``{"resource": "events", "job_ids": [...], "records": n, "imported": n,
-    "invalid": n, "rejected": n, "batches": n, "codes": {"required_field": 3}}``. ``invalid`` counts records
-    refused here, ``rejected`` those that FullStory refused; both are None instead of a number while FullStory
-    works (``wait_for_completion=False``).
+    "invalid": n, "rejected": n, "rejected_uri": ..., "batches": n, "codes": {"required_field": 3}}``.
+    ``invalid`` counts records refused here, ``rejected`` those that FullStory refused; ``imported`` and
+    ``rejected`` are None while FullStory works, and ``records == imported + invalid + rejected`` afterwards.
+    The report is there as soon as all is sent.
 
     .. seealso:: developer.fullstory.com/server/events/create-batch-events-import-job
 
     :param events: A list or other iterable of dicts, the output of a task (mapped ones too), or the URI of
-        newline-delimited JSON (plain or ``.gz``) in any object storage. (templated, not inside dicts)
+        newline-delimited JSON (plain or ``.gz``) in any object storage, such as an earlier ``rejected_uri``.
+        (templated, not inside dicts)
     :param sql: One SELECT, or the name of a ``.sql`` file. Add ORDER BY, so that a retry gives the same
         batches. (templated)
     :param sql_conn_id: Connection of the database that ``sql`` is for. (templated)
@@ -98,6 +115,8 @@ class FullStoryImportEventsOperator(BaseOperator):
         page_properties. (templated)
     :param allow_anonymous: Whether an event may have neither user nor session. FullStory would make up a user
         for each, and so would hide a mapping that lost the user.
+    :param record_key: Columns (or keys) that tell one record from another: messages about refused records
+        name them with their values.
     :param batch_size: Most records of a batch, up to FullStory's 50,000.
     :param max_batch_bytes: Most bytes of a batch; FullStory documents no limit, this one bounds memory.
     :param max_parallel_uploads: Batches that are uploaded, and held in memory, at the same time: 1 to 16.
@@ -115,6 +134,19 @@ class FullStoryImportEventsOperator(BaseOperator):
     :param idempotency_salt: Part of the idempotency keys. Change it to send equal data of the same run again
         on purpose, after clearing the task, or to get past an answer that FullStory keeps repeating for a
         key. (templated)
+    :param max_rejected: How many records may be refused, here and by FullStory together, before the task
+        fails: a number of records, or below 1 a share of all.
+    :param min_records: How many records the source has to give. With fewer the task fails; up to
+        ``batch_size``, before anything is sent.
+    :param skip_if_empty: Whether the task is skipped if the source gives no records.
+    :param rejected_uri: File of newline-delimited JSON, in any object storage, for the records that are
+        refused, each with its reason; with a slash at its end, a folder in which each run of each task has
+        its own file. Those that FullStory refuses take a key of level Architect or above. (templated)
+    :param log_values: Whether the log shows refused records with their values; the first five of each kind
+        are shown where no ``rejected_uri`` takes them.
+    :param check_quota: Whether an import that does not fit into the organization's monthly quota of server
+        events is refused. Nothing is sent then, if at most 500,000 events are left, or if batches are staged;
+        with more left, the batches that fit are.
     :param wait_for_completion: Whether the task ends when FullStory has finished, not when it has accepted.
     :param deferrable: Whether the task waits in the triggerer, without a worker slot.
     :param poll_interval: Shortest time between two looks at the jobs, in seconds; it grows to a tenth of the
@@ -135,6 +167,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         "schema",
         "shared",
         "staging_uri",
+        "rejected_uri",
         "idempotency_salt",
         "fullstory_conn_id",
     )
@@ -164,6 +197,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         schema: Mapping[str, str] | None = None,
         shared: Mapping[str, Any] | None = None,
         allow_anonymous: bool = False,
+        record_key: str | Sequence[str] = (),
         batch_size: int = 50_000,
         max_batch_bytes: int = 32 * 2**20,
         max_parallel_uploads: int = 4,
@@ -173,6 +207,12 @@ class FullStoryImportEventsOperator(BaseOperator):
         on_ambiguous: Literal["fail", "resend"] = "fail",
         on_source_change: Literal["fail", "resend"] = "fail",
         idempotency_salt: str = "",
+        max_rejected: float = 0,
+        min_records: int = 0,
+        skip_if_empty: bool = False,
+        rejected_uri: str | None = None,
+        log_values: bool = False,
+        check_quota: bool = True,
         wait_for_completion: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float = 2.0,
@@ -192,6 +232,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         self.schema = schema
         self.shared = shared
         self.allow_anonymous = allow_anonymous
+        self.record_key = record_key
         self.batch_size = batch_size
         self.max_batch_bytes = max_batch_bytes
         self.max_parallel_uploads = max_parallel_uploads
@@ -201,6 +242,12 @@ class FullStoryImportEventsOperator(BaseOperator):
         self.on_ambiguous = on_ambiguous
         self.on_source_change = on_source_change
         self.idempotency_salt = idempotency_salt
+        self.max_rejected = max_rejected
+        self.min_records = min_records
+        self.skip_if_empty = skip_if_empty
+        self.rejected_uri = rejected_uri
+        self.log_values = log_values
+        self.check_quota = check_quota
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.poll_interval = poll_interval
@@ -235,31 +282,29 @@ class FullStoryImportEventsOperator(BaseOperator):
             ) as hook,
         ):
             # Read before the source is opened, so that a wrong connection costs no query.
-            host = hook.settings.base_url
+            _ = hook.settings
             durability = self._durability(context)
             self._importer = importer = self._new_importer(durability.ledger, hook, deadline)
             if self._is_killed:
                 importer.stop()
-            self.log.info("Importing events into %s, with %s.", host, durability.description)
-            report = self._submit(context, importer, durability)
-            if report.imported is None and not report.job_ids:
-                complete(hook, report, [])
-            elif report.imported is None and self.wait_for_completion:
-                with _explained():
-                    # Small imports are often finished by now, and then need no deferral.
-                    outcomes = (
-                        importer.look(report.job_ids) if self.deferrable else importer.wait(report.job_ids)
-                    )
-                if outcomes is None:
-                    wait_in_triggerer(
-                        self,
-                        report,
-                        fullstory_conn_id=self.fullstory_conn_id,
-                        poll_interval=self.poll_interval,
-                        deadline=deadline,
-                    )
-                complete(hook, report, outcomes)
-            return self._end(context, durability, report)
+            report = self._submit(context, hook, durability)
+            waited_since = time.time()
+            if report.imported is not None or not (self.wait_for_completion or not report.job_ids):
+                return self._end(context, hook, durability, report, 0.0)
+            publish(report, self, context)
+            with _explained():
+                # Small imports are often finished by now, and then need no deferral.
+                outcomes = importer.look(report.job_ids) if self.deferrable else importer.wait(report.job_ids)
+            if outcomes is None:
+                wait_in_triggerer(
+                    self,
+                    report,
+                    fullstory_conn_id=self.fullstory_conn_id,
+                    poll_interval=self.poll_interval,
+                    deadline=deadline,
+                )
+            self._complete(context, hook, report, outcomes)
+            return self._end(context, hook, durability, report, time.time() - waited_since)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """
@@ -276,8 +321,38 @@ class FullStoryImportEventsOperator(BaseOperator):
             with _explained():
                 outcomes = outcomes_of(event)
             report = ImportReport.from_xcom(event["report"])
-            complete(hook, report, outcomes)
-            return self._end(context, self._durability(context), report)
+            self._complete(context, hook, report, outcomes)
+            return self._end(context, hook, self._durability(context), report, event.get("waited", 0.0))
+
+    def preview(self, limit: int | None = 1000) -> Preview:
+        """
+        Run the source and the mapping, and return what an import would be; nothing is sent.
+
+        FullStory is not asked for anything, and needs no connection. Arguments are taken as they are:
+        templates, and names of ``.sql`` files, are rendered by Airflow only (``render_template_fields``).
+        The result holds values of records.
+
+        :param limit: How many records to read at most, None for all. The number of batches is known only if
+            that is all of them.
+        """
+        from airflow_provider_fullstory.batch_import.preview import preview
+
+        self._check_arguments()
+        source = self._source()
+        with source.open() as opened:
+            return preview(
+                opened.description,
+                opened.targets,
+                opened.chunks,
+                limits=self._limits(),
+                shared=source.options.shared,
+                limit=limit,
+            )
+
+    def dry_run(self) -> None:
+        """Show in the log what an import would be (``airflow tasks test --dry-run``); nothing is sent."""
+        for line in self.preview(limit=None).lines():
+            self.log.info("%s", line)
 
     def on_kill(self) -> None:
         """End the task as soon as possible; FullStory goes on with what it has, and so does the next try."""
@@ -294,13 +369,16 @@ class FullStoryImportEventsOperator(BaseOperator):
                 raise FullStoryInputError(
                     f"{name} is {value!r}; it must be {' or '.join(kind.__name__ for kind in kinds)}."
                 )
+        check_max_rejected(self.max_rejected)
+        if not all(isinstance(name, str) for name in self.record_key):
+            raise FullStoryInputError(f"record_key is {self.record_key!r}; it must be names of columns.")
 
     def _durability(self, context: Context) -> Durability:
         from airflow_provider_fullstory.durability import durability
 
         return durability(
             context,
-            self._run_identity(context),
+            run_identity(context, self.idempotency_salt),
             durable=self.durable,
             staging_uri=None if self.staging_uri is None else str(self.staging_uri),
             on_ambiguous=self.on_ambiguous,
@@ -333,8 +411,11 @@ class FullStoryImportEventsOperator(BaseOperator):
         arguments = {name: getattr(self, name) for name in (*names, *limits)}
         return fingerprint(arguments | {"events": None if self.events is None else str(self.events)})
 
-    def _submit(self, context: Context, importer: Importer, durability: Durability) -> ImportReport:
+    def _submit(self, context: Context, hook: FullStoryHook, durability: Durability) -> ImportReport:
         """Send what no earlier try has sent, and return the report so far."""
+        refused = self._refused_file(context)
+        if refused is not None:
+            refused.check()
         arguments = self._fingerprint()
         report = durability.ledger.begin(arguments, context["ti"].max_tries)
         if report is not None:
@@ -342,143 +423,207 @@ class FullStoryImportEventsOperator(BaseOperator):
                 "An earlier try has sent all %d batches: nothing is sent, their jobs count.", report.batches
             )
             return report
-        report, submissions = self._send(context, importer, durability, arguments)
-        report.add_submissions(submissions)
+        report, submissions = self._send(context, hook, durability, refused, arguments)
         self._log_submissions(report)
         return durability.ledger.submitted(report, submissions[-1].ordinal if submissions else 0)
 
     def _send(
-        self, context: Context, importer: Importer, durability: Durability, arguments: str | None
+        self,
+        context: Context,
+        hook: FullStoryHook,
+        durability: Durability,
+        refused: RefusedFile | None,
+        arguments: str | None,
     ) -> tuple[ImportReport, list[Submission]]:
-        from airflow_provider_fullstory.batch_import.batches import Batcher, BatchLimits
+        from airflow_provider_fullstory.batch_import.sending import Sending
+
+        assert self._importer is not None  # noqa: S101 - Tells the type checker.
+        source = self._source()
+        sending = Sending(
+            run_identity(context, self.idempotency_salt),
+            self._limits(),
+            source.options,
+            self._importer,
+            self._samples(),
+            refused=refused,
+            allowance=lambda: self._allowance(hook, durability.ledger),
+        )
+        area = durability.staging_area(arguments)
+        manifest = None if area is None else area.manifest()
+        if area is not None and manifest is not None:
+            self._log_start(
+                f"the batches that an earlier try staged in {durability.folder}", hook, durability
+            )
+            return sending.staged(area, manifest)
+        with source.open() as opened:
+            self._log_start(f"{opened.description} ({_targets(opened)})", hook, durability)
+            chunks = self._enough(opened.chunks)
+            if area is None:
+                return sending.streamed(chunks)
+            manifest = sending.stage(area, chunks)
+        return sending.staged(area, manifest)
+
+    def _enough(self, chunks: Iterable[MappedChunk]) -> Iterator[MappedChunk]:
+        """Yield the events; a source with too few records is refused before its last batch is made."""
         from airflow_provider_fullstory.batch_import.report import ImportReport
 
-        limits = BatchLimits(self.batch_size, self.max_batch_bytes)
-        limits.check()
-        options = self._mapping_options()
-        report = ImportReport()
+        records = 0
+        for chunk in chunks:
+            records += len(chunk.events) + len(chunk.invalid)
+            yield chunk
+        if records or not self.skip_if_empty:
+            with self._final_where_data_is_at_hand():
+                ImportReport(records=records).check_size(self.min_records)
 
-        def refuse(invalid: Sequence[InvalidRecord]) -> None:
-            for record in invalid[: max(0, _EXPLAINED_REFUSALS - report.invalid)]:
-                self.log.warning("Not sent: %s", record)
-            report.add_invalid(invalid)
+    @contextmanager
+    def _final_where_data_is_at_hand(self) -> Iterator[None]:
+        try:
+            yield
+        except FullStoryTooFewRecordsError as error:
+            if isinstance(self.events, HiddenRecords):
+                raise FullStoryInputError(str(error)) from error
+            raise
 
-        run = self._run_identity(context)
-        batcher = Batcher(run, limits, options.shared, refuse)
-        area = durability.staging_area(arguments)
-        if area is None:
-            with self._source(options) as chunks:
-                return report, importer.submit(batcher.batches(chunks))
-        manifest = area.manifest()
-        if manifest is None:
-            with self._source(options) as chunks:
-                manifest = area.fill(importer.watched(batcher.batches(chunks)), lambda: report)
-        else:
-            self.log.info("An earlier try has staged all batches: the source is not read again.")
-        return ImportReport.from_xcom(manifest.report), importer.submit(area.batches(manifest, run))
+    def _allowance(self, hook: FullStoryHook, ledger: Ledger) -> Allowance | None:
+        """Return what is left of the quota, None where it is not to be asked for, or does not tell."""
+        from airflow_provider_fullstory.batch_import.quota import Allowance
+
+        # What an earlier try sent is part of the usage by now, and was found to fit.
+        if not self.check_quota or ledger.has_sent:
+            return None
+        try:
+            quota = hook.get_quotas().server_event_quota
+        except FullStoryAuthenticationError:
+            raise
+        except FullStoryError as error:
+            self.log.warning("The import is not checked against the quota of server events. %s", error)
+            return None
+        if quota is None:
+            return None
+        allowance = Allowance(quota)
+        self.log.info("Quota: %s.", allowance)
+        return allowance
+
+    def _log_start(self, source: str, hook: FullStoryHook, durability: Durability) -> None:
+        self.log.info(
+            "Importing events from %s into %s. Limits: %d records or %.1f MB a batch, %d uploads at once, %d "
+            "records unfinished. Protection: %s.",
+            source,
+            hook.settings.base_url,
+            self.batch_size,
+            self.max_batch_bytes / 1e6,
+            self.max_parallel_uploads,
+            self.max_outstanding_records,
+            durability.description,
+        )
 
     def _log_submissions(self, report: ImportReport) -> None:
         if not report.records:
             self.log.warning("The source gave no records: nothing was sent to FullStory.")
             return
+        assert self._importer is not None  # noqa: S101 - Tells the type checker.
         self.log.info(
-            "FullStory accepted %d records in %d batches; %d records were refused here.",
-            report.records - report.invalid,
-            report.batches,
-            report.invalid,
+            "All is sent. %s %d records were refused here.", self._importer.progress, report.invalid
         )
 
-    def _end(self, context: Context, durability: Durability, report: ImportReport) -> dict[str, Any]:
-        """Close the account of an import, then judge it."""
-        from airflow_provider_fullstory.batch_import.staging import remove_staged
+    def _complete(
+        self, context: Context, hook: FullStoryHook, report: ImportReport, outcomes: Sequence[JobOutcome]
+    ) -> None:
+        complete(hook, report, outcomes, self._refused_file(context), self._samples())
 
+    def _end(
+        self,
+        context: Context,
+        hook: FullStoryHook,
+        durability: Durability,
+        report: ImportReport,
+        waited: float,
+    ) -> dict[str, Any]:
+        """Close the account of an import, then judge it."""
+        if report.imported is not None:
+            tell(report, self, retries=hook.retries, waited=waited)
         durability.ledger.finished(report)
+        if report.imported is not None:
+            self._clean_up(self._remove_traces, context)
         try:
-            result = judge(report, context)
+            result = judge(
+                report,
+                self,
+                context,
+                max_rejected=self.max_rejected,
+                skips_if_empty=self.skip_if_empty,
+            )
         except FullStoryRecordsRefusedError as error:
             if durability.folder is not None:
                 error.add(f"What was sent is kept in {durability.folder}.")
             raise
         if durability.folder is not None:
-            try:
-                remove_staged(durability.folder)
-            except FullStoryLedgerError as error:
-                # Failing now would have somebody send everything again.
-                self.log.warning("All is delivered; remove what was staged by hand. %s", error)
+            self._clean_up(self._remove_staged, durability.folder)
         return result
 
-    @contextmanager
-    def _source(self, options: MappingOptions) -> Iterator[Iterator[MappedChunk]]:
-        """Open whatever the records come from."""
-        from airflow_provider_fullstory.records.events import events_of_records, events_of_rows
-        from airflow_provider_fullstory.records.sources import query, records_of
-
-        events = self.events.records if isinstance(self.events, HiddenRecords) else self.events
-        if (events is None) == (self.sql is None):
-            raise FullStoryInputError(
-                f"Give exactly one of events and sql, not {'neither' if events is None else 'both'}. "
-                "An upstream task that returned nothing counts as no events."
-            )
-        if self.sql is None:
-            yield events_of_records(records_of(events), options)
-            return
-        with query(self._database(), self.sql, self.parameters) as result:
-            yield events_of_rows(result.columns, result.chunks, options)
-
-    def _database(self) -> DbApiHook:
-        from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
-        from airflow.providers.common.sql.hooks.sql import DbApiHook
-
-        if not self.sql_conn_id:
-            raise FullStoryInputError("sql is given without sql_conn_id: say which database it is for.")
+    def _clean_up(self, remove: Callable[[Any], None], what: Any) -> None:
         try:
-            connection: Any = BaseHook.get_connection(self.sql_conn_id)
-        except AirflowNotFoundException:
-            raise FullStoryInputError(
-                f"Airflow has no connection {self.sql_conn_id!r}, which sql_conn_id names."
-            ) from None
-        hook = connection.get_hook(hook_params=dict(self.hook_params or {}))
-        if not isinstance(hook, DbApiHook):
-            raise FullStoryInputError(
-                f"Connection {self.sql_conn_id!r} is no database that takes SQL: its hook is "
-                f"{type(hook).__name__}."
-            )
-        return hook
+            remove(what)
+        except FullStoryLedgerError as error:
+            # Failing now would have somebody send everything again.
+            self.log.warning("All is accounted for; remove what is left by hand. %s", error)
 
-    def _mapping_options(self) -> MappingOptions:
-        import pendulum
+    def _remove_staged(self, folder: Folder) -> None:
+        from airflow_provider_fullstory.batch_import import staging
 
-        from airflow_provider_fullstory.records.events import shared_part
-        from airflow_provider_fullstory.records.mapping import MappingOptions
-        from airflow_provider_fullstory.records.schema import check_types
+        staging.remove_staged(folder)
 
-        try:
-            zone = pendulum.timezone(self.timezone)
-        except (ValueError, KeyError):
-            raise FullStoryInputError(
-                f"timezone is {self.timezone!r}; it must be a name such as 'UTC' or 'Europe/Berlin'."
-            ) from None
-        check_types(self.schema or {})
-        own = MappingOptions(
+    def _remove_traces(self, context: Context) -> None:
+        refused = self._refused_file(context)
+        if refused is not None:
+            refused.traces.remove()
+
+    def _source(self) -> EventSource:
+        from airflow_provider_fullstory.operators.event_source import EventSource, mapping_options
+
+        options = mapping_options(
             event_name=self.event_name,
-            mapping=self.mapping or {},
-            zone=zone,
-            schema=self.schema or {},
+            mapping=self.mapping,
+            timezone=self.timezone,
+            schema=self.schema,
+            shared=self.shared,
             allow_anonymous=self.allow_anonymous,
+            record_key=self.record_key,
         )
-        return dataclasses.replace(own, shared=shared_part(self.shared, own))
-
-    def _run_identity(self, context: Context) -> RunIdentity:
-        from airflow_provider_fullstory.batch_import.batches import RunIdentity
-
-        instance = context["ti"]
-        return RunIdentity(
-            dag_id=instance.dag_id,
-            run_id=instance.run_id,
-            task_id=instance.task_id,
-            map_index=-1 if instance.map_index is None else instance.map_index,
-            salt=self.idempotency_salt,
+        return EventSource(
+            self.events, self.sql, self.sql_conn_id, self.parameters, self.hook_params, options
         )
+
+    def _limits(self) -> BatchLimits:
+        from airflow_provider_fullstory.batch_import.batches import BatchLimits
+
+        limits = BatchLimits(self.batch_size, self.max_batch_bytes)
+        limits.check()
+        return limits
+
+    def _refused_file(self, context: Context) -> RefusedFile | None:
+        from airflow_provider_fullstory.storage import refused_file
+
+        if self.rejected_uri is None:
+            return None
+        return refused_file(str(self.rejected_uri), run_identity(context, self.idempotency_salt))
+
+    def _samples(self) -> Samples:
+        from airflow_provider_fullstory.batch_import.samples import Samples
+        from airflow_provider_fullstory.records.mapping import MappingOptions
+
+        names = [self.record_key] if isinstance(self.record_key, str) else self.record_key
+        keys = MappingOptions(mapping=self.mapping or {}, record_key=names).key_paths()
+        return Samples(keys, shows_records=self.rejected_uri is None, shows_values=self.log_values)
+
+
+def _targets(source: OpenSource) -> str:
+    """Say where columns go."""
+    from airflow_provider_fullstory.batch_import.waiting import some
+
+    if not source.targets:
+        return "each key to the field of its name, or as mapping says"
+    return some([f"{column} -> {field}" for column, field in source.targets.items()], 50)
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def events_of_rows(
     :raises FullStoryMappingError: At the call, before the first row: naming each column that fits nowhere.
     """
     mapping = ColumnMapping(columns, options)
-    if problems := missing_columns(columns, options.mapping) + mapping.problems:
+    if problems := missing_columns(columns, options) + mapping.problems:
         raise FullStoryMappingError(
             "The query's columns do not make events:\n" + "\n".join(f"- {problem}." for problem in problems)
         )
@@ -62,6 +62,17 @@ def events_of_rows(
         rows = (dict(zip(columns, row, strict=True)) for chunk in chunks for row in chunk)
         return events_of_records(rows, options)
     return _map_rows(mapping, chunks)
+
+
+def targets_of_rows(columns: Sequence[str], options: MappingOptions) -> dict[str, str]:
+    """
+    Return where each column goes, as a path of the API.
+
+    :param columns: Names of the columns.
+    :param options: What the user said about how a row becomes an event.
+    """
+    targets = ColumnMapping(columns, options).targets
+    return {columns[index]: ".".join(path) for path, index in targets.items()}
 
 
 def _map_rows(mapping: ColumnMapping, chunks: Iterable[Sequence[Row]]) -> Iterator[MappedChunk]:
@@ -121,7 +132,9 @@ def shared_part(shared: Mapping[str, Any] | None, options: MappingOptions) -> mo
             f"shared has {', '.join(map(repr, unknown))}; events can share only "
             f"{', '.join(models.Shared.__struct_fields__)}."
         )
-    options = dataclasses.replace(options, event_name="shared", mapping={}, schema={}, checks_identity=False)
+    options = dataclasses.replace(
+        options, event_name="shared", mapping={}, schema={}, record_key=(), checks_identity=False
+    )
     [chunk] = events_of_records([shared], options)
     refusals = [record.refusal for record in chunk.invalid] or [
         rule.refusal()

@@ -29,6 +29,15 @@ PROPERTY_ROOTS = ("properties", "page_properties")
 SCHEMA_ROOTS = ("schema", "page_properties_schema")
 
 
+_KINDS: dict[type[msgspec.inspect.Type], str] = {
+    msgspec.inspect.StrType: "text",
+    msgspec.inspect.IntType: "whole number",
+    msgspec.inspect.FloatType: "number",
+    msgspec.inspect.BoolType: "true or false",
+    msgspec.inspect.DateTimeType: "timestamp",
+}
+
+
 @functools.cache
 def fields() -> dict[str, Conversion]:
     """
@@ -42,6 +51,18 @@ def fields() -> dict[str, Conversion]:
         for path, kind in _leaves(models.Event, ())
         if path[0] not in PROPERTY_ROOTS + SCHEMA_ROOTS
     }
+
+
+@functools.cache
+def field_kind(path: str) -> str | None:
+    """
+    Return what a field takes, for a person, None where that is up to its value.
+
+    :param path: Dotted path of the field.
+    """
+    kinds = {".".join(leaf): kind for leaf, kind in _leaves(models.Event, ())}
+    kind = kinds.get(path) if path in fields() else None
+    return None if kind is None else _KINDS[type(kind)]
 
 
 @functools.cache

@@ -47,6 +47,7 @@ class MappingOptions:
     :param schema: Dotted name of a property -> the type to declare for it.
     :param shared: What all events of a request have in common.
     :param allow_anonymous: Whether an event may have neither user nor session.
+    :param record_key: Names of the columns that tell one record from another.
     :param checks_identity: Whether what is mapped are whole events, not what several of them share.
     """
 
@@ -56,6 +57,7 @@ class MappingOptions:
     schema: Mapping[str, str] = dataclasses.field(default_factory=dict)
     shared: models.Shared = dataclasses.field(default_factory=models.Shared)
     allow_anonymous: bool = False
+    record_key: Sequence[str] = ()
     checks_identity: bool = True
 
     def check(self) -> None:
@@ -68,6 +70,7 @@ class MappingOptions:
             _, problem = path_of(path)
             if problem:
                 raise FullStoryMappingError(f"mapping has the key {path!r}: {problem}.")
+        self.key_paths()
         if self.event_name is not None:
             if not isinstance(self.event_name, str):
                 raise FullStoryMappingError(f"event_name is {self.event_name!r}; it must be text.")
@@ -75,6 +78,24 @@ class MappingOptions:
                 fields()["name"](self.event_name, self.zone)
             except ValueRefusedError as error:
                 raise FullStoryMappingError(f"event_name cannot be sent: {error}.") from None
+
+    def key_paths(self) -> dict[str, list[str]]:
+        """
+        Return where the key columns go, by their names.
+
+        :raises FullStoryMappingError: Where one goes nowhere.
+        """
+        paths = {}
+        for name in self.record_key:
+            field = next(
+                (field for field, column in self.mapping.items() if column.casefold() == name.casefold()),
+                name,
+            )
+            path, problem = path_of(field)
+            if path is None:
+                raise FullStoryMappingError(f"record_key has {name!r}: {problem}.")
+            paths[name] = list(path)
+        return paths
 
 
 @dataclasses.dataclass(slots=True)
@@ -322,18 +343,19 @@ def _requests(
             yield name, index, path
 
 
-def missing_columns(columns: Sequence[str], mapping: Mapping[str, str]) -> list[str]:
+def missing_columns(columns: Sequence[str], options: MappingOptions) -> list[str]:
     """
-    Return a problem for each column that the mapping names and the source does not have.
+    Return a problem for each column that the user names and the source does not have.
 
     :param columns: Names of the columns.
-    :param mapping: Path of the API -> name of the column.
+    :param options: What the user said.
     """
     present = {name.casefold() for name in columns}
+    named = [(f"mapping fills {field!r} from column", name) for field, name in options.mapping.items()]
+    named += [("record_key names column", name) for name in options.record_key]
     return [
-        f"mapping fills {field!r} from column {name!r}, which the source does not have; its columns are "
-        + ", ".join(map(repr, columns))
-        for field, name in mapping.items()
+        f"{use} {name!r}, which the source does not have; its columns are {', '.join(map(repr, columns))}"
+        for use, name in named
         if name.casefold() not in present
     ]
 

@@ -19,13 +19,23 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryKilledError,
     FullStoryTimeoutError,
 )
-from airflow_provider_fullstory.outcome import complete, deadline_of, judge, wait_in_triggerer, without_retry
+from airflow_provider_fullstory.outcome import (
+    check_max_rejected,
+    complete,
+    deadline_of,
+    judge,
+    run_identity,
+    tell,
+    wait_in_triggerer,
+    without_retry,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_fullstory.batch_import.refused import RefusedFile
     from airflow_provider_fullstory.batch_import.report import ImportReport
-    from airflow_provider_fullstory.batch_import.waiting import JobWatch
+    from airflow_provider_fullstory.batch_import.waiting import JobOutcome, JobWatch
     from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 
 
@@ -34,8 +44,9 @@ class FullStoryImportJobSensor(BaseSensorOperator):
     Wait until FullStory has finished import jobs, and judge them.
 
     Takes the jobs of a :class:`FullStoryImportEventsOperator` that did not wait, or those of any other
-    import. Succeeds only if no record was refused, and returns the report of the import, as the operator
-    does; for jobs given by id, what is counted is what FullStory counts.
+    import. Succeeds only if no more records were refused than ``max_rejected`` allows, and returns the
+    report of the import, as the operator does; for jobs given by id, what is counted is what FullStory
+    counts.
 
     :param job_ids: One id, a list of them, or the report of the operator (``submit.output``); reports of
         mapped tasks count as one. (templated)
@@ -43,10 +54,16 @@ class FullStoryImportJobSensor(BaseSensorOperator):
     :param deferrable: Whether the task waits in the triggerer, without a worker slot. It looks once before.
     :param poke_interval: Seconds between two looks. In the triggerer it is the shortest time, which grows to
         a tenth of the time waited.
+    :param max_rejected: How many records may be refused, here and by FullStory together, before the task
+        fails: a number of records, or below 1 a share of all.
+    :param rejected_uri: File of newline-delimited JSON, in any object storage, for the records that FullStory
+        refused; by default the one of the operator, as its report says. (templated)
+    :param log_values: Whether the log shows refused records with their values; the first five are shown where
+        no file takes them.
     :param fullstory_conn_id: Connection with the API key. (templated)
     """
 
-    template_fields: Sequence[str] = ("job_ids", "resource", "fullstory_conn_id")
+    template_fields: Sequence[str] = ("job_ids", "resource", "rejected_uri", "fullstory_conn_id")
     ui_color = "#f3e8ff"
     _watch: JobWatch | None = None
     _is_killed = False
@@ -58,6 +75,9 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         resource: str = "events",
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poke_interval: float = 10.0,
+        max_rejected: float = 0,
+        rejected_uri: str | None = None,
+        log_values: bool = False,
         fullstory_conn_id: str = "fullstory_default",
         **kwargs: Any,
     ) -> None:
@@ -65,6 +85,9 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         self.job_ids = job_ids
         self.resource = resource
         self.deferrable = deferrable
+        self.max_rejected = max_rejected
+        self.rejected_uri = rejected_uri
+        self.log_values = log_values
         self.fullstory_conn_id = fullstory_conn_id
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -77,6 +100,7 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 
         with without_retry(), FullStoryHook(self.fullstory_conn_id) as hook:
+            check_max_rejected(self.max_rejected)
             report = self._report()
             deadline = deadline_of(self, time.time(), self.timeout)
             self._watch = watch = JobWatch(report.job_ids, started_at=0, poll_interval=0, deadline=deadline)
@@ -85,8 +109,9 @@ class FullStoryImportJobSensor(BaseSensorOperator):
                 # Airflow lets a task go on after on_kill, and it would be green if it did.
                 raise FullStoryKilledError("The task was told to end.")
             if not watch.pending:
-                complete(hook, report, list(watch.outcomes.values()))
-                return PokeReturnValue(True, judge(report, context))
+                return PokeReturnValue(
+                    True, self._end(context, hook, report, list(watch.outcomes.values()), 0.0)
+                )
         self.log.info("%d of %d jobs are finished.", len(watch.outcomes), len(watch.job_ids))
         if self.deferrable:
             wait_in_triggerer(
@@ -126,8 +151,36 @@ class FullStoryImportJobSensor(BaseSensorOperator):
             raise AirflowSensorTimeout(str(error)) from error
         with without_retry(), FullStoryHook(self.fullstory_conn_id) as hook:
             report = ImportReport.from_xcom(event["report"])
-            complete(hook, report, outcomes)
-            return judge(report, context)
+            return self._end(context, hook, report, outcomes, event.get("waited", 0.0))
+
+    def _end(
+        self,
+        context: Context,
+        hook: FullStoryHook,
+        report: ImportReport,
+        outcomes: Sequence[JobOutcome],
+        waited: float,
+    ) -> dict[str, Any]:
+        from airflow_provider_fullstory.batch_import.samples import Samples
+
+        refused = self._refused_file(context, report)
+        samples = Samples({}, shows_records=refused is None, shows_values=self.log_values)
+        complete(hook, report, outcomes, refused, samples)
+        tell(report, self, retries=hook.retries, waited=waited)
+        if refused is not None:
+            refused.traces.remove()
+        return judge(report, self, context, max_rejected=self.max_rejected)
+
+    def _refused_file(self, context: Context, report: ImportReport) -> RefusedFile | None:
+        from airflow_provider_fullstory.storage import refused_file
+
+        uri = report.rejected_uri if self.rejected_uri is None else str(self.rejected_uri)
+        if uri is None:
+            return None
+        refused = refused_file(uri, run_identity(context), is_given=True)
+        if uri != report.rejected_uri:
+            refused.check()
+        return refused
 
     def _look(self, hook: FullStoryHook, resource: str, watch: JobWatch) -> None:
         once = hook.without_retries()

@@ -99,6 +99,7 @@ class FullStoryImportJobTrigger(BaseTrigger):
         except FullStoryError as error:
             event |= {"error": type(error).__name__, "message": str(error), "status_code": error.status_code}
         event["outcomes"] = watch.as_event()
+        event["waited"] = time.time() - self.started_at
         await asyncio.sleep(max(0.0, self.started_at + _worker_exit_seconds() - time.time()))
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
@@ -112,6 +113,8 @@ class FullStoryImportJobTrigger(BaseTrigger):
         )
 
     async def _look(self, hook: FullStoryAsyncHook, watch: JobWatch) -> None:
+        from airflow_provider_fullstory.batch_import.waiting import finished
+
         pending = watch.pending
         for start in range(0, len(pending), _JOBS_AT_ONCE):
             job_ids = pending[start : start + _JOBS_AT_ONCE]
@@ -126,6 +129,8 @@ class FullStoryImportJobTrigger(BaseTrigger):
                     raise answer
                 else:
                     watch.saw(job_id, answer)
+                    if outcome := watch.outcomes.get(job_id):
+                        self.log.info("%s", finished(outcome, len(watch.outcomes), len(watch.job_ids)))
             if failure:
                 self.log.warning("%s", failure)
                 watch.missed(failure)

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_fullstory.api.models import Page, RecordError
 from airflow_provider_fullstory.batch_import.importer import Submission
-from airflow_provider_fullstory.batch_import.report import ImportReport, refusal_codes
+from airflow_provider_fullstory.batch_import.report import ImportReport, rejections
 from airflow_provider_fullstory.batch_import.waiting import JobOutcome
 from airflow_provider_fullstory.exceptions import (
     FullStoryAccountingError,
@@ -42,7 +42,7 @@ def test_counts_of_a_finished_import_add_up() -> None:
 
     assert report.to_xcom() == {
         "resource": "events", "job_ids": ["a", "b"], "records": 12, "imported": 7, "invalid": 2,
-        "rejected": 3,
+        "rejected": 3, "rejected_uri": None,
         "batches": 2, "codes": {"required_field": 4, "user_not_found": 1},
     }  # fmt: skip
     assert report.records == 7 + 2 + 3
@@ -126,22 +126,40 @@ class Errors:
             yield Page([RecordError(code=code)])
 
 
-def test_codes_are_read_of_jobs_with_errors_only() -> None:
+def read(errors: Errors, *outcomes: JobOutcome, is_required: bool = False) -> list[tuple[str, str | None]]:
+    pages = rejections(errors, "events", outcomes, is_required=is_required)
+    return [(job_id, record.code) for job_id, records in pages for record in records]
+
+
+def test_refused_records_are_read_of_jobs_with_errors_only() -> None:
     errors = Errors(b=["x", ""], c=["y"])
 
-    codes = list(refusal_codes(errors, "events", [outcome("a", 1), outcome("b", 0, 2), outcome("c", 0, 1)]))
+    found = read(errors, outcome("a", 1), outcome("b", 0, 2), outcome("c", 0, 1))
 
-    assert (codes, errors.asked) == (["x", "unknown", "y"], ["b", "c"])
+    assert (found, errors.asked) == ([("b", "x"), ("b", ""), ("c", "y")], ["b", "c"])
 
 
-def test_a_key_that_may_not_read_codes_is_asked_once() -> None:
+@pytest.mark.parametrize("is_required", [False, True])
+def test_a_key_that_may_not_read_refused_records_is_asked_once(is_required: bool) -> None:
     errors = Errors(a=FullStoryPermissionError("level"), b=["x"])
 
-    assert not list(refusal_codes(errors, "events", [outcome("a", 0, 1), outcome("b", 0, 1)]))
+    assert not read(errors, outcome("a", 0, 1), outcome("b", 0, 1), is_required=is_required)
     assert errors.asked == ["a"]
 
 
-def test_a_job_whose_codes_are_not_ready_keeps_no_other_from_telling() -> None:
+def test_a_job_whose_refused_records_are_not_ready_keeps_no_other_from_telling() -> None:
     errors = Errors(a=FullStoryNotReadyError("wait"), b=["x"])
 
-    assert list(refusal_codes(errors, "events", [outcome("a", 0, 1), outcome("b", 0, 1)])) == ["x"]
+    assert read(errors, outcome("a", 0, 1), outcome("b", 0, 1)) == [("b", "x")]
+
+
+def test_refused_records_that_a_file_is_to_hold_have_to_be_read() -> None:
+    errors = Errors(a=FullStoryNotReadyError("wait"), b=["x"])
+
+    with pytest.raises(FullStoryNotReadyError, match=r"Job a is finished.* A retry reads them again"):
+        read(errors, outcome("a", 3, 1), outcome("b", 0, 1), is_required=True)
+
+
+def test_a_list_that_is_shorter_than_the_count_is_said_to_be(caplog: pytest.LogCaptureFixture) -> None:
+    assert read(Errors(a=["x"]), outcome("a", 0, 2)) == [("a", "x")]
+    assert "FullStory counts 2 refused records in job a, and lists 1." in caplog.text

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -56,18 +57,20 @@ def kill_from_thread(
     operator, context = task.operator(**arguments), task.next_context()
     with ThreadPoolExecutor(1, initializer=prepare_thread) as pool:
         execution = pool.submit(operator.execute, context)
+        end = time.monotonic() + 60
         try:
             while not is_time():
                 assert not execution.done(), execution.exception()
+                assert time.monotonic() < end, "It never was time to kill."
             operator.on_kill()
             then()
             # Far below the hour for which what is under way would hold it up.
-            end = execution.exception(timeout=10)
+            ending = execution.exception(timeout=10)
         finally:
             # Lets the thread end where the task did not.
             emulator.forget_faults()
-    assert isinstance(end, error), end
-    return str(end)
+    assert isinstance(ending, error), ending
+    return str(ending)
 
 
 def kill_by_signal(
@@ -168,7 +171,8 @@ def test_a_task_that_is_killed_while_it_waits_for_its_jobs_names_them(
 
 
 def looks(emulator: EmulatorClient) -> list[dict[str, Any]]:
-    return [request for request in emulator.requests() if request["method"] == "GET"]
+    requests = emulator.requests()
+    return [request for request in requests if request["method"] == "GET" and "/batch/" in request["path"]]
 
 
 def has_looked(emulator: EmulatorClient) -> bool:

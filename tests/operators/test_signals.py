@@ -59,7 +59,9 @@ def waits_after(emulator: EmulatorClient, method: str) -> bool:
     """Tell whether FullStory was asked for something, and the main thread is in the engine itself."""
     frame = sys._current_frames()[threading.main_thread().ident or 0]
     is_in_engine = frame.f_globals["__name__"] == importer.__name__
-    return is_in_engine and any(request["method"] == method for request in emulator.requests())
+    return is_in_engine and any(
+        request["method"] == method and "/batch" in request["path"] for request in emulator.requests()
+    )
 
 
 def test_a_task_that_waits_for_uploads_hears_of_its_end(

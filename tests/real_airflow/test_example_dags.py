@@ -30,6 +30,7 @@ def finished_report(records: int, job_ids: list[str]) -> dict[str, Any]:
         "imported": records,
         "invalid": 0,
         "rejected": 0,
+        "rejected_uri": None,
         "batches": len(job_ids),
         "codes": {},
     }

@@ -1,0 +1,144 @@
+"""Sending an import: from events to accepted batches, with every record that is left out accounted for."""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+from airflow_provider_fullstory.batch_import.batches import Batcher
+from airflow_provider_fullstory.batch_import.report import ImportReport
+from airflow_provider_fullstory.batch_import.traces import Facts
+from airflow_provider_fullstory.records.encoding import DECODER, ENCODER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from airflow_provider_fullstory.batch_import.batches import Batch, BatchLimits, RunIdentity
+    from airflow_provider_fullstory.batch_import.importer import Importer, Submission
+    from airflow_provider_fullstory.batch_import.quota import Allowance
+    from airflow_provider_fullstory.batch_import.refused import RefusedFile
+    from airflow_provider_fullstory.batch_import.samples import Samples
+    from airflow_provider_fullstory.batch_import.staging import Manifest, StagingArea
+    from airflow_provider_fullstory.records.mapping import MappedChunk, MappingOptions
+    from airflow_provider_fullstory.records.refusals import InvalidRecord
+
+
+class Sending:
+    """
+    Send the events of one import.
+
+    :param run: The run that sends them.
+    :param limits: Where a batch ends.
+    :param options: How records became events.
+    :param importer: Sends batches.
+    :param samples: Explains refused records in the log.
+    :param refused: The file of refused records, where one is wanted.
+    :param allowance: Asks what is left of the quota: None where that does not limit the import.
+    """
+
+    def __init__(
+        self,
+        run: RunIdentity,
+        limits: BatchLimits,
+        options: MappingOptions,
+        importer: Importer,
+        samples: Samples,
+        *,
+        refused: RefusedFile | None,
+        allowance: Callable[[], Allowance | None],
+    ) -> None:
+        self._run = run
+        self._limits = limits
+        self._options = options
+        self._importer = importer
+        self._samples = samples
+        self._refused = refused
+        self._allowance = allowance
+
+    def streamed(self, chunks: Iterable[MappedChunk]) -> tuple[ImportReport, list[Submission]]:
+        """
+        Send batches as they are made, and return the report so far and what FullStory accepted.
+
+        :param chunks: The events, and the records that are none.
+        """
+        report = ImportReport()
+        with self._made(chunks, report) as (batches, commit):
+            submissions = self._importer.submit(self._traced(self._fitting(batches)))
+            commit()
+        return self._account(report, submissions)
+
+    def stage(self, area: StagingArea, chunks: Iterable[MappedChunk]) -> Manifest:
+        """
+        Write all batches before the first is sent, and return what was written.
+
+        :param area: Where to.
+        :param chunks: The events, and the records that are none.
+        """
+        report = ImportReport()
+        with self._made(chunks, report) as (batches, commit):
+
+            def complete_report() -> ImportReport:
+                # What is refused is in its file before the area counts as complete.
+                commit()
+                return report
+
+            return area.fill(self._traced(batches), complete_report)
+
+    def staged(self, area: StagingArea, manifest: Manifest) -> tuple[ImportReport, list[Submission]]:
+        """
+        Send what was staged, and return the report so far and what FullStory accepted.
+
+        :param area: Where it is.
+        :param manifest: What was staged.
+        """
+        records = sum(records for records, _ in manifest.batches)
+        if records and (allowance := self._allowance()) is not None:
+            allowance.check(records)
+        submissions = self._importer.submit(area.batches(manifest, self._run))
+        return self._account(ImportReport.from_xcom(manifest.report), submissions)
+
+    @contextmanager
+    def _made(
+        self, chunks: Iterable[MappedChunk], report: ImportReport
+    ) -> Iterator[tuple[Iterator[Batch], Callable[[], None]]]:
+        """Make batches; the function puts the refused records into their file, once all were made."""
+        writing = nullcontext() if self._refused is None else self._refused.writing(self._facts({}))
+        with writing as file:
+
+            def refuse(invalid: Sequence[InvalidRecord]) -> None:
+                self._samples.invalid(invalid)
+                report.add_invalid(invalid)
+                if file is not None:
+                    file.add(invalid)
+
+            batcher = Batcher(
+                self._run, self._limits, self._options.shared, refuse, keeps_traces=file is not None
+            )
+            batches = self._importer.watched(batcher.batches(chunks))
+            yield batches, (lambda: None) if file is None else file.commit
+
+    def _fitting(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        # Asked only once there is something to send.
+        first = next(batches, None)
+        if first is None:
+            return
+        batches = itertools.chain([first], batches)
+        allowance = self._allowance()
+        yield from batches if allowance is None else allowance.within(batches)
+
+    def _traced(self, batches: Iterable[Batch]) -> Iterable[Batch]:
+        return batches if self._refused is None else self._refused.traces.kept(batches)
+
+    def _account(
+        self, report: ImportReport, submissions: list[Submission]
+    ) -> tuple[ImportReport, list[Submission]]:
+        report.add_submissions(submissions)
+        if self._refused is not None:
+            report.rejected_uri = str(self._refused)
+            self._refused.write_facts(self._facts({entry.job_id: entry.name for entry in submissions}))
+        return report, submissions
+
+    def _facts(self, jobs: dict[str, str]) -> Facts:
+        shared = DECODER.decode(ENCODER.encode(self._options.shared))
+        return Facts(jobs, self._options.key_paths(), shared)

@@ -1,0 +1,63 @@
+"""Where an import keeps files, in Airflow's terms: object storage behind a URI and its connection."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING
+
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, ObjectStoragePath
+
+from airflow_provider_fullstory.batch_import.folder import Folder
+from airflow_provider_fullstory.batch_import.refused import RefusedFile
+from airflow_provider_fullstory.exceptions import FullStoryInputError
+
+if TYPE_CHECKING:
+    from airflow_provider_fullstory.batch_import.batches import RunIdentity
+
+
+def staging_folder(uri: str, run: RunIdentity) -> Folder:
+    """
+    Return the folder of a task's staged batches.
+
+    :param uri: The folder that it is in, for all tasks.
+    :param run: The run of the task.
+    """
+    *parents, own = _parts(run)
+    return Folder(_path(uri, "staging_uri").joinpath(*parents, own), "staging_uri")
+
+
+def refused_file(uri: str, run: RunIdentity, *, is_given: bool = False) -> RefusedFile:
+    """
+    Return the file of a task's refused records.
+
+    :param uri: The file, or, with a slash at its end, a folder in which each run of each task has its own.
+    :param run: The run of the task.
+    :param is_given: Whether the file may be that of another task, which imported what this one waits for.
+    """
+    if uri.endswith("/"):
+        *parents, own = _parts(run)
+        uri = uri + "/".join([*parents, f"{own}.ndjson"])
+    path = _path(uri, "rejected_uri")
+    owner = "/".join([run.dag_id, run.run_id, run.task_id, str(run.map_index)])
+    return RefusedFile(Folder(path.parent, "rejected_uri"), path.name, owner, uri, is_given=is_given)
+
+
+def _path(uri: str, argument: str) -> ObjectStoragePath:
+    try:
+        path = ObjectStoragePath(uri)
+        # A scheme that nothing installed can read shows only here.
+        path.fs  # noqa: B018
+    except (ValueError, ImportError, AirflowNotFoundException) as error:
+        raise FullStoryInputError(f"{argument} is {uri!r}, which cannot be opened: {error}.") from error
+    return path
+
+
+def _parts(run: RunIdentity) -> list[str]:
+    """Return names of folders that are a run's own, on any file system."""
+    # The salt is left out: what an earlier try sent counts under any.
+    parts = [run.dag_id, run.run_id, run.task_id, str(run.map_index)]
+    identity = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+    dag, dag_run, task, map_index = (re.sub(r"[^A-Za-z0-9_-]+", "_", part)[:80] for part in parts)
+    return [dag, dag_run, f"{task}-{map_index}-{identity}"]
