@@ -23,7 +23,7 @@ define install
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui chaos test test-fast test-airflow-2 lint format constraints clean
+.PHONY: help demo demo-ui chaos bench-rules test test-fast test-airflow-2 lint format constraints clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,9 @@ test: test-fast ## Run all tests: the fast ones first, then those on a real Airf
 
 chaos: $(VENV)/.installed ## Break imports in ROUNDS rounds on a real Airflow, and count every record. SEED repeats one.
 	@$(BIN)/python -m chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+
+bench-rules: $(VENV)/.installed ## Measure what checking every record costs, on top of mapping and encoding it.
+	@$(BIN)/python -m benchmarks.rules
 
 test-fast: $(VENV)/.installed ## Run the tests that need no running Airflow.
 	$(BIN)/python -m pytest -m "not real_airflow" $(PYTEST_ARGS)

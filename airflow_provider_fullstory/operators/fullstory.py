@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_fullstory.batch_import.batches import BatchLimits
-    from airflow_provider_fullstory.batch_import.folder import Folder
     from airflow_provider_fullstory.batch_import.importer import Importer, Submission
     from airflow_provider_fullstory.batch_import.ledger import Ledger
     from airflow_provider_fullstory.batch_import.preview import Preview
@@ -529,7 +529,7 @@ class FullStoryImportEventsOperator(BaseOperator):
     def _complete(
         self, context: Context, hook: FullStoryHook, report: ImportReport, outcomes: Sequence[JobOutcome]
     ) -> None:
-        complete(hook, report, outcomes, self._refused_file(context), self._samples())
+        complete(hook, report, outcomes, self._refused_file(context, report), self._samples())
 
     def _end(
         self,
@@ -540,11 +540,14 @@ class FullStoryImportEventsOperator(BaseOperator):
         waited: float,
     ) -> dict[str, Any]:
         """Close the account of an import, then judge it."""
+        from airflow_provider_fullstory.batch_import.staging import remove_staged
+
         if report.imported is not None:
             tell(report, self, retries=hook.retries, waited=waited)
         durability.ledger.finished(report)
-        if report.imported is not None:
-            self._clean_up(self._remove_traces, context)
+        refused = self._refused_file(context, report)
+        if refused is not None and report.imported is not None:
+            self._clean_up(refused.traces.remove)
         try:
             result = judge(
                 report,
@@ -558,25 +561,15 @@ class FullStoryImportEventsOperator(BaseOperator):
                 error.add(f"What was sent is kept in {durability.folder}.")
             raise
         if durability.folder is not None:
-            self._clean_up(self._remove_staged, durability.folder)
+            self._clean_up(partial(remove_staged, durability.folder))
         return result
 
-    def _clean_up(self, remove: Callable[[Any], None], what: Any) -> None:
+    def _clean_up(self, remove: Callable[[], None]) -> None:
         try:
-            remove(what)
+            remove()
         except FullStoryLedgerError as error:
             # Failing now would have somebody send everything again.
             self.log.warning("All is accounted for; remove what is left by hand. %s", error)
-
-    def _remove_staged(self, folder: Folder) -> None:
-        from airflow_provider_fullstory.batch_import import staging
-
-        staging.remove_staged(folder)
-
-    def _remove_traces(self, context: Context) -> None:
-        refused = self._refused_file(context)
-        if refused is not None:
-            refused.traces.remove()
 
     def _source(self) -> EventSource:
         from airflow_provider_fullstory.operators.event_source import EventSource, mapping_options
@@ -601,12 +594,14 @@ class FullStoryImportEventsOperator(BaseOperator):
         limits.check()
         return limits
 
-    def _refused_file(self, context: Context) -> RefusedFile | None:
+    def _refused_file(self, context: Context, report: ImportReport | None = None) -> RefusedFile | None:
+        """Return the file of refused records: where an earlier try has begun it, or where it is to be."""
         from airflow_provider_fullstory.storage import refused_file
 
-        if self.rejected_uri is None:
+        uri = report.rejected_uri if report and report.rejected_uri else self.rejected_uri
+        if uri is None:
             return None
-        return refused_file(str(self.rejected_uri), run_identity(context, self.idempotency_salt))
+        return refused_file(str(uri), run_identity(context), is_given=report is not None)
 
     def _samples(self) -> Samples:
         from airflow_provider_fullstory.batch_import.samples import Samples

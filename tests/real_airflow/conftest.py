@@ -52,7 +52,11 @@ def running(purchase_log: Path) -> Iterator[Services]:
             directory,
             PROCESSING_SECONDS,
             dags_folder(directory),
-            SETTINGS | {"AIRFLOW_VAR_FULLSTORY_STAGING_URI": f"file://{directory}/staging"},
+            SETTINGS
+            | {
+                "AIRFLOW_VAR_FULLSTORY_STAGING_URI": f"file://{directory}/staging",
+                "AIRFLOW_VAR_FULLSTORY_REFUSED_URI": f"file://{directory}/refused/",
+            },
         ) as services,
     ):
         services.warehouse.load_purchases(read_purchases(purchase_log))

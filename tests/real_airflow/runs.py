@@ -10,6 +10,7 @@ import pytest
 
 from demo.comparison import imported_events
 from demo.processes import wait_for
+from tests.accounting import check_accounted
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -29,10 +30,15 @@ class Run:
 
     @classmethod
     def trigger(
-        cls, services: Services, dag_id: str, data_interval: tuple[datetime, datetime] | None = None
+        cls,
+        services: Services,
+        dag_id: str,
+        data_interval: tuple[datetime, datetime] | None = None,
+        conf: dict[str, Any] | None = None,
     ) -> Run:
         services.airflow.wait_for_dag(dag_id)
-        return cls(services, dag_id, services.airflow.api.trigger(dag_id, data_interval=data_interval))
+        run_id = services.airflow.api.trigger(dag_id, data_interval=data_interval, conf=conf)
+        return cls(services, dag_id, run_id)
 
     def wait_until(self, state: str, task_id: str) -> None:
         """Wait until a task is in this state, and fail when it fails instead."""
@@ -55,7 +61,10 @@ class Run:
         return self.services.airflow.api.task_instances(self.dag_id, self.run_id)
 
     def result(self, task_id: str, map_index: int = -1) -> Any:
-        return self.services.airflow.api.xcom(self.dag_id, self.run_id, task_id, map_index)
+        result = self.services.airflow.api.xcom(self.dag_id, self.run_id, task_id, map_index)
+        if isinstance(result, dict) and result.get("imported") is not None:
+            check_accounted(result)
+        return result
 
     def events(self) -> list[dict[str, Any]]:
         """Return everything that the emulator has imported, with each number as it was written."""

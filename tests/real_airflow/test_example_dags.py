@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demo.comparison import compare, expected_event
 from demo.purchases import COUNT, read_purchases
+from tests.accounting import check_accounted
 from tests.real_airflow.orders import FIRST_HOUR, ORDERS, between, order_event
 from tests.real_airflow.runs import Run, assert_keeps_secrets
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from demo.services import Services
 
 
@@ -87,9 +88,37 @@ def test_staged_sync(services: Services) -> None:
     assert len(events) == len(customers)
     assert sum(event["properties"]["balance"] for event in events) == sum(order.total for order in ORDERS)
     assert run.result("import_balances") == finished_report(len(customers), job_ids(services))
-    assert "with a ledger in Airflow's task state store and batches staged in " in run.logs("import_balances")
+    assert "Protection: a ledger in Airflow's task state store and batches staged in " in run.logs(
+        "import_balances"
+    )
     assert not list((services.directory / "staging").rglob("*.gz"))
     assert_keeps_secrets(run.visible_text("import_balances"), services.emulator, "secret-customer")
+
+
+def test_refused_records(services: Services) -> None:
+    services.emulator.order_refusal("properties.order_id", values=[0, 7, 539], code="user_not_found")
+    run = Run.trigger(services, "example_fullstory_refused_records")
+    run.wait_for_success()
+    report = run.result("import_orders")
+    check_accounted(report)
+    assert (report["records"], report["rejected"]) == (len(ORDERS), 3)
+    assert report["codes"] == {"user_not_found": 3}
+    lines = Path(report["rejected_uri"].removeprefix("file://")).read_text().splitlines()
+    refusals = [json.loads(line)["refusal"] for line in lines]
+    assert [refusal["key"] for refusal in refusals] == [{"order_id": 0}, {"order_id": 7}, {"order_id": 539}]
+    assert [refusal["position"] for refusal in refusals] == [1, 8, 540]
+    log = run.logs("import_orders")
+    assert "Pausing task as DEFERRED" in log
+    assert f"refused records are in {report['rejected_uri']}" in log
+    assert_keeps_secrets(run.visible_text("import_orders"), services.emulator, "secret-customer")
+
+    services.emulator.forget_refusals()
+    again = Run.trigger(
+        services, "example_fullstory_send_again", conf={"rejected_uri": report["rejected_uri"]}
+    )
+    again.wait_for_success()
+    assert again.result("import_mended")["imported"] == 3
+    assert_equal([order_event(order, "order_id", "status", "total") for order in ORDERS], run.events())
 
 
 def test_hourly_sync(services: Services) -> None:
