@@ -7,18 +7,19 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_fullstory.exceptions import (
     FullStoryAmbiguousError,
     FullStoryInputError,
+    FullStoryLedgerError,
     FullStoryQuotaError,
     FullStoryRecordsRefusedError,
     FullStorySourceChangedError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from airflow.providers.common.compat.sdk import BaseOperator, Context
 
@@ -187,8 +188,7 @@ def judge(
     task: BaseOperator,
     context: Context,
     *,
-    max_rejected: float = 0,
-    skips_if_empty: bool = False,
+    max_rejected: float,
 ) -> dict[str, Any]:
     """
     Return the report as XCom where it is one of a success.
@@ -197,7 +197,6 @@ def judge(
     :param task: The task.
     :param context: Its context.
     :param max_rejected: How many records may be refused; below 1 which share of all.
-    :param skips_if_empty: Whether a task without any record is skipped.
     :raises FullStoryRecordsRefusedError: Where more records are not in FullStory.
     """
     try:
@@ -205,14 +204,25 @@ def judge(
     except FullStoryRecordsRefusedError:
         publish(report, task, context)
         raise
-    if skips_if_empty and not report.records:
-        publish(report, task, context)
-        raise AirflowSkipException("The source gave no records.")
     if report.refused:
         task.log.warning(
             "%d records are not in FullStory; max_rejected=%s lets them pass.", report.refused, max_rejected
         )
     return report.to_xcom()
+
+
+def clean_up(task: BaseOperator, remove: Callable[[], None]) -> None:
+    """
+    Remove what an import that is accounted for has left.
+
+    :param task: The task.
+    :param remove: Removes it.
+    """
+    try:
+        remove()
+    except FullStoryLedgerError as error:
+        # Failing now would have somebody send everything again.
+        task.log.warning("All is accounted for; remove what is left by hand. %s", error)
 
 
 def tell(report: ImportReport, task: BaseOperator, *, retries: int, waited: float) -> None:

@@ -9,13 +9,12 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
 
 from airflow_provider_fullstory.exceptions import (
     FullStoryAuthenticationError,
     FullStoryError,
     FullStoryInputError,
-    FullStoryLedgerError,
     FullStoryNotFoundError,
     FullStoryRecordsRefusedError,
     FullStoryTooFewRecordsError,
@@ -23,6 +22,7 @@ from airflow_provider_fullstory.exceptions import (
 from airflow_provider_fullstory.operators.hidden_records import HiddenRecords, is_records
 from airflow_provider_fullstory.outcome import (
     check_max_rejected,
+    clean_up,
     complete,
     deadline_of,
     judge,
@@ -34,7 +34,7 @@ from airflow_provider_fullstory.outcome import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -542,34 +542,24 @@ class FullStoryImportEventsOperator(BaseOperator):
         """Close the account of an import, then judge it."""
         from airflow_provider_fullstory.batch_import.staging import remove_staged
 
+        durability.ledger.finished(report)
         if report.imported is not None:
             tell(report, self, retries=hook.retries, waited=waited)
-        durability.ledger.finished(report)
-        refused = self._refused_file(context, report)
-        if refused is not None and report.imported is not None:
-            self._clean_up(refused.traces.remove)
+            refused = self._refused_file(context, report)
+            if refused is not None:
+                clean_up(self, refused.traces.remove)
         try:
-            result = judge(
-                report,
-                self,
-                context,
-                max_rejected=self.max_rejected,
-                skips_if_empty=self.skip_if_empty,
-            )
+            result = judge(report, self, context, max_rejected=self.max_rejected)
         except FullStoryRecordsRefusedError as error:
             if durability.folder is not None:
                 error.add(f"What was sent is kept in {durability.folder}.")
             raise
         if durability.folder is not None:
-            self._clean_up(partial(remove_staged, durability.folder))
+            clean_up(self, partial(remove_staged, durability.folder))
+        if self.skip_if_empty and not report.records:
+            publish(report, self, context)
+            raise AirflowSkipException("The source gave no records.")
         return result
-
-    def _clean_up(self, remove: Callable[[], None]) -> None:
-        try:
-            remove()
-        except FullStoryLedgerError as error:
-            # Failing now would have somebody send everything again.
-            self.log.warning("All is accounted for; remove what is left by hand. %s", error)
 
     def _source(self) -> EventSource:
         from airflow_provider_fullstory.operators.event_source import EventSource, mapping_options

@@ -21,6 +21,7 @@ from airflow_provider_fullstory.exceptions import (
 )
 from airflow_provider_fullstory.outcome import (
     check_max_rejected,
+    clean_up,
     complete,
     deadline_of,
     judge,
@@ -168,7 +169,7 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         complete(hook, report, outcomes, refused, samples)
         tell(report, self, retries=hook.retries, waited=waited)
         if refused is not None:
-            refused.traces.remove()
+            clean_up(self, refused.traces.remove)
         return judge(report, self, context, max_rejected=self.max_rejected)
 
     def _refused_file(self, context: Context, report: ImportReport) -> RefusedFile | None:
