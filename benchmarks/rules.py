@@ -75,6 +75,7 @@ def without_rules() -> ExitStack:
         (values, "is_utf8", lambda _: True),
         (values, "fits_64_bits", lambda _: True),
         (values, "is_json_number", lambda _: True),
+        (fields, "are_texts", lambda *_: True),
         (fields, "check_text", lambda _, text: text),
         (fields, "check_number", lambda _, number: number),
         (mapping, "misfits", lambda *_: {}),

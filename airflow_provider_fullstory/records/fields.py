@@ -6,6 +6,7 @@ The fields are read from the wire types, so a field added there is one that a co
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import functools
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,12 +14,25 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 
 from airflow_provider_fullstory.api import models
-from airflow_provider_fullstory.records.validation import check_number, check_text, property_name_problem
-from airflow_provider_fullstory.records.values import as_boolean, as_integer, as_moment, as_number, as_text
+from airflow_provider_fullstory.records.validation import (
+    are_texts,
+    check_number,
+    check_text,
+    property_name_problem,
+)
+from airflow_provider_fullstory.records.values import (
+    Column,
+    as_boolean,
+    as_integer,
+    as_moment,
+    as_number,
+    as_text,
+    convert_column,
+    utc_column,
+)
 
 if TYPE_CHECKING:
-    import datetime
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 Path = tuple[str, ...]
 Conversion: TypeAlias = "Callable[[Any, datetime.tzinfo], Any]"
@@ -94,6 +108,27 @@ def path_of(name: str) -> tuple[Path | None, str | None]:
         path = ("properties", name)
     problem = property_name_problem(".".join(path[1:]))
     return (None, problem) if problem else (path, None)
+
+
+def field_column(path: str, values: Sequence[Any], zone: datetime.tzinfo) -> Column:
+    """
+    Convert a column that goes to a field.
+
+    Where all its values are plain text, or plain datetimes, that is a few passes in C.
+
+    :param path: Dotted path of the field.
+    :param values: The values as the source gave them.
+    :param zone: What datetimes without an offset mean.
+    """
+    kinds = set(map(type, values))
+    if kinds == {str} and field_kind(path) == "text" and are_texts(path, values):
+        return Column(list(values), is_full=True)
+    if kinds == {datetime.datetime} and field_kind(path) == "timestamp":
+        moments = utc_column(values, zone)
+        if moments is not None:
+            return Column(moments, is_full=True)
+    convert = fields()[path]
+    return convert_column(values, lambda value: (convert(value, zone), None))
 
 
 def _suggestion(name: str) -> str:

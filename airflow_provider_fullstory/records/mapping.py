@@ -24,6 +24,7 @@ from airflow_provider_fullstory.records.fields import (
     PROPERTY_ROOTS,
     SCHEMA_ROOTS,
     Path,
+    field_column,
     fields,
     objects,
     path_of,
@@ -150,8 +151,7 @@ class _Leaf:
         elif self.path[0] in SCHEMA_ROOTS:
             column = convert_column(values, lambda value: (record_types(self.path[0], value), None))
         else:
-            convert, zone = fields()[".".join(self.path)], chunk.zone
-            column = convert_column(values, lambda value: (convert(value, zone), None))
+            column = field_column(".".join(self.path), values, chunk.zone)
         chunk.refuse(column.refusals)
         for row in column.refusals:
             chunk.keep(row, self.path, values[row])
@@ -271,6 +271,15 @@ class ColumnMapping:
 
     def _check_identities(self, built: Mapping[str, Column], chunk: _Build) -> None:
         shared = self.options.shared
+        user_fields = [path for path in self.targets if path[0] == "user"]
+        if (
+            len(user_fields) == 1
+            and built["user"].is_full
+            and "session" not in built
+            and shared.session is UNSET
+        ):
+            # Each event has one user, and nothing else to be identified by.
+            return
         users, sessions = _values(built, "user", chunk), _values(built, "session", chunk)
         for row, (user, session) in enumerate(zip(users, sessions, strict=True)):
             broken = identity_refusal(

@@ -250,6 +250,23 @@ def check_text(field: str, text: str) -> str:
     return text
 
 
+def are_texts(field: str, texts: Sequence[str]) -> bool:
+    """
+    Tell whether all of some texts may stand in a field; one look at all is much faster than one at each.
+
+    :param field: Path of the field.
+    :param texts: The texts, at least one.
+    """
+    limits = LIMITS.get(field, _NO_LIMITS)
+    lengths = set(map(len, texts))
+    return (
+        is_utf8("".join(texts))
+        and min(lengths) >= limits.shortest
+        and (limits.longest is None or max(lengths) <= limits.longest)
+        and (limits.form is None or all(map(limits.form.fullmatch, set(texts))))
+    )
+
+
 def check_number(field: str, number: float | Decimal) -> float | Decimal:
     """
     Return a number that may stand in a field.

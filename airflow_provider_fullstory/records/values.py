@@ -212,6 +212,26 @@ def utc(
         raise rule.broken(field=field) from None
 
 
+def utc_column(values: Sequence[datetime.datetime], zone: datetime.tzinfo) -> list[datetime.datetime] | None:
+    """
+    Return moments in UTC, None where that takes a look at each.
+
+    :param values: Datetimes of no subclass; without an offset they are ones in ``zone``.
+    :param zone: A time zone.
+    """
+    zones = {value.tzinfo for value in values}
+    if zones == {datetime.UTC}:
+        return list(values)
+    try:
+        if zones == {None}:
+            return [value.replace(tzinfo=zone).astimezone(datetime.UTC) for value in values]
+        if None not in zones:
+            return [value.astimezone(datetime.UTC) for value in values]
+    except (OverflowError, ValueError, TypeError):
+        return None
+    return None
+
+
 def checked_text(field: str, value: str) -> str:
     """
     Return text as a plain str.

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_fullstory.exceptions import FullStoryMappingError
-from tests.records.sending import send_field, send_records
+from tests.records.sending import send_field, send_records, send_rows
 
 UID, WIDTH, LATITUDE = "user.uid", "context.device.screen_width", "context.location.latitude"
 RECENT = "session.use_most_recent"
@@ -238,3 +238,35 @@ def test_a_record_without_a_name_is_refused() -> None:
 
     assert sent.reason == "name is missing; fill the column 'name' or set event_name"
     assert sent.code == "required_field"
+
+
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [
+        (UID, ["a", "é", "😀" * 256]),
+        (UID, ["a", "x" * 257, ""]),
+        (UID, ["a", "\ud800"]),
+        ("session.id", ["1:2", "1", ":", "a:b:c"]),
+        ("context.location.country", ["DE", "de", "D1", "Deutschland"]),
+        ("timestamp", [datetime.datetime(2026, 7, 1, 12), datetime.datetime(2026, 10, 25, 2, 30, fold=1)]),  # noqa: DTZ001
+        ("timestamp", [datetime.datetime(1, 1, 1), datetime.datetime(2026, 7, 1)]),  # noqa: DTZ001
+        ("timestamp", [datetime.datetime(2026, 7, 1, tzinfo=datetime.UTC)] * 2),
+        (
+            "timestamp",
+            [
+                datetime.datetime(2026, 7, 1, tzinfo=datetime.UTC),
+                datetime.datetime(2026, 7, 1, tzinfo=zoneinfo.ZoneInfo("Asia/Tokyo")),
+                datetime.datetime(9999, 12, 31, 23, tzinfo=zoneinfo.ZoneInfo("America/New_York")),
+                datetime.datetime(2026, 7, 1),  # noqa: DTZ001
+            ],
+        ),
+    ],
+)
+def test_a_column_of_one_kind_becomes_what_its_values_become_one_by_one(path: str, values: list[Any]) -> None:
+    options = {"zone": zoneinfo.ZoneInfo("Asia/Tokyo")}
+    together = send_rows([path], [(value,) for value in values], **options)
+    # With a NULL among them, values are looked at one by one.
+    alone = send_rows([path], [*((value,) for value in values), (None,)], **options)
+
+    assert together.events == alone.events[:-1]
+    assert together.refused == alone.refused
