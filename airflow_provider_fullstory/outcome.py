@@ -161,13 +161,17 @@ def complete(
                 samples.rejected(job_id, errors)
             yield job_id, errors
 
-    has_file = bool(report.invalid)
-    if refused is None:
+    rejected = {outcome.job_id: outcome.errors for outcome in outcomes if outcome.errors}
+    # Halves of a batch share their traces, which are read once if they follow each other.
+    places = {job_id: place for place, job_id in enumerate(report.job_ids)}
+    outcomes = sorted(outcomes, key=lambda outcome: places[outcome.job_id])
+    if refused is not None and not refused.is_complete(report.invalid, rejected):
+        refused.add_rejected(counted(), report.invalid)
+    else:
         for _ in counted():
             pass
-    elif any(outcome.errors for outcome in outcomes):
-        has_file = refused.add_rejected(counted(), report.invalid)
-    report.rejected_uri = str(refused) if refused is not None and has_file else None
+    has_file = refused is not None and refused.exists
+    report.rejected_uri = str(refused) if has_file else None
     report.finish(outcomes)
 
 
@@ -239,14 +243,29 @@ def tell(report: ImportReport, task: BaseOperator, *, retries: int, waited: floa
     task.log.info("Import of %s finished, after waiting %.0f s for FullStory:", report.resource, waited)
     for line in report.lines():
         task.log.info("%s", line)
-    tags = {"dag_id": task.dag_id, "task_id": task.task_id}
     counts = {
         "records.imported": report.imported or 0,
         "records.invalid": report.invalid,
         "records.rejected": report.rejected or 0,
         "batches": report.batches,
-        "retries": retries,
     }
     for name, count in counts.items():
-        Stats.incr(f"fullstory.{name}", count, tags=tags)
-    Stats.timing("fullstory.waited", timedelta(seconds=waited), tags=tags)
+        Stats.incr(f"fullstory.{name}", count, tags=_tags(task))
+    Stats.timing("fullstory.waited", timedelta(seconds=waited), tags=_tags(task))
+    count_retries(task, retries)
+
+
+def count_retries(task: BaseOperator, retries: int) -> None:
+    """
+    Add to Airflow's metrics how many requests a process sent again.
+
+    :param task: The task.
+    :param retries: How many.
+    """
+    from airflow.providers.common.compat.sdk import Stats
+
+    Stats.incr("fullstory.retries", retries, tags=_tags(task))
+
+
+def _tags(task: BaseOperator) -> dict[str, str]:
+    return {"dag_id": task.dag_id, "task_id": task.task_id}

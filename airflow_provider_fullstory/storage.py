@@ -14,7 +14,10 @@ from airflow_provider_fullstory.batch_import.refused import RefusedFile
 from airflow_provider_fullstory.exceptions import FullStoryInputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow_provider_fullstory.batch_import.batches import RunIdentity
+    from airflow_provider_fullstory.batch_import.traces import Traces
 
 
 def staging_folder(uri: str, run: RunIdentity) -> Folder:
@@ -28,20 +31,26 @@ def staging_folder(uri: str, run: RunIdentity) -> Folder:
     return Folder(_path(uri, "staging_uri").joinpath(*parents, own), "staging_uri")
 
 
-def refused_file(uri: str, run: RunIdentity, *, is_given: bool = False) -> RefusedFile:
+def refused_file(
+    uri: str, run: RunIdentity, *, is_given: bool = False, others: Sequence[Traces] = ()
+) -> RefusedFile:
     """
     Return the file of a task's refused records.
 
     :param uri: The file, or, with a slash at its end, a folder in which each run of each task has its own.
     :param run: The run of the task.
     :param is_given: Whether the file may be that of another task, which imported what this one waits for.
+    :param others: Traces of imports whose records refused here are in files of their own.
     """
+    if not uri:
+        raise FullStoryInputError("rejected_uri is empty; leave it out where no file is wanted.")
     if uri.endswith("/"):
         *parents, own = _parts(run)
         uri = uri + "/".join([*parents, f"{own}.ndjson"])
     path = _path(uri, "rejected_uri")
     owner = "/".join([run.dag_id, run.run_id, run.task_id, str(run.map_index)])
-    return RefusedFile(Folder(path.parent, "rejected_uri"), path.name, owner, uri, is_given=is_given)
+    folder = Folder(path.parent, "rejected_uri")
+    return RefusedFile(folder, path.name, owner, uri, is_given=is_given, others=others)
 
 
 def _path(uri: str, argument: str) -> ObjectStoragePath:

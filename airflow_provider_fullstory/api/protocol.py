@@ -14,13 +14,13 @@ import functools
 import math
 import random
 import time
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
 from airflow_provider_fullstory import __version__
+from airflow_provider_fullstory.api.encoding import Digits
 from airflow_provider_fullstory.api.models import (
     Account,
     Job,
@@ -217,8 +217,8 @@ def is_transient(error: BaseException) -> bool:
 
 @functools.cache
 def _decoder(wire_type: type[T]) -> msgspec.json.Decoder[T]:
-    # total_records, usage and limit come as strings of digits; Decimal keeps echoed numbers digit by digit.
-    return msgspec.json.Decoder(wire_type, strict=False, float_hook=Decimal)
+    # total_records, usage and limit come as strings of digits; echoed numbers keep their digits.
+    return msgspec.json.Decoder(wire_type, strict=False, float_hook=Digits)
 
 
 def _job_path(resource: Resource, job_id: str) -> str:

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from airflow_provider_fullstory.api.encoding import ENCODER
 from airflow_provider_fullstory.api.models import MAX_BATCH_RECORDS, Event, Shared
 from airflow_provider_fullstory.batch_import.traces import Trace
 from airflow_provider_fullstory.exceptions import FullStoryInputError
 from airflow_provider_fullstory.records import validation
 from airflow_provider_fullstory.records.drafts import draft
-from airflow_provider_fullstory.records.encoding import ENCODER
 from airflow_provider_fullstory.records.refusals import InvalidRecord
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ class Batcher:
                 yield self._finished()
             if len(_PREFIX) + len(encoded) + len(self._suffix) > self._limits.bytes:
                 refusal = validation.TOO_LARGE.refusal(size=len(encoded))
-                self._refuse([InvalidRecord(position, refusal, draft(event, (), datetime.UTC))])
+                self._refuse([InvalidRecord(position, refusal, draft(event, (), datetime.UTC, {}))])
                 return
             start = len(self._body)
             self._body += encoded

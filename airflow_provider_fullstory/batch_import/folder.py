@@ -6,7 +6,7 @@ import io
 import shutil
 import uuid
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from airflow_provider_fullstory.exceptions import FullStoryLedgerError
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow.sdk import ObjectStoragePath
+
+_LOCAL: Final = ("", "file", "local")
+_WILDCARDS: Final = frozenset("*?[")
 
 
 class Folder:
@@ -65,7 +68,7 @@ class Folder:
         source = io.BytesIO(content) if isinstance(content, bytes) else content
         with self._failing(f"write {name} to"):
             target = self._path / name
-            if target.protocol not in ("file", "local"):
+            if target.protocol not in _LOCAL:
                 # Object storages know no folders, and show a file only once it is complete.
                 self._copy(source, target)
                 return
@@ -83,7 +86,12 @@ class Folder:
         with self._failing("remove files from"):
             path = self._path / name if name else self._path
             try:
-                path.fs.rm(path.path, recursive=True)
+                if path.protocol in _LOCAL or _WILDCARDS.isdisjoint(path.path):
+                    path.fs.rm(path.path, recursive=True)
+                else:
+                    # rm() takes the path for a pattern.
+                    for file in path.fs.find(path.path):
+                        path.fs.rm_file(file)
             except FileNotFoundError:
                 return
 

@@ -235,7 +235,7 @@ class Importer:
                 watch.saw(job_id, self._jobs.get_job_status(self._resource, job_id))
                 if job_id not in watch.outcomes:
                     return None
-                self._tell(watch)
+            self._tell(watch)
         except FullStoryError as error:
             if not error.is_transient:
                 raise

@@ -158,9 +158,19 @@ class Ledger:
         return self._resends_ambiguous
 
     @property
-    def has_sent(self) -> bool:
-        """Whether an earlier try may have sent something."""
-        return self._is_resumed and self._has_sent()
+    def is_lasting(self) -> bool:
+        """Whether it outlives the process."""
+        return not isinstance(self._store, MemoryStore)
+
+    def has(self, name: str, digest: str) -> bool:
+        """
+        Tell whether an earlier try may have sent a batch.
+
+        :param name: The batch's place in the import.
+        :param digest: SHA-256 of its body.
+        """
+        entry = self._entry(name) if self._is_resumed else None
+        return entry is not None and entry.digest == digest and not entry.is_refused
 
     def begin(self, arguments: str | None, life: int) -> ImportReport | None:
         """

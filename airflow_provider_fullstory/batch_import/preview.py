@@ -6,8 +6,8 @@ import dataclasses
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow_provider_fullstory.api.encoding import DECODER, ENCODER
 from airflow_provider_fullstory.batch_import.batches import Batcher, BatchLimits, RunIdentity
-from airflow_provider_fullstory.records.encoding import DECODER, ENCODER
 from airflow_provider_fullstory.records.fields import field_kind
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def preview(
     limits: BatchLimits,
     shared: Shared,
     limit: int | None,
+    mapping: Mapping[str, str] | None = None,
 ) -> Preview:
     """
     Do all but send.
@@ -105,6 +106,7 @@ def preview(
     :param limits: Where a batch ends.
     :param shared: What the events of each batch have in common.
     :param limit: How many records to read at most, None for all.
+    :param mapping: Path of the API -> key of the records, as the user gave it.
     """
     seen = _Seen(limit)
     batches = size = 0
@@ -115,13 +117,13 @@ def preview(
         source=source,
         mapping=[
             MappedColumn(column, field, seen.type_of(field))
-            for column, field in (targets or {field: field for field in sorted(seen.types)}).items()
+            for column, field in (targets or seen.targets(mapping or {})).items()
         ],
         events=seen.events,
         records=seen.records,
         is_complete=seen.is_complete,
         invalid=seen.invalid,
-        refused=seen.refused,
+        refused=sorted(seen.refused, key=lambda record: record.position),
         reasons=dict(seen.reasons.most_common()),
         batches=batches if seen.is_complete else None,
         bytes=size if seen.is_complete else None,
@@ -133,7 +135,7 @@ class _Seen:
 
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
-        self.events: list[dict[str, Any]] = []
+        self._shown: dict[int, dict[str, Any]] = {}
         self.types: dict[str, set[str]] = {}
         self.records = 0
         self.invalid = 0
@@ -146,8 +148,8 @@ class _Seen:
         for chunk in chunks:
             self._cut(chunk)
             self.records += len(chunk.events) + len(chunk.invalid)
-            for event in chunk.events:
-                self._note(event)
+            for event, position in zip(chunk.events, chunk.positions, strict=True):
+                self._note(event, position)
             yield chunk
             if not self.is_complete:
                 return
@@ -156,7 +158,14 @@ class _Seen:
         """Take note of records that would be refused."""
         self.invalid += len(invalid)
         self.refused += invalid[: _MOST_REFUSED - len(self.refused)]
+        for record in invalid:
+            # One that turns out too large for a batch looked well before.
+            self._shown.pop(record.position, None)
         self.reasons.update(map(_reason, invalid))
+
+    def targets(self, mapping: Mapping[str, str]) -> dict[str, str]:
+        """Return where the keys of records go, as far as these have values."""
+        return {mapping.get(field, field.removeprefix("properties.")): field for field in sorted(self.types)}
 
     def type_of(self, field: str) -> str:
         """Return what a field takes, or what its values are."""
@@ -165,6 +174,8 @@ class _Seen:
             return kind
         inside = {name: types for name, types in self.types.items() if name.startswith(f"{field}.")}
         found = self.types.get(field, set()).union(*inside.values())
+        if inside and not found:
+            return "object"
         return " or ".join(sorted(found)) or "no value yet"
 
     def _cut(self, chunk: MappedChunk) -> None:
@@ -176,10 +187,15 @@ class _Seen:
         chunk.events, chunk.positions = chunk.events[:kept], chunk.positions[:kept]
         chunk.invalid = [record for record in chunk.invalid if record.position <= limit]
 
-    def _note(self, event: Event) -> None:
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The first events as they would be sent."""
+        return list(self._shown.values())
+
+    def _note(self, event: Event, position: int) -> None:
         encoded = ENCODER.encode(event)
-        if len(self.events) < _SHOWN:
-            self.events.append(DECODER.decode(encoded))
+        if len(self._shown) < _SHOWN:
+            self._shown[position] = DECODER.decode(encoded)
         sent = DECODER.decode(encoded)
         for root, schema in (("properties", "schema"), ("page_properties", "page_properties_schema")):
             declared = sent.pop(schema, {}).get("properties", {})

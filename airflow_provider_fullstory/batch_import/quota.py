@@ -10,7 +10,7 @@ from airflow_provider_fullstory.batch_import.batches import Batch
 from airflow_provider_fullstory.exceptions import FullStoryQuotaError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from airflow_provider_fullstory.api.models import Quota
 
@@ -23,12 +23,17 @@ class Allowance:
     What is left of the quota.
 
     :param quota: The organization's quota of server events.
+    :param has: Tells whether an earlier try sent a batch, by its name and digest: such ones are part of the
+        usage.
     """
 
-    def __init__(self, quota: Quota) -> None:
+    def __init__(self, quota: Quota, has: Callable[[str, str], bool] = lambda *_: False) -> None:
         self._quota = quota
+        self._has = has
 
     def __str__(self) -> str:
+        if self.left is None:
+            return "FullStory tells no limit of server events"
         return f"{self._quota.usage} of {self._quota.limit} server events used"
 
     @property
@@ -37,14 +42,23 @@ class Allowance:
         limit = self._quota.limit
         return None if limit is None or limit < 0 else max(0, limit - self._quota.usage)
 
-    def check(self, records: int, size: str = "has") -> None:
+    def check(self, batches: Iterable[tuple[int, str]]) -> None:
         """
-        Refuse an import that does not fit.
+        Refuse an import that does not fit, all of whose batches are known.
 
-        :param records: How many events it has.
-        :param size: How sure that is: ``has``, or ``has at least``.
-        :raises FullStoryQuotaError: Where it has more than are left.
+        :param batches: Number of records and digest of each batch.
+        :raises FullStoryQuotaError: Where they have more events than are left.
         """
+        self._check(
+            sum(
+                records
+                for number, (records, digest) in enumerate(batches, start=1)
+                if not self._has(str(number), digest)
+            ),
+            "has",
+        )
+
+    def _check(self, records: int, size: str) -> None:
         if self.left is None or records <= self.left:
             return
         end = self._quota.period_end or "at a time that FullStory does not tell"
@@ -75,8 +89,8 @@ class Allowance:
     def _counted(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         records = 0
         for batch in batches:
-            records += batch.records
-            self.check(records, "has at least")
+            records += 0 if self._has(batch.name, batch.digest) else batch.records
+            self._check(records, "has at least")
             yield batch
 
 

@@ -12,19 +12,22 @@ import dataclasses
 import gzip
 import logging
 import tempfile
+import zlib
+from collections import Counter
+from collections.abc import Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
+from airflow_provider_fullstory.api.encoding import DECODER, ENCODER
 from airflow_provider_fullstory.batch_import.traces import Facts, Traces
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryLedgerError
-from airflow_provider_fullstory.records.drafts import EVENT, REFUSAL, value_at
-from airflow_provider_fullstory.records.encoding import DECODER, ENCODER
+from airflow_provider_fullstory.records.drafts import EVENT, REFUSAL, value_at, with_types
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from airflow_provider_fullstory.api.models import RecordError
     from airflow_provider_fullstory.batch_import.folder import Folder
@@ -46,15 +49,24 @@ class RefusedFile:
     :param owner: What names the import, so that no other import's records are written over.
     :param location: Its URI.
     :param is_given: Whether it may be the file of the task that imported what this one waits for.
+    :param others: Traces of imports whose records refused here are in files of their own.
     """
 
     def __init__(
-        self, folder: Folder, name: str, owner: str, location: str, *, is_given: bool = False
+        self,
+        folder: Folder,
+        name: str,
+        owner: str,
+        location: str,
+        *,
+        is_given: bool = False,
+        others: Sequence[Traces] = (),
     ) -> None:
         self._folder = folder
         self._name = name
         self._location = location
         self.traces = Traces(folder, name)
+        self._others = others
         self._own = owner
         self._is_given = is_given
 
@@ -63,7 +75,12 @@ class RefusedFile:
 
     @cached_property
     def _owner(self) -> str:
-        return (self.traces.facts().owner if self._is_given else "") or self._own
+        if not self._is_given:
+            return self._own
+        known = self.traces.facts().owner or next(
+            (_refusal_of(line).get("import") for line in self._lines()), None
+        )
+        return str(known or self._own)
 
     def check(self) -> None:
         """
@@ -71,7 +88,10 @@ class RefusedFile:
 
         :raises FullStoryInputError: Where the file holds something else.
         """
-        owner = next((self._owner_of(line) for line in self._lines()), self._owner)
+        try:
+            owner = next((_refusal_of(line).get("import") for line in self._lines()), self._owner)
+        except _NotReadableError:
+            owner = None
         if owner != self._owner:
             whose = f"the refused records of {owner}" if owner else "something else than refused records"
             raise FullStoryInputError(
@@ -99,20 +119,43 @@ class RefusedFile:
         """
         self.traces.write_facts(dataclasses.replace(facts, owner=self._owner))
 
-    def add_rejected(self, rejected: Iterable[tuple[str, Sequence[RecordError]]], invalid: int) -> bool:
+    @property
+    def exists(self) -> bool:
+        """Whether there is any line in it."""
+        return next(self._lines(), None) is not None
+
+    @property
+    def _all_traces(self) -> list[Traces]:
+        return [self.traces, *self._others]
+
+    def is_complete(self, invalid: int, rejected: Mapping[str, int]) -> bool:
         """
-        Add what FullStory refused, and tell whether there is a file at all.
+        Tell whether the file was completed before, when more may have been known of the import than now.
+
+        :param invalid: How many records were refused here.
+        :param rejected: How many each job refused, where it refused any.
+        """
+        here, by_job = 0, Counter[str]()
+        for refusal in map(_refusal_of, self._lines()):
+            if self._is_own(refusal):
+                here += refusal.get("outcome") == INVALID
+                by_job.update([str(refusal["job_id"])] if refusal.get("outcome") == REJECTED else [])
+        return here == (0 if self._others else invalid) and by_job == rejected
+
+    def add_rejected(self, rejected: Iterable[tuple[str, Sequence[RecordError]]], invalid: int) -> None:
+        """
+        Add what FullStory refused.
 
         :param rejected: The refused records, some at a time, and the job that refused them.
         :param invalid: How many records were refused here.
         """
-        facts = self.traces.facts()
+        known = [(traces, traces.facts()) for traces in self._all_traces]
         with _Spool(self._name) as spool:
             for line in self._lines():
-                refusal = DECODER.decode(line).get(REFUSAL, {})
-                if (refusal.get("outcome"), refusal.get("import")) == (INVALID, self._owner):
+                refusal = _refusal_of(line)
+                if refusal.get("outcome") != REJECTED or not self._is_own(refusal):
                     spool.write(line)
-            if spool.records != invalid:
+            if spool.records < invalid and not self._others:
                 log.warning(
                     "%s holds %d of the %d records that were refused here; an earlier try wrote the others "
                     "elsewhere.",
@@ -121,10 +164,12 @@ class RefusedFile:
                     invalid,
                 )
             for job_id, records in rejected:
-                for line in self._rejected_lines(facts, job_id, records):
+                traces, facts = next(
+                    (pair for pair in known if job_id in pair[1].jobs), (self.traces, Facts())
+                )
+                for line in self._rejected_lines(traces, facts, job_id, records):
                     spool.write(line)
             self.commit(spool)
-            return spool.records > 0
 
     def commit(self, spool: _Spool) -> None:
         """
@@ -152,10 +197,12 @@ class RefusedFile:
         about = {**refusal, **({"key": key} if key else {}), "import": self._owner}
         return ENCODER.encode({item: record, REFUSAL: about}) + b"\n"
 
-    def _rejected_lines(self, facts: Facts, job_id: str, records: Sequence[RecordError]) -> Iterator[bytes]:
+    def _rejected_lines(
+        self, traces: Traces, facts: Facts, job_id: str, records: Sequence[RecordError]
+    ) -> Iterator[bytes]:
         batch = facts.jobs.get(job_id)
         echoes = [record.event or record.user or {} for record in records]
-        positions = self.traces.positions(batch, echoes)
+        positions = traces.positions(batch, echoes)
         for record, echo, position in zip(records, echoes, positions, strict=True):
             refusal = {
                 "outcome": REJECTED,
@@ -166,7 +213,8 @@ class RefusedFile:
                 "batch": batch,
             }
             item = EVENT if record.user is None else "user"
-            yield self.line((record.shared or {}) | echo, refusal, facts, item)
+            sent = with_types(echo) if item == EVENT else echo
+            yield self.line((record.shared or {}) | sent, refusal, facts, item)
 
     def _lines(self) -> Iterator[bytes]:
         file = self._folder.open(self._name)
@@ -176,15 +224,26 @@ class RefusedFile:
             try:
                 plain = gzip.GzipFile(fileobj=file) if self._name.endswith(".gz") else file
                 yield from iter(plain.readline, b"")
-            except (OSError, EOFError) as error:
+            except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+                raise _NotReadableError(f"{self} could not be read: {error}.") from error
+            except OSError as error:
                 raise FullStoryLedgerError(f"{self} could not be read: {error}.") from error
 
-    def _owner_of(self, line: bytes) -> str | None:
-        try:
-            owner = DECODER.decode(line)[REFUSAL]["import"]
-        except (msgspec.DecodeError, UnicodeDecodeError, TypeError, KeyError, IndexError):
-            return None
-        return str(owner)
+    def _is_own(self, refusal: Mapping[str, Any]) -> bool:
+        return refusal.get("import") == self._owner
+
+
+def _refusal_of(line: bytes) -> Mapping[str, Any]:
+    """Return what a line says of the refusal; nothing, where it is no line of such a file."""
+    try:
+        refusal = DECODER.decode(line)[REFUSAL]
+    except (msgspec.DecodeError, UnicodeDecodeError, TypeError, LookupError, RecursionError, ArithmeticError):
+        return {}
+    return refusal if isinstance(refusal, Mapping) else {}
+
+
+class _NotReadableError(FullStoryLedgerError):
+    """Say that a file is not compressed as its name says."""
 
 
 class InvalidRecords:

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 from collections import Counter
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from airflow_provider_fullstory.batch_import.waiting import some
@@ -87,9 +88,9 @@ class ImportReport:
     @classmethod
     def merged(cls, reports: Sequence[ImportReport]) -> ImportReport:
         """
-        Return one report for several imports that are not finished.
+        Return one report for several imports.
 
-        :param reports: The reports, of the same resource.
+        :param reports: The reports, of the same resource; all finished, or none.
         :raises FullStoryInputError: Where they are not.
         """
         [*resources] = {report.resource for report in reports}
@@ -97,10 +98,14 @@ class ImportReport:
             raise FullStoryInputError("Imports of events and of users cannot be waited for together.")
         codes: Counter[str] = sum((Counter(report.codes) for report in reports), Counter())
         uris = {report.rejected_uri for report in reports} - {None}
+        is_finished = all(report.imported is not None for report in reports)
+        are_counted = all(report.records is not None for report in reports)
         return cls(
             resource=resources[0],
             job_ids=[job_id for report in reports for job_id in report.job_ids],
-            records=sum(report.records or 0 for report in reports),
+            records=sum(report.records or 0 for report in reports) if are_counted else None,
+            imported=sum(report.imported or 0 for report in reports) if is_finished else None,
+            rejected=sum(report.rejected or 0 for report in reports) if is_finished else None,
             invalid=sum(report.invalid for report in reports),
             rejected_uri=uris.pop() if len(uris) == 1 else None,
             batches=sum(report.batches for report in reports),
@@ -218,8 +223,10 @@ class ImportReport:
         table += [f"  {'code':<9} {count:>12,}  {code}" for code, count in self._by_count()]
         return [*table, f"  refused records are in {self.rejected_uri}"] if self.rejected_uri else table
 
-    def _allowed(self, max_rejected: float) -> float:
-        return max_rejected * (self.records or 0) if 0 < max_rejected < 1 else max_rejected
+    def _allowed(self, max_rejected: float) -> Decimal:
+        # As it is written: 29 % of 100 records are 29, which a float is not.
+        limit = Decimal(str(max_rejected))
+        return limit * (self.records or 0) if limit < 1 else limit
 
     def _by_count(self) -> list[tuple[str, int]]:
         return sorted(self.codes.items(), key=lambda item: (-item[1], item[0]))
@@ -249,6 +256,9 @@ def rejections(
             for page in client.iter_errors(resource, outcome.job_id):
                 read += len(page.results)
                 yield outcome.job_id, page.results
+                if read >= outcome.errors:
+                    # A token that leads back to the page itself would have all of it twice.
+                    break
         except FullStoryPermissionError as error:
             log.warning("Which records FullStory refused, and why, cannot be told. %s", error)
             return

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import re
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow_provider_fullstory.api.encoding import ENCODER
 from airflow_provider_fullstory.records.drafts import redacted, value_at
-from airflow_provider_fullstory.records.encoding import ENCODER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow_provider_fullstory.api.models import RecordError
     from airflow_provider_fullstory.records.refusals import InvalidRecord
@@ -65,12 +64,13 @@ class Samples:
         for error in errors[: MOST - self._rejected]:
             self._rejected += 1
             record = error.event or error.user
-            message = error.message or "no message"
+            # FullStory's message may repeat a value.
+            message = f" {error.message or 'no message'}" if self._shows_values else ""
             log.warning(
-                "Rejected by FullStory: a record of job %s%s: %s (%s)%s",
+                "Rejected by FullStory: a record of job %s%s:%s (%s)%s",
                 job_id,
                 self._key(record),
-                message if self._shows_values else _without_values(message, record),
+                message,
                 error.code or "no code",
                 self._shown(record),
             )
@@ -85,22 +85,3 @@ class Samples:
         if not self._shows_records:
             return ""
         return f": {ENCODER.encode(record if self._shows_values else redacted(record)).decode()}"
-
-
-def _without_values(message: str, record: Any) -> str:
-    """Return FullStory's message without what it repeats of the record."""
-    for text in sorted(set(_texts(record)), key=len, reverse=True):
-        message = re.sub(rf"(?<!\w){re.escape(text)}(?!\w)", "...", message)
-    return message
-
-
-def _texts(value: Any) -> Iterator[str]:
-    items: Iterable[Any] = ()
-    if isinstance(value, dict):
-        items = value.values()
-    elif isinstance(value, list):
-        items = value
-    elif value not in (None, "") and not isinstance(value, bool):
-        yield str(value)
-    for item in items:
-        yield from _texts(item)

@@ -6,10 +6,10 @@ import itertools
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+from airflow_provider_fullstory.api.encoding import DECODER, ENCODER
 from airflow_provider_fullstory.batch_import.batches import Batcher
 from airflow_provider_fullstory.batch_import.report import ImportReport
 from airflow_provider_fullstory.batch_import.traces import Facts
-from airflow_provider_fullstory.records.encoding import DECODER, ENCODER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -92,9 +92,8 @@ class Sending:
         :param area: Where it is.
         :param manifest: What was staged.
         """
-        records = sum(records for records, _ in manifest.batches)
-        if records and (allowance := self._allowance()) is not None:
-            allowance.check(records)
+        if manifest.batches and (allowance := self._allowance()) is not None:
+            allowance.check(manifest.batches)
         submissions = self._importer.submit(area.batches(manifest, self._run))
         return self._account(ImportReport.from_xcom(manifest.report), submissions)
 

@@ -9,15 +9,16 @@ beside the file of refused records until the import is accounted for.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import hashlib
 from array import array
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from airflow_provider_fullstory.records.encoding import ENCODER
-from airflow_provider_fullstory.records.events import events_of_records
-from airflow_provider_fullstory.records.mapping import MappingOptions
+from airflow_provider_fullstory.api.encoding import ENCODER, Digits, spelled
+from airflow_provider_fullstory.api.models import Event
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -102,12 +103,12 @@ class Traces:
 
         :param facts: What is known.
         """
-        self._folder.write(f"{self._place}/{_FACTS}", msgspec.json.encode(facts))
+        self._folder.write(f"{self._place}/{_FACTS}", ENCODER.encode(facts))
 
     def facts(self) -> Facts:
         """Return what is known of the import: nothing, where it was not sent with this file."""
         content = self._folder.read(f"{self._place}/{_FACTS}")
-        return Facts() if content is None else msgspec.json.decode(content, type=Facts)
+        return Facts() if content is None else _FACTS_DECODER.decode(content)
 
     def positions(self, batch: str | None, events: Sequence[Any]) -> list[int | None]:
         """
@@ -120,18 +121,18 @@ class Traces:
         """
         if batch is None:
             return [None] * len(events)
-        self._load(int(batch.partition(".")[0]))
-        return [self._position(fingerprints) for fingerprints in _rebuilt(events)]
+        self._load(_ordinal(batch))
+        return [self._position(_fingerprint(_as_sent(event))) for event in events]
 
     def remove(self) -> None:
         """Remove all traces."""
         self._folder.remove(self._place)
 
-    def _position(self, fingerprints: Sequence[bytes]) -> int | None:
-        for fingerprint in fingerprints:
-            if places := self._known.get(fingerprint):
-                return places.pop() if len(places) > 1 else places[0]
-        return None
+    def _position(self, fingerprint: bytes) -> int | None:
+        places = self._known.get(fingerprint)
+        if not places:
+            return None
+        return places.pop() if len(places) > 1 else places[0]
 
     def _load(self, ordinal: int) -> None:
         if ordinal == self._ordinal:
@@ -150,17 +151,44 @@ class Traces:
         return f"{self._place}/{ordinal:08d}.msgpack"
 
 
+def _ordinal(batch: str) -> int:
+    return int(batch.partition(".")[0])
+
+
 def _fingerprint(content: bytes | bytearray) -> bytes:
     return hashlib.blake2b(content, digest_size=_SIZE).digest()
 
 
-def _rebuilt(events: Sequence[Any]) -> list[list[bytes]]:
-    """Return the fingerprints that each event may have had when it was sent."""
-    # An echo may have gone through a float, whose digits are others than those of a Decimal.
-    floats = [msgspec.json.decode(ENCODER.encode(event)) for event in events]
-    found: list[list[bytes]] = [[] for _ in events]
-    for spelling in (events, floats):
-        for chunk in events_of_records(spelling, MappingOptions(allow_anonymous=True)):
-            for event, position in zip(chunk.events, chunk.positions, strict=True):
-                found[position - 1].append(_fingerprint(ENCODER.encode(event)))
-    return found
+def _as_sent(event: Any) -> bytes:
+    """Return the bytes that an echoed event had when it was sent."""
+    event = dict(event)
+    if isinstance(event.get("timestamp"), str):
+        with suppress(ValueError, OverflowError):
+            moment = datetime.datetime.fromisoformat(event["timestamp"])
+            event["timestamp"] = moment.astimezone(datetime.UTC)
+    return _ENCODER.encode(_ordered(event, ""))
+
+
+def _ordered(value: Any, path: str) -> Any:
+    """Return an object with its keys in the order in which they are sent."""
+    if not isinstance(value, dict):
+        return value
+    names = _FIELD_ORDER.get(path) or sorted(value)
+    prefix = f"{path}." if path else ""
+    # What is null in an echo was not sent.
+    return {name: _ordered(value[name], f"{prefix}{name}") for name in names if value.get(name) is not None}
+
+
+def _field_orders(struct: type[msgspec.Struct], path: str) -> Iterator[tuple[str, list[str]]]:
+    info = msgspec.inspect.type_info(struct)
+    if isinstance(info, msgspec.inspect.StructType):
+        yield path, [field.encode_name for field in info.fields]
+        for field in info.fields:
+            if isinstance(field.type, msgspec.inspect.StructType):
+                prefix = f"{path}." if path else ""
+                yield from _field_orders(field.type.cls, f"{prefix}{field.encode_name}")
+
+
+_FIELD_ORDER: Final = dict(_field_orders(Event, ""))
+_FACTS_DECODER: Final = msgspec.json.Decoder(Facts, float_hook=Digits)
+_ENCODER: Final = msgspec.json.Encoder(decimal_format="number", enc_hook=spelled)

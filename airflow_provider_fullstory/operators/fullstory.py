@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
 
@@ -24,6 +24,7 @@ from airflow_provider_fullstory.outcome import (
     check_max_rejected,
     clean_up,
     complete,
+    count_retries,
     deadline_of,
     judge,
     publish,
@@ -34,7 +35,7 @@ from airflow_provider_fullstory.outcome import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
     from airflow_provider_fullstory.operators.event_source import EventSource, OpenSource
     from airflow_provider_fullstory.records.mapping import MappedChunk
+
+T = TypeVar("T")
 
 #: Seconds for which a request that fails in a passing way is repeated.
 _RETRY_FOR = 300.0
@@ -290,12 +293,13 @@ class FullStoryImportEventsOperator(BaseOperator):
             report = self._submit(context, hook, durability)
             waited_since = time.time()
             if report.imported is not None or not (self.wait_for_completion or not report.job_ids):
-                return self._end(context, hook, durability, report, 0.0)
+                return self._end(context, durability, report)
             publish(report, self, context)
             with _explained():
                 # Small imports are often finished by now, and then need no deferral.
                 outcomes = importer.look(report.job_ids) if self.deferrable else importer.wait(report.job_ids)
             if outcomes is None:
+                count_retries(self, hook.retries)
                 wait_in_triggerer(
                     self,
                     report,
@@ -303,8 +307,8 @@ class FullStoryImportEventsOperator(BaseOperator):
                     poll_interval=self.poll_interval,
                     deadline=deadline,
                 )
-            self._complete(context, hook, report, outcomes)
-            return self._end(context, hook, durability, report, time.time() - waited_since)
+            self._complete(context, hook, report, outcomes, time.time() - waited_since)
+            return self._end(context, durability, report)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """
@@ -321,8 +325,8 @@ class FullStoryImportEventsOperator(BaseOperator):
             with _explained():
                 outcomes = outcomes_of(event)
             report = ImportReport.from_xcom(event["report"])
-            self._complete(context, hook, report, outcomes)
-            return self._end(context, hook, self._durability(context), report, event.get("waited", 0.0))
+            self._complete(context, hook, report, outcomes, event.get("waited", 0.0))
+            return self._end(context, self._durability(context), report)
 
     def preview(self, limit: int | None = 1000) -> Preview:
         """
@@ -346,11 +350,12 @@ class FullStoryImportEventsOperator(BaseOperator):
                 opened.chunks,
                 limits=self._limits(),
                 shared=source.options.shared,
+                mapping=source.options.mapping,
                 limit=limit,
             )
 
     def dry_run(self) -> None:
-        """Show in the log what an import would be (``airflow tasks test --dry-run``); nothing is sent."""
+        """Show in the log what an import would be (``airflow tasks test --dry-run`` in Airflow 2)."""
         for line in self.preview(limit=None).lines():
             self.log.info("%s", line)
 
@@ -370,6 +375,8 @@ class FullStoryImportEventsOperator(BaseOperator):
                     f"{name} is {value!r}; it must be {' or '.join(kind.__name__ for kind in kinds)}."
                 )
         check_max_rejected(self.max_rejected)
+        if self.min_records < 0:
+            raise FullStoryInputError(f"min_records is {self.min_records}; it must be 0 or more.")
         if not all(isinstance(name, str) for name in self.record_key):
             raise FullStoryInputError(f"record_key is {self.record_key!r}; it must be names of columns.")
 
@@ -425,7 +432,9 @@ class FullStoryImportEventsOperator(BaseOperator):
             return report
         report, submissions = self._send(context, hook, durability, refused, arguments)
         self._log_submissions(report)
-        return durability.ledger.submitted(report, submissions[-1].ordinal if submissions else 0)
+        known = durability.ledger.submitted(report, submissions[-1].ordinal if submissions else 0)
+        # An earlier try may have finished the import; but the file of refused records was just begun anew.
+        return known if refused is None else report
 
     def _send(
         self,
@@ -446,7 +455,7 @@ class FullStoryImportEventsOperator(BaseOperator):
             self._importer,
             self._samples(),
             refused=refused,
-            allowance=lambda: self._allowance(hook, durability.ledger),
+            allowance=lambda: self._allowance(context, hook, durability.ledger),
         )
         area = durability.staging_area(arguments)
         manifest = None if area is None else area.manifest()
@@ -484,23 +493,26 @@ class FullStoryImportEventsOperator(BaseOperator):
                 raise FullStoryInputError(str(error)) from error
             raise
 
-    def _allowance(self, hook: FullStoryHook, ledger: Ledger) -> Allowance | None:
+    def _allowance(self, context: Context, hook: FullStoryHook, ledger: Ledger) -> Allowance | None:
         """Return what is left of the quota, None where it is not to be asked for, or does not tell."""
         from airflow_provider_fullstory.batch_import.quota import Allowance
 
-        # What an earlier try sent is part of the usage by now, and was found to fit.
-        if not self.check_quota or ledger.has_sent:
+        # What an earlier try sent is part of the usage by now, and only a ledger tells what that is.
+        if not self.check_quota or (not ledger.is_lasting and context["ti"].try_number > 1):
             return None
         try:
-            quota = hook.get_quotas().server_event_quota
+            quota = _read_twice(hook.without_retries().get_quotas).server_event_quota
         except FullStoryAuthenticationError:
             raise
         except FullStoryError as error:
             self.log.warning("The import is not checked against the quota of server events. %s", error)
             return None
         if quota is None:
+            self.log.warning(
+                "FullStory tells no quota of server events: the import is not checked against it."
+            )
             return None
-        allowance = Allowance(quota)
+        allowance = Allowance(quota, ledger.has)
         self.log.info("Quota: %s.", allowance)
         return allowance
 
@@ -527,24 +539,22 @@ class FullStoryImportEventsOperator(BaseOperator):
         )
 
     def _complete(
-        self, context: Context, hook: FullStoryHook, report: ImportReport, outcomes: Sequence[JobOutcome]
-    ) -> None:
-        complete(hook, report, outcomes, self._refused_file(context, report), self._samples())
-
-    def _end(
         self,
         context: Context,
         hook: FullStoryHook,
-        durability: Durability,
         report: ImportReport,
+        outcomes: Sequence[JobOutcome],
         waited: float,
-    ) -> dict[str, Any]:
+    ) -> None:
+        complete(hook, report, outcomes, self._refused_file(context, report), self._samples())
+        tell(report, self, retries=hook.retries, waited=waited)
+
+    def _end(self, context: Context, durability: Durability, report: ImportReport) -> dict[str, Any]:
         """Close the account of an import, then judge it."""
         from airflow_provider_fullstory.batch_import.staging import remove_staged
 
         durability.ledger.finished(report)
         if report.imported is not None:
-            tell(report, self, retries=hook.retries, waited=waited)
             refused = self._refused_file(context, report)
             if refused is not None:
                 clean_up(self, refused.traces.remove)
@@ -600,6 +610,16 @@ class FullStoryImportEventsOperator(BaseOperator):
         names = [self.record_key] if isinstance(self.record_key, str) else self.record_key
         keys = MappingOptions(mapping=self.mapping or {}, record_key=names).key_paths()
         return Samples(keys, shows_records=self.rejected_uri is None, shows_values=self.log_values)
+
+
+def _read_twice(read: Callable[[], T]) -> T:
+    """Return what a call gives that must not hold up an import, and may fail in a passing way."""
+    try:
+        return read()
+    except FullStoryError as error:
+        if not error.is_transient:
+            raise
+    return read()
 
 
 def _targets(source: OpenSource) -> str:

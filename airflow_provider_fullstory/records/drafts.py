@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import base64
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_fullstory.records.encoding import DECODER, ENCODER
-from airflow_provider_fullstory.records.fields import PROPERTY_ROOTS, Path
+import msgspec
+
+from airflow_provider_fullstory.api.encoding import DECODER, ENCODER
+from airflow_provider_fullstory.records.fields import PROPERTY_ROOTS, SCHEMA_ROOTS, Path, fields, path_of
 from airflow_provider_fullstory.records.refusals import ValueRefusedError
 from airflow_provider_fullstory.records.validation import MAX_LEVELS
 from airflow_provider_fullstory.records.values import property_value, unwrapped
@@ -25,40 +28,84 @@ if TYPE_CHECKING:
 #: The keys of a line in a file of refused records, in their order.
 EVENT: Final = "event"
 REFUSAL: Final = "refusal"
+#: Values within one that are written down; far beyond use, and a value may hold itself.
+_MOST_VALUES: Final = 10_000
+_ROOTS: Final = frozenset(path.partition(".")[0] for path in (*fields(), *PROPERTY_ROOTS, *SCHEMA_ROOTS))
 
 
-def draft(event: Event, refused: Iterable[tuple[Path, Any]], zone: datetime.tzinfo) -> dict[str, Any]:
+def draft(
+    event: Event,
+    refused: Iterable[tuple[Path, Any]],
+    zone: datetime.tzinfo,
+    declared: Mapping[str, str],
+) -> dict[str, Any]:
     """
     Return an event with the values that it was refused for, as JSON.
 
     :param event: The event without them.
-    :param refused: Those values, and where each would go.
+    :param refused: Those values, and where each would go. A path of one part that is no field's is a name
+        that fits nowhere.
     :param zone: What datetimes without an offset mean.
+    :param declared: Dotted name of a property -> its type, as the user declared it for the import.
     """
     record: dict[str, Any] = DECODER.decode(ENCODER.encode(event))
     for path, value in refused:
-        _place(record, path, _of_field(value, zone) if path[0] not in PROPERTY_ROOTS else plain(value, zone))
+        root = path[0]
+        writing = _Writing(zone)
+        if root in PROPERTY_ROOTS and len(path) > 1:
+            name = ".".join(path[1:])
+            _place(record, path, writing.value(name, value))
+            types = {inner: kind for inner, kind in declared.items() if f"{inner}.".startswith(f"{name}.")}
+            _declare(record, root, writing.types | (types if root == "properties" else {}))
+        elif root in _ROOTS:
+            _place(record, path, writing.field(path, value))
+        else:
+            name = _text(root)
+            # A name that would be good in another record must not be so in this one.
+            key = name if path_of(name)[1] else f"${name}"
+            record[key] = writing.value(key, value)
+            parent, _, rest = key.partition(".")
+            is_inside = rest and parent in PROPERTY_ROOTS
+            types = {
+                name.removeprefix(f"{parent}.") if is_inside else name: kind
+                for name, kind in writing.types.items()
+            }
+            _declare(record, parent if is_inside else "properties", types)
+    return with_types(record)
+
+
+def with_types(record: dict[str, Any]) -> dict[str, Any]:
+    """
+    Return an event that says which whole numbers are reals: in JSON, these look like integers.
+
+    :param record: The event as it was, or would be, sent, where integers are declared.
+    """
+    for root, schema in zip(PROPERTY_ROOTS, SCHEMA_ROOTS, strict=True):
+        declared = (record.get(schema) or {}) if isinstance(record.get(schema) or {}, dict) else None
+        types = declared.get("properties", {}) if declared is not None else None
+        if isinstance(types, dict):
+            reals = {name: kind for name, kind in _reals(record.get(root), "") if name not in types}
+            _declare(record, root, reals)
     return record
 
 
-def plain(value: Any, zone: datetime.tzinfo = datetime.UTC, level: int = 0) -> Any:
+def _reals(values: Any, parents: str) -> Iterator[tuple[str, str]]:
+    for key, value in values.items() if isinstance(values, dict) else ():
+        if isinstance(value, dict):
+            yield from _reals(value, f"{parents}{key}.")
+        elif isinstance(value, list) and any(type(element) is int for element in value):
+            yield f"{parents}{key}", "reals"
+        elif type(value) is int:
+            yield f"{parents}{key}", "real"
+
+
+def plain(value: Any) -> Any:
     """
-    Return any value as JSON, as near to what would be sent as it can be.
+    Return any value as JSON.
 
     :param value: The value.
-    :param zone: What datetimes without an offset mean.
-    :param level: In how many others it is nested.
     """
-    value = unwrapped(value)
-    if level > MAX_LEVELS:
-        return _named(value, "nested too deep to be written")
-    if value is None:
-        return None
-    if isinstance(value, Mapping):
-        return {_key(key): plain(item, zone, level + 1) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item, zone, level + 1) for item in value]
-    return _scalar(value, zone)
+    return _Writing(datetime.UTC).value("", value)
 
 
 def unfolded(line: Any) -> Any:
@@ -87,58 +134,136 @@ def redacted(record: Any) -> Any:
 
 def value_at(record: Any, path: Sequence[str]) -> Any:
     """
-    Return what a record has at a path, None where it has nothing.
+    Return what a record has at a path, None where it has nothing; names are found without case.
 
     :param record: JSON.
     :param path: The path.
     """
     for part in path:
-        record = record.get(part) if isinstance(record, Mapping) else None
+        if not isinstance(record, Mapping):
+            return None
+        folded = part.casefold()
+        name = part if part in record else next((key for key in record if key.casefold() == folded), part)
+        record = record.get(name)
     return record
 
 
-def _scalar(value: Any, zone: datetime.tzinfo) -> Any:
+class _Writing:
+    """
+    Write values down as JSON.
+
+    :param zone: What datetimes without an offset mean.
+    """
+
+    def __init__(self, zone: datetime.tzinfo) -> None:
+        self._zone = zone
+        self._left = _MOST_VALUES
+        #: What would be declared, by dotted name.
+        self.types: dict[str, str] = {}
+
+    def value(self, name: str, value: Any, level: int = 0) -> Any:
+        """Return a value as near to what would be sent as it can be."""
+        value = unwrapped(value)
+        self._left -= 1
+        if level > MAX_LEVELS or self._left < 0:
+            return _named(value, "too large to be written")
+        if isinstance(value, Mapping):
+            return {
+                (text := key_text(key)): self.value(f"{name}.{text}", item, level + 1)
+                for key, item in value.items()
+            }
+        if isinstance(value, (list, tuple)):
+            return self._array(name, value, level)
+        sent, kind = self._scalar(value)
+        if kind:
+            self.types[name] = kind
+        return sent
+
+    def field(self, path: Path, value: Any) -> Any:
+        """Return a value that a field refused, such that the field will refuse it when it is read again."""
+        value = unwrapped(value)
+        if value is None or isinstance(value, (bool, int, Mapping, list, tuple)):
+            return self.value(".".join(path), value)
+        # A moment may lie outside the calendar in one time zone only.
+        is_moment = path == ("timestamp",) and _is_iso(value)
+        return _named(value) if is_moment or not isinstance(value, str) else self._scalar(value)[0]
+
+    def _array(self, name: str, values: Sequence[Any], level: int) -> list[Any]:
+        written, kinds = [], set()
+        for value in map(unwrapped, values):
+            if isinstance(value, (Mapping, list, tuple)):
+                written.append(self.value(f"{name}.", value, level + 1))
+                kinds.add("")
+            else:
+                self._left -= 1
+                sent, kind = self._scalar(value)
+                written.append(sent)
+                kinds.add(kind)
+        if kinds in ({"date"}, {"int"}):
+            self.types[name] = f"{kinds.pop()}s"
+        return written
+
+    def _scalar(self, value: Any) -> tuple[Any, str]:
+        try:
+            sent, kind = property_value("", value, self._zone)
+        except ValueRefusedError:
+            return _named(value), ""
+        if sent is msgspec.UNSET:
+            return None, ""
+        # What JSON has no type for is sent as text.
+        text = msgspec.json.decode(ENCODER.encode(sent)) if isinstance(sent, datetime.date) else sent
+        return text, kind if isinstance(kind, str) else ""
+
+
+def _is_iso(value: Any) -> bool:
     try:
-        sent, _ = property_value("", value, zone)
-    except ValueRefusedError:
-        return _named(value)
-    # What JSON has no type for is sent as text; here it must not be left to the encoder of the file.
-    return sent.isoformat() if isinstance(sent, datetime.date) else sent
-
-
-def _of_field(value: Any, zone: datetime.tzinfo) -> Any:
-    """Return a value that a field refused, such that the field will refuse it when it is read again."""
-    value = unwrapped(value)
-    if value is None or isinstance(value, (str, bool, int, Mapping, list, tuple)):
-        return plain(value, zone)
-    return _named(value)
+        datetime.datetime.fromisoformat(value.strip())
+    except (AttributeError, ValueError, TypeError):
+        return False
+    return True
 
 
 def _named(value: Any, text: str | None = None) -> dict[str, str]:
-    return {f"${type(value).__name__}": _text(value) if text is None else text}
+    kind = "Decimal" if isinstance(value, Decimal) else type(value).__name__
+    return {f"${kind}": _text(value) if text is None else text}
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return base64.b64encode(bytes(value)).decode()
     try:
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            return base64.b64encode(bytes(value)).decode()
         # Python refuses to write out huge integers in decimal.
         text = hex(value) if isinstance(value, int) else str(value)
+        return str.encode(text, "utf-8", "backslashreplace").decode()
     except Exception:  # noqa: BLE001 - Nothing that a driver gives may keep the other records from the file.
         return "cannot be written"
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _key(key: Any) -> str:
-    return _text(unwrapped(key))
+def key_text(key: Any) -> str:
+    """
+    Return any key as text.
+
+    :param key: The key.
+    """
+    key = unwrapped(key)
+    # Keys are text; another one must not become a good name by being written down.
+    return _text(key) if isinstance(key, str) else f"${type(key).__name__} {_text(key)}"
 
 
 def _place(record: dict[str, Any], path: Path, value: Any) -> None:
-    target = record
+    """Enter a value; where the record has something else in its place, beside that."""
+    target: Any = record
     for part in path[:-1]:
-        inner = target.setdefault(part, {})
-        if not isinstance(inner, dict):
-            record[".".join(path)] = value
-            return
-        target = inner
-    target[path[-1]] = value
+        target = target.setdefault(part, {})
+        if not isinstance(target, dict):
+            break
+    if isinstance(target, dict) and path[-1] not in target:
+        target[path[-1]] = value
+    else:
+        record[f"${'.'.join(path)}"] = value
+
+
+def _declare(record: dict[str, Any], root: str, types: Mapping[str, str]) -> None:
+    schema = record.setdefault(SCHEMA_ROOTS[PROPERTY_ROOTS.index(root)], {}) if types else None
+    if isinstance(schema, dict) and isinstance(schema.setdefault("properties", {}), dict):
+        schema["properties"] |= types

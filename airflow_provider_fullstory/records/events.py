@@ -15,10 +15,10 @@ from typing import Any
 import msgspec
 
 from airflow_provider_fullstory.api import models
+from airflow_provider_fullstory.api.encoding import DECODER
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryMappingError
 from airflow_provider_fullstory.records import validation
-from airflow_provider_fullstory.records.drafts import plain
-from airflow_provider_fullstory.records.encoding import DECODER
+from airflow_provider_fullstory.records.drafts import key_text, plain
 from airflow_provider_fullstory.records.fields import Path, objects
 from airflow_provider_fullstory.records.mapping import (
     ColumnMapping,
@@ -181,7 +181,7 @@ class _Flattening:
                 key = plain_key("a record", given)
             except ValueRefusedError as error:
                 refusal = refusal or error.refusal
-                refused.append(((str(given),), value))
+                refused.append(((key_text(given),), value))
                 continue
             for path in self._targets(key, record):
                 try:
@@ -212,7 +212,7 @@ def _object(path: str, value: Any) -> Mapping[Any, Any]:
     """Return an object; some databases give their JSON as text."""
     if isinstance(value, str):
         try:
-            value = DECODER.decode(value)
+            value = DECODER.decode(str.__str__(value))
         except (msgspec.DecodeError, UnicodeEncodeError, RecursionError, ArithmeticError):
             raise validation.NOT_AN_OBJECT.broken(field=path, kind="text that is no JSON") from None
     if value is None:

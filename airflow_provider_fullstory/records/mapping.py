@@ -234,7 +234,7 @@ class ColumnMapping:
                 InvalidRecord(
                     positions[row],
                     chunk.refusals[row],
-                    draft(events[row], chunk.refused_values.get(row, ()), chunk.zone),
+                    draft(events[row], chunk.refused_values.get(row, ()), chunk.zone, chunk.schema),
                 )
                 for row in sorted(chunk.refusals)
             ],
@@ -267,6 +267,10 @@ class ColumnMapping:
         explicit = self.options.schema if root == "properties" else {}
         own = built.get(SCHEMA_ROOTS[PROPERTY_ROOTS.index(root)])
         chunk.refuse(misfits(columns, explicit, own))
+        schema = SCHEMA_ROOTS[PROPERTY_ROOTS.index(root)]
+        if getattr(self.options.shared, schema, UNSET) is not UNSET:
+            # FullStory refuses events that have what is shared as well.
+            return _values(built, root, chunk), [UNSET] * chunk.rows
         return _values(built, root, chunk), schemas(columns, explicit, own, chunk.rows)
 
     def _check_identities(self, built: Mapping[str, Column], chunk: _Build) -> None:
@@ -310,15 +314,15 @@ def _targets(columns: Sequence[str], options: MappingOptions) -> tuple[dict[Path
             )
     if options.event_name is not None and ("name",) in targets:
         problems.append(
-            f"event_name is set, and column {columns[targets[('name',)]]!r} holds a name too; leave out "
+            f"event_name is set, and column {columns[targets.pop(('name',))]!r} holds a name too; leave out "
             "event_name, or rename the column to 'properties.name' if it is a property"
         )
-    problems.extend(
-        f"column {columns[index]!r} goes to {path[0]!r}, which is in shared too; FullStory refuses events "
-        "that have both"
-        for path, index in targets.items()
+    problems += [
+        f"column {columns[targets.pop(path)]!r} goes to {path[0]!r}, which is in shared too; FullStory "
+        "refuses events that have both"
+        for path in list(targets)
         if getattr(options.shared, path[0], UNSET) is not UNSET
-    )
+    ]
     return targets, problems
 
 

@@ -35,7 +35,7 @@ def _is_date(value: Any) -> bool:
 
 
 _SCALARS: dict[str, Callable[[Any], bool]] = {
-    "str": lambda value: isinstance(value, (str, uuid.UUID)),
+    "str": lambda value: isinstance(value, (str, uuid.UUID, datetime.date)),
     "int": lambda value: isinstance(value, int) and not isinstance(value, bool),
     "real": lambda value: isinstance(value, (int, float, Decimal)) and not isinstance(value, bool),
     "bool": lambda value: isinstance(value, bool),

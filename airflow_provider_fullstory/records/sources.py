@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from airflow_provider_fullstory.api.encoding import DECODER
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStorySourceError
 from airflow_provider_fullstory.records import validation
 from airflow_provider_fullstory.records.drafts import unfolded
-from airflow_provider_fullstory.records.encoding import DECODER
 from airflow_provider_fullstory.records.events import CHUNK_ROWS
 from airflow_provider_fullstory.records.refusals import Unreadable
 

@@ -67,7 +67,9 @@ class Rule:
 
         :param details: What the names in braces stand for.
         """
-        return Refusal(self.code, self.says.format(**details))
+        # Names and types may hold what has no UTF-8 form.
+        reason = self.says.format(**details).encode("utf-8", "backslashreplace").decode()
+        return Refusal(self.code, reason)
 
     def broken(self, **details: object) -> ValueRefusedError:
         """

@@ -43,6 +43,7 @@ from typing import Any, Final
 
 from msgspec import UNSET
 
+from airflow_provider_fullstory.api.encoding import Digits
 from airflow_provider_fullstory.records import validation
 from airflow_provider_fullstory.records.refusals import Refusal, ValueRefusedError
 from airflow_provider_fullstory.records.validation import (
@@ -137,6 +138,7 @@ _UNIFORM: dict[type, Callable[[Sequence[Any]], bool]] = {
     int: lambda values: fits_64_bits(min(values)) and fits_64_bits(max(values)),
     float: lambda values: all(map(math.isfinite, values)),
     Decimal: lambda values: all(map(is_json_number, values)),
+    Digits: lambda values: all(map(is_json_number, values)),
     datetime.date: lambda _: True,
     uuid.UUID: lambda _: True,
 }
@@ -251,7 +253,9 @@ def unwrapped(value: Any) -> Any:
 
     :param value: Any value.
     """
-    return value.value if isinstance(value, enum.Enum) else value
+    while isinstance(value, enum.Enum):
+        value = value.value
+    return value
 
 
 def _scalar(name: str, value: Any) -> tuple[Any, Declared]:
@@ -267,7 +271,7 @@ def _scalar(name: str, value: Any) -> tuple[Any, Declared]:
         case float() if math.isfinite(value):
             return float(value), None
         case Decimal() if is_json_number(value):
-            return Decimal(value), None
+            return value if isinstance(value, Digits) else Decimal(value), None
         case float() | Decimal():
             raise validation.NOT_FINITE.broken(field=_property(name))
         case uuid.UUID():

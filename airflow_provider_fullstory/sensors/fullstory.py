@@ -34,7 +34,6 @@ from airflow_provider_fullstory.outcome import (
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_fullstory.batch_import.refused import RefusedFile
     from airflow_provider_fullstory.batch_import.report import ImportReport
     from airflow_provider_fullstory.batch_import.waiting import JobOutcome, JobWatch
     from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
@@ -97,12 +96,13 @@ class FullStoryImportJobSensor(BaseSensorOperator):
 
         :param context: The task's context.
         """
+        from airflow_provider_fullstory.batch_import.report import ImportReport
         from airflow_provider_fullstory.batch_import.waiting import JobWatch
         from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 
         with without_retry(), FullStoryHook(self.fullstory_conn_id) as hook:
             check_max_rejected(self.max_rejected)
-            report = self._report()
+            report = ImportReport.merged(self._reports())
             deadline = deadline_of(self, time.time(), self.timeout)
             self._watch = watch = JobWatch(report.job_ids, started_at=0, poll_interval=0, deadline=deadline)
             self._look(hook, report.resource, watch)
@@ -110,9 +110,7 @@ class FullStoryImportJobSensor(BaseSensorOperator):
                 # Airflow lets a task go on after on_kill, and it would be green if it did.
                 raise FullStoryKilledError("The task was told to end.")
             if not watch.pending:
-                return PokeReturnValue(
-                    True, self._end(context, hook, report, list(watch.outcomes.values()), 0.0)
-                )
+                return PokeReturnValue(True, self._end(context, hook, list(watch.outcomes.values()), 0.0))
         self.log.info("%d of %d jobs are finished.", len(watch.outcomes), len(watch.job_ids))
         if self.deferrable:
             wait_in_triggerer(
@@ -139,7 +137,6 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         :param context: The task's context.
         :param event: What the trigger found.
         """
-        from airflow_provider_fullstory.batch_import.report import ImportReport
         from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
         from airflow_provider_fullstory.triggers.fullstory import outcomes_of
 
@@ -151,37 +148,47 @@ class FullStoryImportJobSensor(BaseSensorOperator):
                 raise
             raise AirflowSensorTimeout(str(error)) from error
         with without_retry(), FullStoryHook(self.fullstory_conn_id) as hook:
-            report = ImportReport.from_xcom(event["report"])
-            return self._end(context, hook, report, outcomes, event.get("waited", 0.0))
+            return self._end(context, hook, outcomes, event.get("waited", 0.0))
 
     def _end(
-        self,
-        context: Context,
-        hook: FullStoryHook,
-        report: ImportReport,
-        outcomes: Sequence[JobOutcome],
-        waited: float,
+        self, context: Context, hook: FullStoryHook, outcomes: Sequence[JobOutcome], waited: float
     ) -> dict[str, Any]:
+        """Complete the reports of all imports, and judge them as one."""
+        from airflow_provider_fullstory.batch_import.report import ImportReport
         from airflow_provider_fullstory.batch_import.samples import Samples
-
-        refused = self._refused_file(context, report)
-        samples = Samples({}, shows_records=refused is None, shows_values=self.log_values)
-        complete(hook, report, outcomes, refused, samples)
-        tell(report, self, retries=hook.retries, waited=waited)
-        if refused is not None:
-            clean_up(self, refused.traces.remove)
-        return judge(report, self, context, max_rejected=self.max_rejected)
-
-    def _refused_file(self, context: Context, report: ImportReport) -> RefusedFile | None:
         from airflow_provider_fullstory.storage import refused_file
 
-        uri = report.rejected_uri if self.rejected_uri is None else str(self.rejected_uri)
-        if uri is None:
-            return None
-        refused = refused_file(uri, run_identity(context), is_given=True)
-        if uri != report.rejected_uri:
-            refused.check()
-        return refused
+        run, reports = run_identity(context), self._reports()
+        begun = {
+            report.rejected_uri: refused_file(report.rejected_uri, run, is_given=True)
+            for report in reports
+            if report.rejected_uri is not None
+        }
+        own = None
+        if self.rejected_uri is not None and str(self.rejected_uri) not in begun:
+            # What was refused before anything was sent stays where it is.
+            others = [refused.traces for refused in begun.values()]
+            own = refused_file(str(self.rejected_uri), run, others=others)
+            own.check()
+            reports = [ImportReport.merged(reports)]
+        of_job = {outcome.job_id: outcome for outcome in outcomes}
+        if not of_job.keys() >= {job_id for report in reports for job_id in report.job_ids}:
+            raise FullStoryInputError(
+                "job_ids names other jobs than those that were waited for: what they come from was run again "
+                "meanwhile. Clear this task to wait for the new ones."
+            )
+        for report in reports:
+            refused = own or begun.get(report.rejected_uri or "")
+            samples = Samples({}, shows_records=refused is None, shows_values=self.log_values)
+            if report.imported is None:
+                complete(hook, report, [of_job[job_id] for job_id in report.job_ids], refused, samples)
+            if report.rejected_uri:
+                self.log.info("Refused records are in %s.", report.rejected_uri)
+        for refused in (*begun.values(), *([own] if own else [])):
+            clean_up(self, refused.traces.remove)
+        report = ImportReport.merged(reports)
+        tell(report, self, retries=hook.retries, waited=waited)
+        return judge(report, self, context, max_rejected=self.max_rejected)
 
     def _look(self, hook: FullStoryHook, resource: str, watch: JobWatch) -> None:
         once = hook.without_retries()
@@ -194,18 +201,19 @@ class FullStoryImportJobSensor(BaseSensorOperator):
             # The next look is the sensor's own way of trying again.
             self.log.warning("%s", error)
 
-    def _report(self) -> ImportReport:
+    def _reports(self) -> list[ImportReport]:
+        """Return a report for each import; jobs given by id are one."""
         from airflow_provider_fullstory.batch_import.report import ImportReport
 
         given = self.job_ids
         is_several = isinstance(given, Iterable) and not isinstance(given, (str, Mapping))
         entries = list(given) if is_several else [given]
         if entries and all(isinstance(entry, Mapping) for entry in entries):
-            return ImportReport.merged([ImportReport.from_xcom(entry) for entry in entries])
+            return [ImportReport.from_xcom(entry) for entry in entries]
         if not entries or not all(isinstance(entry, str) and entry for entry in entries):
             raise FullStoryInputError(
                 "job_ids must be the id of a job, a list of ids, or the report of "
                 f"FullStoryImportEventsOperator (.output), not {type(given).__name__} without any."
             )
         job_ids = list(dict.fromkeys(entries))
-        return ImportReport(resource=self.resource, job_ids=job_ids, batches=len(job_ids), records=None)
+        return [ImportReport(resource=self.resource, job_ids=job_ids, batches=len(job_ids), records=None)]

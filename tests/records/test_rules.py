@@ -1,0 +1,659 @@
+"""Every rule for one record is broken by an example here; what keeps to all of them, FullStory takes."""
+
+# ruff: noqa: DTZ901 - Datetimes without an offset are among what is tested.
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import re
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from airflow_provider_fullstory.api.models import MAX_BATCH_RECORDS
+from airflow_provider_fullstory.batch_import.batches import BatchLimits
+from airflow_provider_fullstory.emulator.bodies import read_events
+from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryMappingError
+from airflow_provider_fullstory.records import validation
+from airflow_provider_fullstory.records.events import shared_part
+from airflow_provider_fullstory.records.refusals import INVALID_ARGUMENT, INVALID_PARAMETER, REQUIRED_FIELD
+from airflow_provider_fullstory.records.sources import records_of
+from airflow_provider_fullstory.records.validation import LIMITS, Limits, Rule
+from tests.records.sending import Sent, make_options, send_records, send_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+RULES = {name: rule for name, rule in vars(validation).items() if isinstance(rule, Rule)}
+#: Stands in values only, never in the name of a field or column.
+SECRET = "Zq7secret"
+SECRET_NUMBER = 918273645
+GOOD = {"name": "A", "user.uid": "good"}
+BAD = {"name": "A", "user.uid": "bad"}
+BERLIN = datetime.timezone(datetime.timedelta(hours=1))
+
+
+def nested(levels: int) -> dict[str, Any]:
+    value: dict[str, Any] = {"a": SECRET}
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+@dataclasses.dataclass
+class Example:
+    """
+    A record that breaks a rule, and no other before it.
+
+    :param record: The record.
+    :param names: What the reason has to name.
+    :param kind: What the reason has to say of the kind of value.
+    :param options: What the user said.
+    """
+
+    record: dict[str, Any]
+    names: str = ""
+    kind: str = ""
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+#: Records that can come as rows too.
+EXAMPLES: dict[str, list[Example]] = {
+    "EMPTY": [Example({"name": "A", "user.uid": ""}, "user.uid"), Example(BAD | {"name": ""}, "name")],
+    "TOO_LONG": [
+        Example({"name": "A", "user.uid": SECRET * 40}, "user.uid"),
+        Example({"name": "A", "user.uid": 10**5000}, "user.uid"),
+        Example({"name": "A", "user.uid": Decimal("1E+5000")}, "user.uid"),
+        Example({"name": "A", "session.uid": SECRET * 40}, "session.uid"),
+    ],
+    "WRONG_FORM": [
+        Example(BAD | {"context.location.country": SECRET}, "context.location.country"),
+        Example({"name": "A", "session.id": SECRET}, "session.id"),
+    ],
+    "OUT_OF_RANGE": [
+        Example(BAD | {"context.location.latitude": SECRET_NUMBER}, "context.location.latitude"),
+        Example(BAD | {"context.device.screen_width": SECRET_NUMBER * 10}, "context.device.screen_width"),
+    ],
+    "NOT_TEXT": [
+        Example(BAD | {"name": 918273645.5}, "name", "float"),
+        Example(BAD | {"context.browser.url": [SECRET]}, "context.browser.url", "list"),
+        Example(BAD | {"context.browser.url": SECRET.encode()}, "context.browser.url", "bytes"),
+        Example({"name": "A", "user.uid": True}, "user.uid", "bool"),
+    ],
+    "NOT_WHOLE": [
+        Example(BAD | {"context.device.screen_width": 918273645.5}, "context.device.screen_width", "float"),
+        Example(BAD | {"context.device.screen_width": SECRET}, "context.device.screen_width", "str"),
+        Example(BAD | {"context.device.screen_width": True}, "context.device.screen_width", "bool"),
+    ],
+    "NOT_A_NUMBER": [
+        Example(BAD | {"context.location.latitude": SECRET}, "context.location.latitude", "str"),
+        Example(BAD | {"context.location.latitude": float("nan")}, "context.location.latitude", "float"),
+    ],
+    "NOT_A_TRUTH": [
+        Example(BAD | {"session.use_most_recent": SECRET}, "session.use_most_recent", "str"),
+        Example(BAD | {"session.use_most_recent": SECRET_NUMBER}, "session.use_most_recent", "int"),
+    ],
+    "NOT_ISO": [Example(BAD | {"timestamp": SECRET}, "timestamp"), Example(BAD | {"timestamp": ""}, "time")],
+    "NOT_A_TIMESTAMP": [
+        Example(BAD | {"timestamp": SECRET_NUMBER}, "timestamp", "int"),
+        Example(BAD | {"timestamp": [SECRET]}, "timestamp", "list"),
+    ],
+    "NO_MOMENT": [Example(BAD | {"timestamp": datetime.datetime.min.replace(tzinfo=BERLIN)}, "timestamp")],
+    "NAME_TOO_LONG": [Example(BAD | {"x": {"a" * 511: SECRET}}, "x.aaa")],
+    "NAME_CHARACTERS": [Example(BAD | {"x": {name: SECRET}}, "x.") for name in ("a-b", "1", "", "é", "_a")],
+    "BAD_NAME": [Example(BAD | {"x": {"a b": SECRET}}, "x.a b")],
+    "GIVEN_TWICE": [
+        Example(BAD | {"x": {"a.b": SECRET, "a": {"b": SECRET}}}, "x.a"),
+        Example(BAD | {"x": {"a": SECRET, "a.b": SECRET}}, "x.a.b"),
+    ],
+    "KEY_NOT_TEXT": [
+        Example(BAD | {"x": {SECRET_NUMBER: 1}}, "x", "int"),
+        Example(BAD | {"properties": {SECRET.encode(): 1}}, "properties", "bytes"),
+        Example(BAD | {"context": {None: SECRET}}, "context", "NoneType"),
+    ],
+    "TOO_DEEP": [Example(BAD | {"x": nested(validation.MAX_LEVELS)}, "x.a.a.a")],
+    "NOT_AN_OBJECT": [
+        Example({"name": "A", "user": SECRET}, "user", "text that is no JSON"),
+        Example({"name": "A", "user": [SECRET]}, "user", "list"),
+        Example(BAD | {"properties": SECRET_NUMBER}, "properties", "int"),
+        Example(BAD | {"context": {"browser": [SECRET]}}, "context.browser", "list"),
+    ],
+    "NO_JSON_FORM": [
+        Example(BAD | {"x": SECRET.encode()}, "x", "bytes"),
+        Example(BAD | {"x": {SECRET}}, "x", "set"),
+        Example(BAD | {"x": {"y": [SECRET.encode()]}}, "x.y", "bytes"),
+    ],
+    "NOT_FINITE": [Example(BAD | {"x": value}, "x") for value in (float("inf"), Decimal("NaN"))],
+    "NO_PROPERTY_MOMENT": [Example(BAD | {"x": datetime.datetime.min.replace(tzinfo=BERLIN)}, "x")],
+    "BEYOND_64_BITS": [Example(BAD | {"x": value}, "x") for value in (2**63, -(2**63) - 1, 10**5000)],
+    "HALF_A_PAIR": [
+        Example(BAD | {"x": f"{SECRET}\ud800"}, "x"),
+        Example({"name": f"{SECRET}\udc00", "user.uid": "bad"}, "name"),
+    ],
+    "NESTED_ARRAY": [
+        Example(BAD | {"x": [[SECRET]]}, "x", "arrays"),
+        Example(BAD | {"x": [{"a": SECRET}]}, "x", "objects"),
+    ],
+    "MIXED_ARRAY": [
+        Example(BAD | {"x": [SECRET, SECRET_NUMBER]}, "x", "numbers and text or dates"),
+        Example(BAD | {"x": [True, SECRET_NUMBER]}, "x", "numbers and truth values"),
+    ],
+    "NOT_AS_DECLARED": [
+        Example(BAD | {"x": SECRET}, "x", "int", {"schema": {"x": "int"}}),
+        Example(BAD | {"x": SECRET, "schema": {"properties": {"x": "date"}}}, "x", "date"),
+        Example(BAD | {"x": {"y": [SECRET]}}, "x.y", "dates", {"schema": {"x.y": "dates"}}),
+    ],
+    "SCHEMA_FORM": [
+        Example(BAD | {"schema": {SECRET: "int"}}, "schema"),
+        Example(BAD | {"schema": {"properties": {}, SECRET: 1}}, "schema"),
+        Example(BAD | {"page_properties_schema": SECRET}, "page_properties_schema"),
+    ],
+    "SCHEMA_NAME": [Example(BAD | {"schema": {"properties": {f"{SECRET} ": "int"}}}, "schema")],
+    "SCHEMA_TYPE": [Example(BAD | {"schema": {"properties": {"x": SECRET}}}, "schema")],
+    "NO_NAME": [Example({"user.uid": SECRET}, "name")],
+    "TWO_USERS": [Example({"name": "A", "user.uid": SECRET, "user.id": SECRET}, "user.uid")],
+    "TWO_SESSIONS": [
+        Example({"name": "A", "session.id": f"{SECRET}:1", "session.uid": SECRET}, "session.id"),
+        Example(BAD | {"session.use_most_recent": True, "session.uid": SECRET}, "session.uid"),
+    ],
+    "USER_AND_SESSION": [
+        Example({"name": "A", "user.uid": SECRET, "session.id": f"{SECRET}:1"}, "user"),
+        Example({"name": "A", "user.id": SECRET, "session.uid": SECRET}, "user"),
+    ],
+    "RECENT_SESSION_OF_NOBODY": [
+        Example({"name": "A", "session.use_most_recent": True, "x": SECRET}, "session.use_most_recent")
+    ],
+    "ANONYMOUS": [Example({"name": "A", "x": SECRET}, "user", options={"allow_anonymous": False})],
+}
+#: Rules that speak through others.
+SPOKEN_BY = {"NAME_TOO_LONG": "BAD_NAME", "NAME_CHARACTERS": "BAD_NAME"}
+#: Rules that rows cannot break, each with a test of its own below.
+NOT_OF_ROWS = {"NOT_A_RECORD", "NOT_JSON", "UNREADABLE_JSON", "MISPLACED", "TOO_LARGE"}
+CASES = [
+    pytest.param(name, example, id=f"{name}-{number}")
+    for name, examples in EXAMPLES.items()
+    for number, example in enumerate(examples)
+]
+
+
+def pattern(rule: Rule) -> re.Pattern[str]:
+    """Return what matches all that a rule can say."""
+    parts = re.split(r"\{\w+(?:!r)?\}", rule.says.replace("{{", "\x00").replace("}}", "\x01"))
+    texts = (re.escape(part.replace("\x00", "{").replace("\x01", "}")) for part in parts)
+    return re.compile(".+".join(texts), re.DOTALL)
+
+
+def check_refused(sent: Sent, name: str, example: Example) -> None:
+    rule = RULES[SPOKEN_BY.get(name, name)]
+    assert [invalid.position for invalid in sent.refused] == [2]
+    [invalid] = sent.refused
+    reason = invalid.refusal.reason
+    assert invalid.refusal.code == rule.code
+    assert pattern(rule).fullmatch(reason), reason
+    if name in SPOKEN_BY:
+        assert reason.endswith(RULES[name].says)
+    assert example.names in reason
+    assert example.kind in reason
+    check_tells_no_value(reason)
+    check_tells_no_value(str(invalid))
+    check_tells_no_value(repr(invalid))
+    assert [event["user"]["uid"] for event in sent.events] == ["good", "good"]
+
+
+def check_tells_no_value(text: str) -> None:
+    assert SECRET not in text
+    assert str(SECRET_NUMBER) not in text
+    assert SECRET.encode().hex() not in text
+
+
+def test_every_rule_has_an_example() -> None:
+    assert set(EXAMPLES) | NOT_OF_ROWS == set(RULES)
+    assert not set(EXAMPLES) & NOT_OF_ROWS
+
+
+def test_every_example_is_needed_to_be_of_one_rule() -> None:
+    assert all(EXAMPLES.values())
+    assert set(SPOKEN_BY) <= set(EXAMPLES)
+
+
+@pytest.mark.parametrize(("name", "rule"), RULES.items())
+def test_every_rule_has_a_code_words_and_a_source(name: str, rule: Rule) -> None:
+    assert rule.code in (REQUIRED_FIELD, INVALID_PARAMETER, INVALID_ARGUMENT)
+    assert len(rule.says) > 10 or name == "MISPLACED"
+    assert rule.source
+    assert rule.source in ("this package", "RFC 8259") or rule.source.startswith("developer.fullstory.com/")
+
+
+def test_every_rule_is_listed_by_one_name() -> None:
+    assert len(set(map(id, RULES.values()))) == len(RULES)
+
+
+@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
+def test_every_limit_has_a_source(limits: Limits) -> None:
+    assert limits.source.startswith("developer.fullstory.com/")
+    assert limits.form is None or limits.form_name
+
+
+@pytest.mark.parametrize(("name", "example"), CASES)
+def test_a_record_that_breaks_a_rule_is_refused_alone(name: str, example: Example) -> None:
+    options = {"event_name": None, **example.options}
+
+    check_refused(send_records([GOOD, example.record, GOOD], **options), name, example)
+
+
+@pytest.mark.parametrize(("name", "example"), CASES)
+def test_a_row_that_breaks_a_rule_is_refused_alone(name: str, example: Example) -> None:
+    columns = list(dict.fromkeys([*GOOD, *example.record]))
+    rows = [tuple(record.get(column) for column in columns) for record in (GOOD, example.record, GOOD)]
+    options = {"event_name": None, **example.options}
+
+    sent = send_rows(columns, rows, **options)
+
+    check_refused(sent, name, example)
+    # Chunks of a row each are the same.
+    assert send_rows(columns, rows, chunk_rows=1, **options) == sent
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"), [(SECRET, "str"), ([SECRET], "list"), (None, "NoneType"), (7, "int"), (b"x", "bytes")]
+)
+def test_what_is_no_record_is_refused_alone(value: Any, kind: str) -> None:
+    sent = send_records([GOOD, value, GOOD], event_name=None)
+
+    check_refused(sent, "NOT_A_RECORD", Example({}, kind=kind))
+
+
+@pytest.mark.parametrize(
+    ("record", "names"),
+    [
+        (BAD | {"user.uuid": SECRET}, "user.uuid"),
+        (BAD | {"a-b": SECRET}, "a-b"),
+        (BAD | {"x" * 513: SECRET}, "xxx"),
+        (BAD | {"USER.UID": SECRET}, "USER.UID"),
+        (BAD | {"a": SECRET, "properties.a": SECRET}, "properties.a"),
+        (BAD | {"context.browser.url.x": SECRET}, "context.browser.url.x"),
+        (BAD | {"": SECRET}, "''"),
+    ],
+)
+def test_a_key_that_goes_nowhere_refuses_its_record_alone(record: dict[str, Any], names: str) -> None:
+    sent = send_records([GOOD, record, GOOD], event_name=None)
+
+    check_refused(sent, "MISPLACED", Example(record, names))
+
+
+@pytest.mark.parametrize(
+    "columns", [["user.uuid"], ["a-b"], ["x" * 513], ["user.uid", "USER.UID"], ["a", "properties.a"], [""]]
+)
+def test_columns_that_go_nowhere_are_refused_before_the_first_row(columns: list[str]) -> None:
+    with pytest.raises(FullStoryMappingError) as caught:
+        send_rows(columns, [(SECRET,) * len(columns)])
+
+    check_tells_no_value(str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("NOT_JSON", f'{{"name": "{SECRET}'),
+        ("NOT_JSON", SECRET),
+        ("NOT_JSON", f'{{"x": NaN, "y": "{SECRET}"}}'),
+        ("UNREADABLE_JSON", "[" * 100_000 + "]" * 100_000),
+        ("UNREADABLE_JSON", '{"x": 1E99999999999999999999}'),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_refused_alone(tmp_path: Path, name: str, line: str) -> None:
+    file = tmp_path / "events.jsonl"
+    good = '{"name": "A", "user": {"uid": "good"}}'
+    file.write_text(f"{good}\n{line}\n{good}")
+
+    sent = send_records(records_of(f"file://{file}"), event_name=None)
+
+    check_refused(sent, name, Example({}, "line 2"))
+
+
+def test_a_line_that_is_no_utf8_is_refused_alone(tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl"
+    good = b'{"name": "A", "user": {"uid": "good"}}\n'
+    file.write_bytes(good + b'{"name": "\xff' + SECRET.encode() + b'"}\n' + good)
+
+    sent = send_records(records_of(f"file://{file}"), event_name=None)
+
+    check_refused(sent, "NOT_JSON", Example({}, "line 2"))
+
+
+def test_a_record_that_alone_is_too_large_is_refused_alone() -> None:
+    record = BAD | {"x": SECRET * 100}
+
+    sent = send_records([GOOD, record, GOOD], BatchLimits(bytes=500), event_name=None)
+    rows = [(*GOOD.values(), None), tuple(record.values()), (*GOOD.values(), None)]
+    of_rows = send_rows(list(record), rows, BatchLimits(bytes=500), event_name=None)
+
+    check_refused(sent, "TOO_LARGE", Example(record))
+    assert of_rows == sent
+
+
+# Limits ---------------------------------------------------------------------------------------------------
+
+FORMS = {
+    "session.id": (["1", ":1", "1:", ":"], ["1:2", "1:2:3", "a:\n", "é:é"]),
+    "context.location.country": (["D", "DEU", "D1", "ÄÖ", "DE\n", " DE", ""], ["DE", "de", "xx"]),
+}
+
+
+def values_of(field: str, limits: Limits) -> Iterator[tuple[Rule, list[Any], list[Any]]]:
+    """Yield each limit of a field as its rule, values beyond it, and values that it just lets pass."""
+    if limits.shortest:
+        yield validation.EMPTY, [""], []
+    if limits.longest is not None:
+        inside = [
+            "x" * limits.longest,
+            "é" * limits.longest,
+            "😀" * limits.longest,
+            10 ** (limits.longest - 1),
+        ]
+        yield validation.TOO_LONG, ["x" * (limits.longest + 1), 10**limits.longest], inside
+    if limits.form is not None:
+        beyond, inside = FORMS[field]
+        yield validation.WRONG_FORM, beyond, inside
+    for bound, step in ((limits.lowest, -1), (limits.highest, 1)):
+        if bound is not None:
+            inside = [bound, float(bound), Decimal(bound), bound - step]
+            beyond = [bound + step, float(bound + step), Decimal(bound + step)]
+            if field.startswith("context.location"):
+                beyond.append(Decimal(bound) + Decimal(step) * Decimal("1E-20"))
+            yield validation.OUT_OF_RANGE, beyond, inside
+
+
+CASES_OF_LIMITS = [
+    (field, rule, beyond, inside)
+    for field, limits in LIMITS.items()
+    for rule, beyond, inside in values_of(field, limits)
+]
+
+
+def record_with(field: str, value: Any) -> dict[str, Any]:
+    record = {"name": "A", field: value}
+    return record if field.startswith(("user", "session")) else {"user.uid": "u"} | record
+
+
+def test_every_kind_of_limit_is_among_the_cases() -> None:
+    described = {field.name for field in dataclasses.fields(Limits)} - {"source", "form_name"}
+    assert described == {"shortest", "longest", "form", "lowest", "highest"}
+    assert {field for field, *_ in CASES_OF_LIMITS} == set(LIMITS)
+
+
+def test_documented_limits_are_those_of_the_contract() -> None:
+    assert LIMITS["user.uid"].longest == LIMITS["session.uid"].longest == 256
+    pixels = {field for field, limits in LIMITS.items() if limits.highest == 2**31 - 1}
+    sizes = ("screen_width", "screen_height", "viewport_width", "viewport_height")
+    assert pixels == {f"context.device.{size}" for size in sizes}
+    assert validation.MAX_PROPERTY_NAME == 512
+
+
+@pytest.mark.parametrize(("field", "rule", "beyond", "inside"), CASES_OF_LIMITS)
+def test_what_is_just_beyond_a_limit_is_refused(
+    field: str, rule: Rule, beyond: list[Any], inside: list[Any]
+) -> None:
+    for value in beyond:
+        record = record_with(field, value)
+        sent = send_records([GOOD, record, GOOD], event_name=None)
+        columns = list(dict.fromkeys([*GOOD, *record]))
+        rows = [tuple(one.get(column) for column in columns) for one in (GOOD, record, GOOD)]
+
+        assert [invalid.position for invalid in sent.refused] == [2], value
+        assert sent.code == rule.code
+        assert pattern(rule).fullmatch(sent.refused[0].refusal.reason)
+        assert sent.refused[0].refusal.reason.startswith(field)
+        assert len(sent.events) == 2
+        assert send_rows(columns, rows, event_name=None) == sent
+
+
+@pytest.mark.parametrize(("field", "rule", "beyond", "inside"), CASES_OF_LIMITS)
+def test_what_is_just_inside_a_limit_passes(
+    field: str, rule: Rule, beyond: list[Any], inside: list[Any]
+) -> None:
+    records = [record_with(field, value) for value in inside]
+
+    sent = send_records(records, event_name=None)
+
+    assert not sent.refused
+    assert len(sent.events) == len(records)
+    assert rejected_by_the_emulator(sent) == []
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"x" * 512: 1},
+        {"x": {"y" * 510: 1}},
+        {"properties": {"x": {"y" * 510: 1}}},
+        {"properties.x." + "y" * 510: 1},
+        {"x": nested(98)},
+        {"x": 2**63 - 1},
+        {"x": -(2**63)},
+        {"x": 1.7976931348623157e308},
+        {"x": Decimal("1.7976931348623157e308")},
+        {"x": Decimal("5E-400")},
+        {"x": datetime.datetime.min},
+        {"x": datetime.datetime.max},
+        {"timestamp": datetime.datetime.min},
+        {"timestamp": datetime.datetime.max},
+        {"timestamp": "9999-12-31T23:59:59.999999Z"},
+        {"name": "n" * 10_000},
+        {"x": ""},
+        {"x": []},
+        {"x": {}},
+        {"x": [None, None]},
+    ],
+)
+def test_what_just_keeps_to_other_rules_passes(record: dict[str, Any]) -> None:
+    sent = send_records([BAD | record], event_name=None)
+
+    assert len(sent.events) == 1, sent.refused
+    assert rejected_by_the_emulator(sent) == []
+
+
+# The emulator, as a second reading of the same contract ---------------------------------------------------
+
+
+def rejected_by_the_emulator(sent: Sent) -> list[str]:
+    """Return what the emulator says of the records that this package would send."""
+    return [
+        f"{refusal.code}: {refusal.message}"
+        for body in sent.bodies
+        for refusal in read_events(body, MAX_BATCH_RECORDS).refusals.values()
+    ]
+
+
+ODD_TEXTS = st.one_of(
+    st.sampled_from(["", " ", "a", "a:b", "DE", "\x00", "é" * 256, "x" * 257, "1", "2026-01-01", "null"]),
+    st.text(max_size=8),
+)
+ODD_NUMBERS = st.one_of(
+    st.integers(-(2**65), 2**65),
+    st.integers(-200, 200),
+    st.floats(),
+    st.decimals(),
+    st.sampled_from(
+        [
+            Decimal("90.0"),
+            Decimal(-180),
+            Decimal("1E+3"),
+            Decimal("1E-400"),
+            Decimal("-0"),
+            2**31,
+            2**31 - 1,
+            Decimal(2**70),
+            Decimal("5.00"),
+        ]
+    ),
+)
+ODD_TIMES = st.one_of(
+    st.datetimes(),
+    st.datetimes(timezones=st.timezones()),
+    st.dates(),
+    st.times(),
+    st.timedeltas(),
+    st.sampled_from(
+        [
+            "2026-01-01",
+            "20260101",
+            "2026-W01-1",
+            "2026-01-01T24:00",
+            "2026-01-01T00:00:00.123456789Z",
+            "00:00",
+        ]
+    ),
+)
+ODD_NAMES = st.one_of(
+    st.sampled_from(["a", "b", "a.b", "a.c", "a.b.c", "A", "x" * 512, "x" * 511, "name", "a__b", "", "a."]),
+    st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,4}", fullmatch=True),
+)
+ODD_SCALARS = st.one_of(
+    st.none(), st.booleans(), ODD_NUMBERS, ODD_TEXTS, ODD_TIMES, st.uuids(), st.binary(max_size=2)
+)
+ODD_VALUES = st.recursive(
+    ODD_SCALARS,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(ODD_NAMES, inner, max_size=3)),
+    max_leaves=5,
+)
+TYPES = st.sampled_from(["str", "strs", "int", "ints", "real", "reals", "bool", "bools", "date", "dates"])
+DECLARED = st.dictionaries(ODD_NAMES, TYPES, max_size=3)
+SCHEMAS = st.one_of(
+    st.builds(lambda types: {"properties": types}, DECLARED), st.just({}), st.just({"properties": None})
+)
+GOOD_NAMES = st.sampled_from(["a", "b", "c_1", "A", "name"])
+MOSTLY_GOOD_VALUES = st.one_of(
+    st.sampled_from(
+        [
+            "x",
+            "2026-01-01",
+            1,
+            -1,
+            2.5,
+            True,
+            [1, 2],
+            ["x"],
+            [True],
+            [1, 2.5],
+            [],
+            {"b": 1},
+            {"b": {"c": "x"}},
+        ]
+    ),
+    st.lists(ODD_NUMBERS, max_size=3),
+    st.lists(ODD_TIMES, max_size=2),
+    ODD_VALUES,
+)
+PROPERTIES = st.one_of(
+    st.dictionaries(GOOD_NAMES, MOSTLY_GOOD_VALUES, max_size=3),
+    st.dictionaries(ODD_NAMES, MOSTLY_GOOD_VALUES, max_size=3),
+)
+# Each of these pairs is one way to say who it was, or one way too many.
+USERS = st.sampled_from(
+    [
+        {"user.uid": "u"},
+        {"user": {"id": 5}},
+        {"user.uid": "u", "session.use_most_recent": True},
+        {"user": {"uid": "u"}, "session": {"use_most_recent": False}},
+        {"session.id": "1:2"},
+        {"session": {"uid": "s"}},
+        {"session": {"uid": "s", "use_most_recent": 0}},
+        {"session.use_most_recent": 1},
+        {"user.uid": "u", "session.id": "1:2"},
+        {"user": {"uid": "u", "id": "1"}},
+        {"user": {}, "session": {}},
+        {"user": {"uid": None}},
+        {},
+    ]
+)
+FIELDS = {
+    "timestamp": ODD_TIMES,
+    "context.browser.url": ODD_TEXTS,
+    "context.device.screen_width": ODD_NUMBERS,
+    "context.device.viewport_height": ODD_NUMBERS,
+    "context.location.country": ODD_TEXTS,
+    "context.location.latitude": ODD_NUMBERS,
+    "context.location.longitude": ODD_NUMBERS,
+    "context.location.ip_address": ODD_TEXTS,
+    "context": st.sampled_from([{}, None, {"mobile": {}}, {"mobile": {"app_id": 5}}]),
+    "page_properties": PROPERTIES,
+    "schema": SCHEMAS,
+    "page_properties_schema": SCHEMAS,
+}
+NAMES = st.one_of(st.just("A"), st.just("A"), ODD_TEXTS)
+RECORDS = st.builds(
+    lambda name, user, properties, others: {"name": name, "properties": properties} | user | others,
+    NAMES,
+    USERS,
+    PROPERTIES,
+    st.lists(st.sampled_from(list(FIELDS)), max_size=2, unique=True).flatmap(
+        lambda names: st.fixed_dictionaries({name: FIELDS[name] for name in names})
+    ),
+)
+SHARED = st.fixed_dictionaries(
+    {},
+    optional={
+        "user": st.sampled_from([{"uid": "u"}, {"id": "1"}, {}, None]),
+        "session": st.sampled_from([{"id": "1:2"}, {"uid": "s"}, {"use_most_recent": True}, {}]),
+        "context": st.sampled_from([{"browser": {"url": "u"}}, {"location": {"latitude": 1.5}}, {}]),
+        "page_properties": st.sampled_from([{}, {"a": 1}, {"a": datetime.date(2026, 1, 1)}, {"b": "x"}]),
+        "page_properties_schema": st.sampled_from(
+            [{"properties": {}}, {"properties": {"a": "int"}}, {"properties": {"a": "date"}}]
+        ),
+    },
+)
+odd_input = settings(
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=300,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+@odd_input
+@given(st.lists(RECORDS, min_size=1, max_size=4), st.booleans())
+def test_the_emulator_takes_every_record_that_is_let_through(
+    records: list[dict[str, Any]], anonymous: bool
+) -> None:
+    sent = send_records(records, allow_anonymous=anonymous, event_name=None)
+
+    assert len(sent.events) + len(sent.refused) == len(records)
+    assert rejected_by_the_emulator(sent) == []
+
+
+@odd_input
+@given(st.lists(RECORDS, min_size=1, max_size=4), DECLARED)
+def test_the_emulator_takes_every_record_with_the_types_that_are_declared(
+    records: list[dict[str, Any]], declared: dict[str, str]
+) -> None:
+    sent = send_records(records, schema=declared, event_name=None)
+
+    assert rejected_by_the_emulator(sent) == []
+
+
+@odd_input
+@given(st.lists(RECORDS, min_size=1, max_size=3), SHARED)
+def test_the_emulator_takes_every_record_beside_what_is_shared(
+    records: list[dict[str, Any]], shared: dict[str, Any]
+) -> None:
+    try:
+        part = shared_part(shared, make_options())
+    except FullStoryInputError:
+        return
+    sent = send_records(records, shared=part, event_name=None)
+
+    assert rejected_by_the_emulator(sent) == []
+
+
+def test_types_told_from_values_do_not_clash_with_a_shared_schema() -> None:
+    shared = shared_part({"page_properties_schema": {"properties": {"plan": "str"}}}, make_options())
+
+    sent = send_records([BAD | {"page_properties.seats": 5}], shared=shared, event_name=None)
+
+    assert rejected_by_the_emulator(sent) == []
