@@ -179,6 +179,15 @@ class Importer:
             self._catch_up()
             yield batch
 
+    def has_sent(self, name: str, digest: str) -> bool:
+        """
+        Tell whether an earlier try may have sent a batch.
+
+        :param name: Its place in the import.
+        :param digest: SHA-256 of its body.
+        """
+        return self._ledger.has(name, digest)
+
     def wait(self, job_ids: Sequence[str]) -> list[JobOutcome]:
         """
         Wait until all jobs are finished.

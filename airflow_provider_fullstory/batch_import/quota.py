@@ -42,23 +42,14 @@ class Allowance:
         limit = self._quota.limit
         return None if limit is None or limit < 0 else max(0, limit - self._quota.usage)
 
-    def check(self, batches: Iterable[tuple[int, str]]) -> None:
+    def check(self, records: int, size: str = "has") -> None:
         """
-        Refuse an import that does not fit, all of whose batches are known.
+        Refuse an import that does not fit.
 
-        :param batches: Number of records and digest of each batch.
-        :raises FullStoryQuotaError: Where they have more events than are left.
+        :param records: How many events it still has to send.
+        :param size: How sure that is: ``has``, or ``has at least``.
+        :raises FullStoryQuotaError: Where it has more than are left.
         """
-        self._check(
-            sum(
-                records
-                for number, (records, digest) in enumerate(batches, start=1)
-                if not self._has(str(number), digest)
-            ),
-            "has",
-        )
-
-    def _check(self, records: int, size: str) -> None:
         if self.left is None or records <= self.left:
             return
         end = self._quota.period_end or "at a time that FullStory does not tell"
@@ -90,7 +81,7 @@ class Allowance:
         records = 0
         for batch in batches:
             records += 0 if self._has(batch.name, batch.digest) else batch.records
-            self._check(records, "has at least")
+            self.check(records, "has at least")
             yield batch
 
 

@@ -92,8 +92,13 @@ class Sending:
         :param area: Where it is.
         :param manifest: What was staged.
         """
-        if manifest.batches and (allowance := self._allowance()) is not None:
-            allowance.check(manifest.batches)
+        unsent = [
+            records
+            for number, (records, digest) in enumerate(manifest.batches, start=1)
+            if not self._importer.has_sent(str(number), digest)
+        ]
+        if unsent and (allowance := self._allowance()) is not None:
+            allowance.check(sum(unsent))
         submissions = self._importer.submit(area.batches(manifest, self._run))
         return self._account(ImportReport.from_xcom(manifest.report), submissions)
 
@@ -118,13 +123,14 @@ class Sending:
             yield batches, (lambda: None) if file is None else file.commit
 
     def _fitting(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        # Asked only once there is something to send.
-        first = next(batches, None)
-        if first is None:
-            return
-        batches = itertools.chain([first], batches)
-        allowance = self._allowance()
-        yield from batches if allowance is None else allowance.within(batches)
+        for batch in batches:
+            if not self._importer.has_sent(batch.name, batch.digest):
+                # Asked only once there is something to send.
+                allowance = self._allowance()
+                rest = itertools.chain([batch], batches)
+                yield from rest if allowance is None else allowance.within(rest)
+                return
+            yield batch
 
     def _traced(self, batches: Iterable[Batch]) -> Iterable[Batch]:
         return batches if self._refused is None else self._refused.traces.kept(batches)

@@ -164,7 +164,7 @@ def test_the_start_is_told_once_with_all_that_decides(
     run(importing(**QUERY, deferrable=deferrable, max_batch_bytes=1_500_000), context)
 
     [line] = log.having(START)
-    assert line == next(told for told in log.lines if "Task Runner" not in told)
+    assert line == next(told for told in log.lines if "cannot be called outside" not in told)
     assert "the query on 'warehouse'" in line
     assert "number -> properties.number" in line
     assert "user.uid -> user.uid" in line
