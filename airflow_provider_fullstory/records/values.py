@@ -21,6 +21,7 @@ Enum                            its value
 dict                            object; keys follow the rules of property names         by each value
 list, tuple                     array without its Nones                                 ints or dates
 dict or list in a list          refused: FullStory takes no arrays of objects
+several kinds in a list         refused: an array of FullStory's has one type
 bytes, set, any other type      refused
 text with a lone surrogate      refused: it has no UTF-8 form
 ==============================  =====================================================  =============
