@@ -80,7 +80,7 @@ def assert_names_jobs(run: Run) -> None:
 def test_a_task_that_is_ended_while_it_polls(services: Services, ending: str) -> None:
     run = begin(services, "endings_polling")
     wait_for_try(run, 1, "running")
-    wait_for_log(run, "FullStory accepted 540 records in 3 batches")
+    wait_for_log(run, "FullStory has accepted 540 records in 3 batches")
     if ending == "failed":
         run.services.airflow.api.mark_failed(run.dag_id, run.run_id, TASK)
         assert_names_jobs(run)

@@ -70,7 +70,7 @@ def test_the_event_carries_ids_and_counts_only(emulator: EmulatorClient) -> None
 
 def test_finished_jobs_are_not_asked_for_again(emulator: EmulatorClient) -> None:
     done = submit(3)
-    emulator.configure(processing_seconds=0.05)
+    emulator.configure(processing_seconds=0.5)
     body = b'{"requests":[{"name":"A","user":{"uid":"u"}}]}'
     with FullStoryHook() as hook:
         slow = hook.create_import("events", body, "slow").id
