@@ -19,7 +19,7 @@ from typing import Any
 from unittest.mock import patch
 
 from airflow_provider_fullstory.batch_import.batches import Batcher, BatchLimits, RunIdentity
-from airflow_provider_fullstory.records import fields, mapping, values
+from airflow_provider_fullstory.records import columns, fields, mapping
 from airflow_provider_fullstory.records.events import CHUNK_ROWS, events_of_rows
 from airflow_provider_fullstory.records.mapping import MappingOptions
 
@@ -69,12 +69,12 @@ def without_rules() -> ExitStack:
     stack = ExitStack()
     fields.fields.cache_clear()
     stack.callback(fields.fields.cache_clear)
-    passing: dict[type, Any] = dict.fromkeys(values._UNIFORM, lambda _: True)
+    passing: dict[type, Any] = dict.fromkeys(columns._UNIFORM, lambda _: True)
     for target, name, replacement in [
-        (values, "_UNIFORM", passing),
-        (values, "is_utf8", lambda _: True),
-        (values, "fits_64_bits", lambda _: True),
-        (values, "is_json_number", lambda _: True),
+        (columns, "_UNIFORM", passing),
+        (columns, "is_utf8", lambda _: True),
+        (columns, "fits_64_bits", lambda _: True),
+        (columns, "is_json_number", lambda _: True),
         (fields, "are_texts", lambda *_: True),
         (fields, "check_text", lambda _, text: text),
         (fields, "check_number", lambda _, number: number),

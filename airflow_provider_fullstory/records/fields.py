@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 
 from airflow_provider_fullstory.api import models
+from airflow_provider_fullstory.records.columns import Column, convert_column
 from airflow_provider_fullstory.records.validation import (
     are_texts,
     check_number,
@@ -21,13 +22,11 @@ from airflow_provider_fullstory.records.validation import (
     property_name_problem,
 )
 from airflow_provider_fullstory.records.values import (
-    Column,
     as_boolean,
     as_integer,
     as_moment,
     as_number,
     as_text,
-    convert_column,
     utc_column,
 )
 

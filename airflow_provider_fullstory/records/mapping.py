@@ -19,6 +19,7 @@ from msgspec import UNSET
 from airflow_provider_fullstory.api import models
 from airflow_provider_fullstory.exceptions import FullStoryMappingError
 from airflow_provider_fullstory.records import validation
+from airflow_provider_fullstory.records.columns import Column, convert_column, property_column
 from airflow_provider_fullstory.records.drafts import draft
 from airflow_provider_fullstory.records.fields import (
     PROPERTY_ROOTS,
@@ -32,7 +33,6 @@ from airflow_provider_fullstory.records.fields import (
 from airflow_provider_fullstory.records.refusals import InvalidRecord, Refusal, ValueRefusedError
 from airflow_provider_fullstory.records.schema import misfits, record_types, schemas
 from airflow_provider_fullstory.records.validation import identity_refusal
-from airflow_provider_fullstory.records.values import Column, convert_column, property_column
 
 Row = Sequence[Any]
 

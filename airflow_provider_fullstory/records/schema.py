@@ -8,6 +8,7 @@ import functools
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,10 +19,9 @@ from airflow_provider_fullstory.records import validation
 from airflow_provider_fullstory.records.validation import property_name_problem
 
 if TYPE_CHECKING:
+    from airflow_provider_fullstory.records.columns import Column
     from airflow_provider_fullstory.records.refusals import Refusal
-    from airflow_provider_fullstory.records.values import Column, Declared
-
-Types = tuple[tuple[str, str], ...]
+    from airflow_provider_fullstory.records.values import Types
 
 
 def _is_date(value: Any) -> bool:
@@ -95,19 +95,17 @@ def schemas(
     :param own: What the records declare themselves.
     :param rows: Number of rows.
     """
-    declared = {name: explicit.get(name, column.declared) for name, column in columns.items()}
-    inside = [place for place in _places(columns, explicit) if place.rest]
-    uniform = all(
-        kind is None or (isinstance(kind, str) and columns[name].is_full) for name, kind in declared.items()
-    )
-    if uniform and not inside and own is None:
-        return [
-            _encoded(tuple((name, kind) for name, kind in declared.items() if isinstance(kind, str)))
-        ] * rows
-    return [
-        _encoded((*_inferred(columns, declared, row), *_inside(inside, row), *_own(own, row)))
-        for row in range(rows)
+    # What comes later counts.
+    types = [
+        column.types(name, explicit.get(name))
+        for name, column in columns.items()
+        if name in explicit or column.declared is not None
     ]
+    types += [place.types() for place in _places(columns, explicit) if place.rest]
+    if own is not None:
+        types.append([_own(own, row) for row in range(rows)])
+    encoded = functools.cache(lambda types_of_row: _encoded(tuple(chain.from_iterable(types_of_row))))
+    return list(map(encoded, zip(*types, strict=True))) if types else [UNSET] * rows
 
 
 def misfits(
@@ -163,6 +161,10 @@ class _Place:
             value = value.get(part, UNSET) if isinstance(value, dict) else UNSET
         return value
 
+    def types(self) -> list[Types]:
+        declared = ((self.name, self.kind),)
+        return [() if self.value(row) is UNSET else declared for row in range(len(self.column.values))]
+
 
 def _places(columns: Mapping[str, Column], explicit: Mapping[str, str]) -> Iterator[_Place]:
     for name, kind in explicit.items():
@@ -178,24 +180,6 @@ def _fits(value: Any, kind: str) -> bool:
     if kind in _SCALARS:
         return _SCALARS[kind](value)
     return isinstance(value, list) and all(map(_SCALARS[kind.removesuffix("s")], value))
-
-
-def _inferred(
-    columns: Mapping[str, Column], declared: Mapping[str, Declared | list[Declared]], row: int
-) -> Iterator[tuple[str, str]]:
-    for name, kinds in declared.items():
-        kind = kinds[row] if isinstance(kinds, list) else kinds
-        if kind is None or columns[name].values[row] is UNSET:
-            continue
-        if isinstance(kind, str):
-            yield name, kind
-        else:
-            yield from ((name + suffix, inner) for suffix, inner in kind)
-
-
-def _inside(places: Sequence[_Place], row: int) -> Iterator[tuple[str, str]]:
-    """Yield the declared types of properties that stand inside an object."""
-    return ((place.name, place.kind) for place in places if place.value(row) is not UNSET)
 
 
 def _own(own: Column | None, row: int) -> Types:

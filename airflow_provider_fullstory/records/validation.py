@@ -9,6 +9,7 @@ kind of value, never the value.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import re
 from decimal import Decimal
@@ -293,9 +294,12 @@ def property_name_problem(name: str) -> str | None:
     """
     if len(name) > MAX_PROPERTY_NAME:
         return NAME_TOO_LONG.says
-    if not all(_PROPERTY_NAME.fullmatch(part) for part in name.split(".")):
-        return NAME_CHARACTERS.says
-    return None
+    return None if _has_good_characters(name) else NAME_CHARACTERS.says
+
+
+@functools.lru_cache(maxsize=4096)
+def _has_good_characters(name: str) -> bool:
+    return all(_PROPERTY_NAME.fullmatch(part) for part in name.split("."))
 
 
 def is_utf8(text: str) -> bool:

@@ -32,21 +32,18 @@ as ``str`` (developer.fullstory.com/server/custom-properties).
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import enum
 import math
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from types import NoneType
 from typing import Any, Final
 
 from msgspec import UNSET
 
 from airflow_provider_fullstory.api.encoding import Digits
 from airflow_provider_fullstory.records import validation
-from airflow_provider_fullstory.records.refusals import Refusal, ValueRefusedError
 from airflow_provider_fullstory.records.validation import (
     MAX_LEVELS,
     fits_64_bits,
@@ -58,92 +55,23 @@ from airflow_provider_fullstory.records.validation import (
 #: Digits of an integer or Decimal that can be an id; longer ones take seconds to write out.
 _MOST_DIGITS: Final = 1000
 
-#: What a property is declared as: nothing, one type, or the types of an object's properties by dotted name.
+#: What a property is declared as: nothing, one type, or the types of an object's properties, by what comes
+#: after its name.
 Declared = str | tuple[tuple[str, str], ...] | None
+#: Dotted names of properties, each with its declared type.
+Types = tuple[tuple[str, str], ...]
 
 
-@dataclasses.dataclass(slots=True)
-class Column:
+def types_of(name: str, declared: Declared) -> Types:
     """
-    One converted column of a chunk.
+    Return what is declared by name.
 
-    :param values: What is sent for each row, UNSET where nothing is.
-    :param is_full: Whether no value is UNSET.
-    :param declared: The type of every value that is sent, where it is the same, else a list with one a row.
-    :param refusals: Why rows are refused, by row.
+    :param name: A property's dotted name.
+    :param declared: Its type, or those of the properties inside it.
     """
-
-    values: list[Any]
-    is_full: bool
-    declared: Declared | list[Declared] = None
-    refusals: dict[int, Refusal] = dataclasses.field(default_factory=dict)
-
-
-def convert_column(values: Sequence[Any], convert: Callable[[Any], tuple[Any, Declared]]) -> Column:
-    """
-    Convert a column value by value.
-
-    :param values: The values as the source gave them.
-    :param convert: Returns what is sent and its declared type, or raises ValueRefusedError.
-    """
-    converted: list[Any] = []
-    declared: list[Declared] = []
-    refusals: dict[int, Refusal] = {}
-    for row, value in enumerate(values):
-        try:
-            sent, kind = (UNSET, None) if value is None else convert(value)
-        except ValueRefusedError as error:
-            refusals[row] = error.refusal
-            sent, kind = UNSET, None
-        converted.append(sent)
-        declared.append(kind)
-    return Column(converted, all(value is not UNSET for value in converted), declared, refusals)
-
-
-def property_column(
-    name: str, values: Sequence[Any], zone: datetime.tzinfo, declared: str | None = None
-) -> Column:
-    """
-    Convert a column of properties.
-
-    :param name: The property's dotted name, for reasons of refusal.
-    :param values: The values as the source gave them.
-    :param zone: What datetimes without an offset mean.
-    :param declared: The type that the user declared for it.
-    """
-    if declared == "int":
-        # Whole numbers of a NUMERIC column come as Decimal, those of a nullable column of pandas as float.
-        values = [_whole(value) for value in values]
-    kinds = set(map(type, values))
-    has_nulls = NoneType in kinds
-    kinds.discard(NoneType)
-    if len(kinds) == 1:
-        kind = kinds.pop()
-        present = [value for value in values if value is not None] if has_nulls else values
-        if kind in _UNIFORM and _UNIFORM[kind](present):
-            sent = [UNSET if value is None else value for value in values] if has_nulls else list(values)
-            return Column(sent, is_full=not has_nulls, declared=_DECLARED.get(kind))
-    return convert_column(values, lambda value: property_value(name, value, zone))
-
-
-def _whole(value: Any) -> Any:
-    if isinstance(value, (float, Decimal)) and is_json_number(value) and value == int(value):
-        return int(value)
-    return value
-
-
-# Types whose values can be sent as they are, once all values of a column pass one check.
-_UNIFORM: dict[type, Callable[[Sequence[Any]], bool]] = {
-    str: lambda values: is_utf8("".join(values)),
-    bool: lambda _: True,
-    int: lambda values: fits_64_bits(min(values)) and fits_64_bits(max(values)),
-    float: lambda values: all(map(math.isfinite, values)),
-    Decimal: lambda values: all(map(is_json_number, values)),
-    Digits: lambda values: all(map(is_json_number, values)),
-    datetime.date: lambda _: True,
-    uuid.UUID: lambda _: True,
-}
-_DECLARED: dict[type, str] = {int: "int", datetime.date: "date"}
+    if isinstance(declared, str):
+        return ((name, declared),)
+    return tuple((name + suffix, kind) for suffix, kind in declared or ())
 
 
 def property_value(name: str, value: Any, zone: datetime.tzinfo) -> tuple[Any, Declared]:

@@ -1,0 +1,218 @@
+"""
+What becomes of the values of a column: the same as of each value alone, in a few passes in C where it can be.
+
+That takes values of one well-known type. Objects with the same keys, such as a column of JSON, are columns
+themselves; all other values are looked at one by one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import functools
+import math
+import uuid
+from decimal import Decimal
+from itertools import chain, repeat
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import UNSET
+
+from airflow_provider_fullstory.api.encoding import Digits
+from airflow_provider_fullstory.records.refusals import Refusal, ValueRefusedError
+from airflow_provider_fullstory.records.validation import (
+    fits_64_bits,
+    is_json_number,
+    is_utf8,
+    property_name_problem,
+)
+from airflow_provider_fullstory.records.values import Declared, Types, property_value, types_of, utc_column
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+#: Objects of which fewer have their keys in common are converted one by one.
+_ROWS_WORTH_A_COLUMN: Final = 4
+#: Objects nested deeper are converted one by one: the stack is finite.
+_LEVELS_WORTH_A_COLUMN: Final = 8
+
+
+@dataclasses.dataclass(slots=True)
+class Column:
+    """
+    One converted column of a chunk.
+
+    :param values: What is sent for each row, UNSET where nothing is.
+    :param is_full: Whether no value is UNSET.
+    :param declared: The type of every value that is sent, where it is the same, else a list with one a row.
+    :param refusals: Why rows are refused, by row.
+    """
+
+    values: list[Any]
+    is_full: bool
+    declared: Declared | list[Declared] = None
+    refusals: dict[int, Refusal] = dataclasses.field(default_factory=dict)
+
+    def types(self, name: str, explicit: str | None = None) -> list[Types]:
+        """
+        Return the declared types of each row that has a value, by name.
+
+        :param name: The column's name.
+        :param explicit: The type to declare whatever the values are.
+        """
+        known = functools.cache(lambda kind: types_of(name, kind))
+        kinds = self.declared if explicit is None else explicit
+        if isinstance(kinds, list):
+            return [
+                () if value is UNSET else known(kind) for value, kind in zip(self.values, kinds, strict=True)
+            ]
+        types = known(kinds)
+        if self.is_full:
+            return [types] * len(self.values)
+        return [() if value is UNSET else types for value in self.values]
+
+
+def convert_column(values: Sequence[Any], convert: Callable[[Any], tuple[Any, Declared]]) -> Column:
+    """
+    Convert a column value by value.
+
+    :param values: The values as the source gave them.
+    :param convert: Returns what is sent and its declared type, or raises ValueRefusedError.
+    """
+    converted: list[Any] = []
+    declared: list[Declared] = []
+    refusals: dict[int, Refusal] = {}
+    for row, value in enumerate(values):
+        try:
+            sent, kind = (UNSET, None) if value is None else convert(value)
+        except ValueRefusedError as error:
+            refusals[row] = error.refusal
+            sent, kind = UNSET, None
+        converted.append(sent)
+        declared.append(kind)
+    return Column(converted, all(value is not UNSET for value in converted), declared, refusals)
+
+
+def property_column(
+    name: str, values: Sequence[Any], zone: datetime.tzinfo, declared: str | None = None
+) -> Column:
+    """
+    Convert a column of properties.
+
+    :param name: The property's dotted name, for reasons of refusal.
+    :param values: The values as the source gave them.
+    :param zone: What datetimes without an offset mean.
+    :param declared: The type that the user declared for it.
+    """
+    if declared == "int":
+        # Whole numbers of a NUMERIC column come as Decimal, those of a nullable column of pandas as float.
+        values = [_whole(value) for value in values]
+    kinds = set(map(type, values))
+    has_nulls = NoneType in kinds
+    kinds.discard(NoneType)
+    if len(kinds) == 1:
+        present = [value for value in values if value is not None] if has_nulls else values
+        column = _uniform_column(name, kinds.pop(), present, zone)
+        if column is not None:
+            return _with_nulls(column, values) if has_nulls else column
+    return convert_column(values, lambda value: property_value(name, value, zone))
+
+
+def _uniform_column(name: str, kind: type, values: Sequence[Any], zone: datetime.tzinfo) -> Column | None:
+    """Convert values of one type at once, None where that takes a look at each."""
+    if kind in _UNIFORM:
+        return Column(list(values), True, _DECLARED.get(kind)) if _UNIFORM[kind](values) else None
+    if kind is datetime.datetime:
+        moments = utc_column(values, zone)
+        return None if moments is None else Column(moments, True, "date")
+    if kind is dict and name.count(".") < _LEVELS_WORTH_A_COLUMN:
+        return _object_column(name, values, zone)
+    return _array_column(values) if kind in (list, tuple) else None
+
+
+def _with_nulls(column: Column, values: Sequence[Any]) -> Column:
+    """Return the column with its rows back at their places among those without a value."""
+    sent = iter(column.values)
+    whole = [UNSET if value is None else next(sent) for value in values]
+    if not isinstance(column.declared, list):
+        return Column(whole, False, column.declared)
+    kinds = iter(column.declared)
+    return Column(whole, False, [None if value is None else next(kinds) for value in values])
+
+
+def _object_column(name: str, values: Sequence[dict[Any, Any]], zone: datetime.tzinfo) -> Column | None:
+    """Convert objects that have their keys in common as columns of their own."""
+    shapes: dict[tuple[Any, ...], list[int]] = {}
+    for row, value in enumerate(values):
+        shapes.setdefault(tuple(value), []).append(row)
+    if len(shapes) * _ROWS_WORTH_A_COLUMN > len(values):
+        return None
+    sent: list[Any] = [UNSET] * len(values)
+    declared: list[Declared] = [None] * len(values)
+    for keys, rows in shapes.items():
+        shaped = _shaped(name, keys, [values[row] for row in rows], zone)
+        if shaped is None:
+            return None
+        for row, value, kind in zip(rows, *shaped, strict=True):
+            sent[row], declared[row] = value, kind
+    kinds = set(declared)
+    return Column(sent, True, kinds.pop() if len(kinds) == 1 else declared)
+
+
+def _shaped(
+    name: str, keys: tuple[Any, ...], values: Sequence[dict[Any, Any]], zone: datetime.tzinfo
+) -> tuple[Iterable[Any], Iterable[Declared]] | None:
+    """Return what is sent for objects with the same keys, and their declared types, in the same order."""
+    paths = [f"{name}.{key}" for key in keys if type(key) is str and "." not in key]
+    if len(paths) < len(keys) or any(map(property_name_problem, paths)):
+        return None
+    columns = [
+        property_column(path, [value[key] for value in values], zone)
+        for path, key in zip(paths, keys, strict=True)
+    ]
+    if any(column.refusals for column in columns):
+        return None
+    members = zip(*(column.values for column in columns), strict=True) if columns else repeat((), len(values))
+    if all(column.is_full for column in columns):
+        sent = [dict(zip(keys, items, strict=True)) for items in members]
+    else:
+        sent = [
+            {key: item for key, item in zip(keys, items, strict=True) if item is not UNSET}
+            for items in members
+        ]
+    members_types = [column.types(f".{key}") for key, column in zip(keys, columns, strict=True)]
+    together = functools.cache(lambda types: tuple(chain.from_iterable(types)) or None)
+    return sent, list(map(together, zip(*members_types, strict=True))) if keys else [None] * len(values)
+
+
+def _array_column(values: Sequence[Sequence[Any]]) -> Column | None:
+    """Convert arrays that all have elements of one type."""
+    elements = list(chain.from_iterable(values))
+    kinds = set(map(type, elements))
+    if len(kinds) > 1 or not all(kind in _UNIFORM and _UNIFORM[kind](elements) for kind in kinds):
+        return None
+    element_type = _DECLARED.get(kinds.pop()) if kinds else None
+    if element_type is None:
+        return Column(list(map(list, values)), True)
+    return Column(list(map(list, values)), True, [f"{element_type}s" if value else None for value in values])
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, (float, Decimal)) and is_json_number(value) and value == int(value):
+        return int(value)
+    return value
+
+
+# Types whose values can be sent as they are, once all values of a column pass one check.
+_UNIFORM: dict[type, Callable[[Sequence[Any]], bool]] = {
+    str: lambda values: is_utf8("".join(values)),
+    bool: lambda _: True,
+    int: lambda values: fits_64_bits(min(values)) and fits_64_bits(max(values)),
+    float: lambda values: all(map(math.isfinite, values)),
+    Decimal: lambda values: all(map(is_json_number, values)),
+    Digits: lambda values: all(map(is_json_number, values)),
+    datetime.date: lambda _: True,
+    uuid.UUID: lambda _: True,
+}
+_DECLARED: dict[type, str] = {int: "int", datetime.date: "date"}
