@@ -148,6 +148,10 @@ class FullStoryLedgerError(FullStoryError):
     """Say that a file of the import (ledger, staged batches, refused records) cannot be read or written."""
 
 
+class FullStoryDiskError(FullStoryError):
+    """The worker's disk did not take a batch that was to be sent."""
+
+
 class FullStorySourceChangedError(FullStoryError):
     """Say that the source gives other batches than those which an earlier try has sent."""
 

@@ -14,7 +14,7 @@ import functools
 import math
 import random
 import time
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -47,7 +47,7 @@ from airflow_provider_fullstory.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 60.0
@@ -58,6 +58,19 @@ IDEMPOTENCY_SECONDS = 24 * 60 * 60.0 - 15 * 60.0
 T = TypeVar("T")
 
 
+class Content(Protocol):
+    """The bytes of a request that come piece by piece, anew each time they are asked for."""
+
+    def __len__(self) -> int:
+        """Return the number of bytes."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Begin anew."""
+
+    def __bytes__(self) -> bytes:
+        """Return all of them."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Request:
     """One HTTP request, all but the host and the API key."""
@@ -66,7 +79,7 @@ class Request:
     path: str
     query: Mapping[str, str] = dataclasses.field(default_factory=dict)
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    body: bytes | None = dataclasses.field(default=None, repr=False)
+    body: bytes | Content | None = dataclasses.field(default=None, repr=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -135,7 +148,7 @@ def authorization(api_key: str) -> str:
     return f"Basic {api_key}"
 
 
-def create_import(resource: Resource, body: bytes, idempotency_key: str) -> Call[Job]:
+def create_import(resource: Resource, body: bytes | Content, idempotency_key: str) -> Call[Job]:
     """Send a batch of records; FullStory answers with the job that imports them."""
     return Call(
         Request(

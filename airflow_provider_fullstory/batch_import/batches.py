@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import hashlib
 import json
 import uuid
 from collections import Counter
@@ -19,6 +18,7 @@ import msgspec
 
 from airflow_provider_fullstory.api.encoding import ENCODER
 from airflow_provider_fullstory.api.models import MAX_BATCH_RECORDS, Event, Shared
+from airflow_provider_fullstory.batch_import.bodies import Body
 from airflow_provider_fullstory.batch_import.traces import Trace
 from airflow_provider_fullstory.exceptions import FullStoryInputError
 from airflow_provider_fullstory.records import validation
@@ -104,7 +104,7 @@ class Batch:
     """
 
     place: tuple[int, ...]
-    body: bytes = dataclasses.field(repr=False)
+    body: Body = dataclasses.field(repr=False)
     digest: str
     records: int
     idempotency_key: str
@@ -126,7 +126,7 @@ class Batch:
 
         Their keys follow from this batch's key, so that splitting again gives the same two.
         """
-        content = msgspec.json.decode(self.body, type=dict[str, msgspec.Raw])
+        content = msgspec.json.decode(bytes(self.body), type=dict[str, msgspec.Raw])
         requests = msgspec.json.decode(content["requests"], type=list[msgspec.Raw])
         middle = len(requests) // 2
         return (
@@ -136,9 +136,9 @@ class Batch:
 
     def _half(self, number: int, requests: list[msgspec.Raw], shared: msgspec.Raw | None) -> Batch:
         suffix = _suffix(None if shared is None else bytes(shared))
-        body = _PREFIX + b",".join(map(bytes, requests)) + suffix
+        body = Body([_PREFIX, b",".join(map(bytes, requests)), suffix])
         key = str(uuid.uuid5(uuid.UUID(self.idempotency_key), str(number)))
-        return Batch((*self.place, number), body, digest_of(body), len(requests), key)
+        return Batch((*self.place, number), body, body.digest, len(requests), key)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -192,7 +192,7 @@ class Batcher:
         self._suffix = _suffix(None if shared == Shared() else ENCODER.encode(shared))
         self._refuse = refuse
         self._ordinal = 0
-        self._body = bytearray(_PREFIX)
+        self._body = Body([_PREFIX])
         self._records = 0
         self._keeps_traces = keeps_traces
         self._trace = Trace() if keeps_traces else None
@@ -206,52 +206,55 @@ class Batcher:
         for chunk in chunks:
             if chunk.invalid:
                 self._refuse(chunk.invalid)
-            for event, position in zip(chunk.events, chunk.positions, strict=True):
-                yield from self._add(event, position)
+            # A line for each event: JSON has no line breaks within.
+            lines = ENCODER.encode_lines(chunk.events)
+            if self._fits(len(lines), len(chunk.events)):
+                self._add(lines[:-1], chunk.positions)
+            else:
+                for line, event, position in zip(
+                    lines.split(b"\n"), chunk.events, chunk.positions, strict=False
+                ):
+                    yield from self._add_one(line, event, position)
+            if self._records == self._limits.records:
+                yield self._finished()
         if self._records:
             yield self._finished()
 
-    def _add(self, event: Event, position: int) -> Iterator[Batch]:
-        start = len(self._body)
+    def _fits(self, size: int, records: int) -> bool:
+        """Tell whether more records fit, with a separator for each."""
+        return (
+            self._records + records <= self._limits.records
+            and len(self._body) + size + len(self._suffix) <= self._limits.bytes
+        )
+
+    def _add(self, lines: bytes, positions: Sequence[int]) -> None:
+        if not lines:
+            return
         if self._records:
-            self._body += b","
-        ENCODER.encode_into(event, self._body, -1)
-        if len(self._body) + len(self._suffix) > self._limits.bytes:
-            encoded = self._body[start + bool(self._records) :]
-            del self._body[start:]
-            if self._records:
-                yield self._finished()
-            if len(_PREFIX) + len(encoded) + len(self._suffix) > self._limits.bytes:
-                refusal = validation.TOO_LARGE.refusal(size=len(encoded))
-                self._refuse([InvalidRecord(position, refusal, draft(event, (), datetime.UTC, {}))])
-                return
-            start = len(self._body)
-            self._body += encoded
-        self._records += 1
+            self._body.write(b",")
+        self._body.write(lines.replace(b"\n", b","))
+        self._records += len(positions)
         if self._trace is not None:
-            separator = 1 if self._records > 1 else 0
-            self._trace.add(self._body[start + separator :], position)
-        if self._records == self._limits.records:
+            for line, position in zip(lines.split(b"\n"), positions, strict=True):
+                self._trace.add(line, position)
+
+    def _add_one(self, line: bytes, event: Event, position: int) -> Iterator[Batch]:
+        if self._records and not self._fits(len(line) + 1, 1):
             yield self._finished()
+        if not self._records and not self._fits(len(line), 1):
+            refusal = validation.TOO_LARGE.refusal(size=len(line))
+            self._refuse([InvalidRecord(position, refusal, draft(event, (), datetime.UTC, {}))])
+            return
+        self._add(line, [position])
 
     def _finished(self) -> Batch:
-        self._body += self._suffix
-        body = bytes(self._body)
-        digest = digest_of(body)
+        self._body.write(self._suffix)
+        body, digest = self._body, self._body.digest
         self._ordinal += 1
         batch = Batch((self._ordinal,), body, digest, self._records, self._keys.next(digest), self._trace)
-        self._body, self._records = bytearray(_PREFIX), 0
+        self._body, self._records = Body([_PREFIX]), 0
         self._trace = Trace() if self._keeps_traces else None
         return batch
-
-
-def digest_of(body: bytes) -> str:
-    """
-    Return what tells one body from another.
-
-    :param body: The body.
-    """
-    return hashlib.sha256(body).hexdigest()
 
 
 def _suffix(shared: bytes | None) -> bytes:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from airflow_provider_fullstory.api.models import Job, JobStatus, Resource
+    from airflow_provider_fullstory.api.protocol import Content
     from airflow_provider_fullstory.batch_import.batches import Batch
     from airflow_provider_fullstory.batch_import.ledger import Entry, Ledger
     from airflow_provider_fullstory.batch_import.waiting import JobOutcome
@@ -54,7 +55,7 @@ class Uploader(Protocol):
     def create_import(
         self,
         resource: Resource | str,
-        body: bytes,
+        body: bytes | Content,
         idempotency_key: str,
         *,
         sent_before: float | None = None,
@@ -96,7 +97,7 @@ class Importer:
     :param uploader: Sends batches, again where that can help.
     :param jobs: Looks at jobs. It need not try again, since the importer decides when to look again.
     :param resource: What the batches hold.
-    :param max_parallel_uploads: Batches that are uploaded, and held in memory, at the same time: 1 to 16.
+    :param max_parallel_uploads: Batches that are uploaded at the same time: 1 to 16.
     :param max_outstanding_records: Records that may be sent and unfinished; further batches wait.
     :param poll_interval: Shortest time between two looks at a job, in seconds.
     :param deadline: When to give up, in seconds since the epoch.

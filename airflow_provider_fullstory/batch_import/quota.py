@@ -7,6 +7,7 @@ import tempfile
 from typing import TYPE_CHECKING, Final
 
 from airflow_provider_fullstory.batch_import.batches import Batch
+from airflow_provider_fullstory.batch_import.bodies import Body
 from airflow_provider_fullstory.exceptions import FullStoryQuotaError
 
 if TYPE_CHECKING:
@@ -92,18 +93,18 @@ def _held(batches: Iterable[Batch]) -> Iterator[Batch]:
     with tempfile.TemporaryFile() as file:
         for batch in batches:
             if last is not None:
-                waiting.append((_without_body(last), file.write(gzip.compress(last.body, 1))))
+                waiting.append((_without_body(last), file.write(gzip.compress(bytes(last.body), 1))))
             last = batch
         file.seek(0)
         for batch, size in waiting:
-            yield _with_body(batch, gzip.decompress(file.read(size)))
+            yield _with_body(batch, Body([gzip.decompress(file.read(size))]))
     if last is not None:
         yield last
 
 
 def _without_body(batch: Batch) -> Batch:
-    return _with_body(batch, b"")
+    return _with_body(batch, Body())
 
 
-def _with_body(batch: Batch, body: bytes) -> Batch:
+def _with_body(batch: Batch, body: Body) -> Batch:
     return Batch(batch.place, body, batch.digest, batch.records, batch.idempotency_key, batch.trace)

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import io
 import json
 import logging
 import zlib
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from airflow_provider_fullstory.batch_import.batches import Batch, RunKeys, digest_of
+from airflow_provider_fullstory.batch_import.batches import Batch, RunKeys
+from airflow_provider_fullstory.batch_import.bodies import Body
 from airflow_provider_fullstory.batch_import.ledger import IMPORT_KEY
 from airflow_provider_fullstory.exceptions import FullStoryLedgerError
 
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
 
 #: The fastest level: staged batches live briefly, and writing them holds up the source.
 _COMPRESSION: Final = 1
+#: What zlib calls the form of gzip.
+_GZIP: Final = 31
+_PIECE_BYTES: Final = 2**18
 
 log = logging.getLogger(__name__)
 
@@ -121,8 +127,8 @@ class StagingArea:
         entries: list[tuple[int, str]] = []
         size = 0
         for batch in batches:
-            compressed = gzip.compress(batch.body, _COMPRESSION, mtime=0)
-            self._folder.write(self._name(batch.ordinal, batch.digest), compressed)
+            compressed = Body(_compressed(batch.body))
+            self._folder.write(self._name(batch.ordinal, batch.digest), compressed.open())
             entries.append((batch.records, batch.digest))
             size += len(compressed)
         manifest = Manifest(self._generation, self._arguments, report().to_xcom(), entries)
@@ -147,14 +153,14 @@ class StagingArea:
         for ordinal, (records, digest) in enumerate(manifest.batches, start=1):
             yield Batch((ordinal,), self._body(ordinal, digest), digest, records, keys.next(digest))
 
-    def _body(self, ordinal: int, digest: str) -> bytes:
+    def _body(self, ordinal: int, digest: str) -> Body:
         name = self._name(ordinal, digest)
         content = self._folder.read(name)
         try:
-            body = b"" if content is None else gzip.decompress(content)
+            body = Body() if content is None else Body(_decompressed(content))
         except (OSError, EOFError, zlib.error):
-            body = b""
-        if digest_of(body) != digest:
+            body = Body()
+        if body.digest != digest:
             self._folder.remove(f"{self._place}/manifest.json")
             raise FullStoryLedgerError(
                 f"Batch {ordinal} was staged as {self._folder}/{name}, which is now "
@@ -165,6 +171,17 @@ class StagingArea:
 
     def _name(self, ordinal: int, digest: str) -> str:
         return f"{self._place}/{ordinal:08d}-{digest[:16]}.json.gz"
+
+
+def _compressed(body: Body) -> Iterator[bytes]:
+    compression = zlib.compressobj(_COMPRESSION, wbits=_GZIP)
+    yield from map(compression.compress, body)
+    yield compression.flush()
+
+
+def _decompressed(content: bytes) -> Iterator[bytes]:
+    with gzip.open(io.BytesIO(content)) as file:
+        yield from iter(partial(file.read, _PIECE_BYTES), b"")
 
 
 def remove_staged(folder: Folder) -> None:

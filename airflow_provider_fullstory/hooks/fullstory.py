@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from airflow_provider_fullstory.api.models import Account, Job, JobStatus, Page, Quotas, RecordError
+    from airflow_provider_fullstory.api.protocol import Content
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -219,7 +220,7 @@ class FullStoryHook(FullStoryBaseHook):
     def create_import(
         self,
         resource: Resource | str,
-        body: bytes,
+        body: bytes | Content,
         idempotency_key: str,
         *,
         sent_before: float | None = None,
@@ -228,7 +229,8 @@ class FullStoryHook(FullStoryBaseHook):
         Start an import of a batch.
 
         :param resource: ``events`` or ``users``.
-        :param body: The request's JSON: ``{"requests": [...]}``, at most 50,000 of them.
+        :param body: The request's JSON: ``{"requests": [...]}``, at most 50,000 of them; bytes, or what
+            gives them piece by piece, anew for each attempt.
         :param idempotency_key: For 24 hours FullStory answers the same key and body with the same job, and
             refuses the key with another body (developer.fullstory.com/server/idempotent-requests). After
             that it would import the batch again, so no request that may already have been done is repeated.
@@ -419,7 +421,7 @@ class FullStoryAsyncHook(FullStoryBaseHook):
     async def create_import(
         self,
         resource: Resource | str,
-        body: bytes,
+        body: bytes | Content,
         idempotency_key: str,
         *,
         sent_before: float | None = None,
@@ -478,7 +480,7 @@ class FullStoryAsyncHook(FullStoryBaseHook):
                 request.path,
                 params=request.query,
                 headers=request.headers,
-                content=request.body,
+                content=None if request.body is None else bytes(request.body),
             )
         except httpx.HTTPError as error:
             raise _transport_error(call, self._settings, error) from error

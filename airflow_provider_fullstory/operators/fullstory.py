@@ -121,8 +121,9 @@ class FullStoryImportEventsOperator(BaseOperator):
     :param record_key: Columns (or keys) that tell one record from another: messages about refused records
         name them with their values.
     :param batch_size: Most records of a batch, up to FullStory's 50,000.
-    :param max_batch_bytes: Most bytes of a batch; FullStory documents no limit, this one bounds memory.
-    :param max_parallel_uploads: Batches that are uploaded, and held in memory, at the same time: 1 to 16.
+    :param max_batch_bytes: Most bytes of a batch; FullStory documents no limit.
+    :param max_parallel_uploads: Batches that are uploaded at the same time: 1 to 16. Meanwhile each lies on
+        the worker's disk (``TMPDIR``), not in memory.
     :param max_outstanding_records: Records that may be sent and unfinished. Above 500,000 for the whole
         organization FullStory refuses more.
     :param durable: Whether a retry goes on with what earlier tries have sent. False makes each try begin

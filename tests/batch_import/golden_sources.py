@@ -165,7 +165,7 @@ def described(batches: Iterable[Batch]) -> list[dict[str, Any]]:
             "records": batch.records,
             "idempotency_key": batch.idempotency_key,
             "digest": batch.digest,
-            "body": batch.body.decode(),
+            "body": bytes(batch.body).decode(),
         }
         for batch in batches
     ]

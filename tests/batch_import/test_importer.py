@@ -54,7 +54,7 @@ class FakeFullStory:
         *,
         sent_before: float | None = None,
     ) -> Job:
-        indexes = [event["properties"]["index"] for event in json.loads(body)["requests"]]
+        indexes = [event["properties"]["index"] for event in json.loads(bytes(body))["requests"]]
         with self.lock:
             self.uploading += 1
             self.most_uploading = max(self.most_uploading, self.uploading)

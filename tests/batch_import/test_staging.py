@@ -467,7 +467,7 @@ def peak_of(batches: int, path: Path) -> int:
     tracemalloc.start()
     try:
         manifest = area.fill(batcher.batches(chunks), ImportReport)
-        assert sum(len(batch.body) for batch in area.batches(manifest, run)) > batches * 200_000
+        assert sum(len(bytes(batch.body)) for batch in area.batches(manifest, run)) > batches * 200_000
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

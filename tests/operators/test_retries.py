@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 from contextlib import suppress
@@ -12,7 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferr
 
 from airflow_provider_fullstory.api import protocol
 from airflow_provider_fullstory.batch_import import staging
-from airflow_provider_fullstory.batch_import.batches import RunIdentity, digest_of
+from airflow_provider_fullstory.batch_import.batches import RunIdentity
 from airflow_provider_fullstory.batch_import.folder import Folder
 from airflow_provider_fullstory.exceptions import (
     FullStoryBadRequestError,
@@ -833,7 +834,7 @@ def test_a_key_that_was_used_for_another_body_is_told(emulator: EmulatorClient, 
         b'{"requests":[{"name":"Order","user":{"uid":"u0"},"properties":{"number":0},'
         b'"schema":{"properties":{"number":"int"}}}]}'
     )
-    key = RunIdentity("dag", "run-1", "task").idempotency_key(digest_of(body), 0)
+    key = RunIdentity("dag", "run-1", "task").idempotency_key(hashlib.sha256(body).hexdigest(), 0)
     with FullStoryHook() as hook:
         hook.create_import("events", b'{"requests":[{"name":"Other"}]}', key)
 

@@ -30,7 +30,7 @@ class Sent:
 
     @property
     def bodies(self) -> list[bytes]:
-        return [batch.body for batch in self.batches]
+        return [bytes(batch.body) for batch in self.batches]
 
     @property
     def events(self) -> list[dict[str, Any]]:

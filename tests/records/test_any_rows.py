@@ -89,9 +89,9 @@ def check(sent: Sent, count: int, limit: BatchLimits) -> None:
     assert [batch.ordinal for batch in sent.batches] == list(range(1, len(sent.batches) + 1))
     assert len({batch.idempotency_key for batch in sent.batches}) == len(sent.batches)
     for batch in sent.batches:
-        requests = strict_json(batch.body)["requests"]
+        requests = strict_json(bytes(batch.body))["requests"]
         assert 1 <= len(requests) == batch.records <= limit.records
-        assert len(batch.body) <= limit.bytes
+        assert len(bytes(batch.body)) <= limit.bytes
         assert all(event["name"] for event in requests)
         seen += [int(event["page_properties"]["index"]) for event in requests]
     assert sorted(seen) == list(range(1, count + 1))
