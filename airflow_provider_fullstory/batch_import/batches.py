@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_fullstory.records.mapping import MappedChunk
 
-#: Bytes of a body unless the user says otherwise. FullStory documents no limit; this one bounds memory, and a
-#: batch of 50,000 events of 360 bytes stays whole.
+#: Bytes of a body unless the user says otherwise. FullStory documents no limit; this one bounds a request,
+#: and a batch of 50,000 events of 360 bytes stays whole.
 DEFAULT_MAX_BATCH_BYTES: Final = 32 * 2**20
 #: Keys are UUIDs, as developer.fullstory.com/server/idempotent-requests suggests.
 _KEY_NAMESPACE: Final = uuid.UUID("6e1b1f0c-53a5-4d0e-9a53-6a3f0a3e7f0d")

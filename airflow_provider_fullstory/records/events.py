@@ -2,14 +2,16 @@
 From a source to events.
 
 Rows of a query share their columns: the mapping is compiled once, and columns that fit nowhere are refused
-before the first row is read. Records (dicts) may each have other keys: they are flattened into columns, runs
-of records with the same keys are mapped together, and one that fits nowhere is refused alone.
+before the first row is read. Records (dicts) may each have other keys: they are flattened into columns, those
+of a chunk with the same keys are mapped together, and one that fits nowhere is refused alone.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import itertools
+import operator
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -100,19 +102,32 @@ def _map_records(records: Iterable[Any], options: MappingOptions) -> Iterator[Ma
     compiled: dict[tuple[str, ...], ColumnMapping] = {}
     # Flattening has done what the mapping says.
     options = dataclasses.replace(options, mapping={})
-    for run in _runs(records, flatten):
-        if isinstance(run, InvalidRecord):
-            yield MappedChunk([], [], [run])
-            continue
-        if run.columns not in compiled:
+
+    def mapped(group: _Group) -> MappedChunk:
+        if group.columns not in compiled:
             if len(compiled) >= _MOST_COMPILED:
                 compiled.clear()
-            compiled[run.columns] = ColumnMapping(run.columns, options)
-        mapping = compiled[run.columns]
-        refusal = run.refusal
+            compiled[group.columns] = ColumnMapping(group.columns, options)
+        mapping = compiled[group.columns]
+        refusal = group.refusal
         if refusal is None and mapping.problems:
             refusal = validation.MISPLACED.refusal(problem=mapping.problems[0].replace("column", "key", 1))
-        yield mapping.map(run.rows, run.positions, refusal, run.refused_values)
+        return mapping.map(group.rows, group.positions, refusal, group.refused_values)
+
+    numbered = enumerate(records, start=1)
+    while chunk := list(itertools.islice(numbered, CHUNK_ROWS)):
+        groups, invalid = _grouped(chunk, flatten)
+        yield _in_order([*map(mapped, groups), MappedChunk([], [], invalid)])
+
+
+def _in_order(chunks: Sequence[MappedChunk]) -> MappedChunk:
+    """Return one chunk with all that several have, in the order of the source."""
+    by_position = operator.itemgetter(0)
+    sent = [pair for chunk in chunks for pair in zip(chunk.positions, chunk.events, strict=True)]
+    sent.sort(key=by_position)
+    invalid = [record for chunk in chunks for record in chunk.invalid]
+    invalid.sort(key=operator.attrgetter("position"))
+    return MappedChunk([event for _, event in sent], [position for position, _ in sent], invalid)
 
 
 def shared_part(shared: Mapping[str, Any] | None, options: MappingOptions) -> models.Shared:
@@ -149,7 +164,7 @@ def shared_part(shared: Mapping[str, Any] | None, options: MappingOptions) -> mo
 
 
 @dataclasses.dataclass(slots=True)
-class _Run:
+class _Group:
     """Records with the same columns, or one that is refused while it is flattened."""
 
     columns: tuple[str, ...]
@@ -171,8 +186,28 @@ class _Flattening:
         for path, key in mapping.items():
             self._paths.setdefault(key, []).append(path)
         self._keys = {key.casefold(): key for key in self._paths}
+        #: Columns of records whose keys each go to one place, whatever the values are.
+        self._plain: dict[tuple[Any, ...], tuple[str, ...]] = {}
 
-    def __call__(self, record: Mapping[Any, Any], position: int) -> _Run:
+    def __call__(self, record: Mapping[Any, Any], position: int) -> _Group:
+        keys = tuple(record)
+        if (columns := self._plain.get(keys)) is not None:
+            return _Group(columns, [tuple(record.values())], [position])
+        group = self._flattened(record, position)
+        if group.refusal is None and self._is_plain(keys, group.columns):
+            if len(self._plain) >= _MOST_COMPILED:
+                self._plain.clear()
+            self._plain[keys] = group.columns
+        return group
+
+    def _is_plain(self, keys: tuple[Any, ...], columns: tuple[str, ...]) -> bool:
+        return (
+            len(columns) == len(keys)
+            and all(type(key) is str for key in keys)
+            and not any(path.casefold() in objects() for key in keys for path in self._targets(key, keys))
+        )
+
+    def _flattened(self, record: Mapping[Any, Any], position: int) -> _Group:
         pairs: list[tuple[str, Any]] = []
         refusal: Refusal | None = None
         refused: list[tuple[Path, Any]] = []
@@ -190,9 +225,9 @@ class _Flattening:
                     refusal = refusal or error.refusal
                     refused.append((tuple(path.casefold().split(".")), value))
         columns = tuple(path for path, _ in pairs)
-        return _Run(columns, [tuple(value for _, value in pairs)], [position], refusal, refused)
+        return _Group(columns, [tuple(value for _, value in pairs)], [position], refusal, refused)
 
-    def _targets(self, key: str, record: Mapping[Any, Any]) -> Sequence[str]:
+    def _targets(self, key: str, record: Container[Any]) -> Sequence[str]:
         """Return where a key goes; a mapped key is matched without case where it is not there exactly."""
         if key in self._paths:
             return self._paths[key]
@@ -222,30 +257,26 @@ def _object(path: str, value: Any) -> Mapping[Any, Any]:
     return value
 
 
-def _runs(records: Iterable[Any], flatten: _Flattening) -> Iterator[_Run | InvalidRecord]:
-    """Yield runs of records with the same columns."""
-    current: _Run | None = None
-    for position, record in enumerate(records, start=1):
-        following = flatten(record, position) if isinstance(record, Mapping) else _no_record(record, position)
-        if current is not None:
-            if isinstance(following, _Run) and _continues(current, following):
-                current.rows += following.rows
-                current.positions.append(position)
-                continue
-            yield current
-            current = None
-        if isinstance(following, _Run) and following.refusal is None:
-            current = following
+def _grouped(
+    records: Iterable[tuple[int, Any]], flatten: _Flattening
+) -> tuple[list[_Group], list[InvalidRecord]]:
+    """Return groups of records with the same columns, and what is no record at all."""
+    groups: dict[tuple[str, ...], _Group] = {}
+    refused: list[_Group] = []
+    invalid: list[InvalidRecord] = []
+    for position, record in records:
+        if not isinstance(record, Mapping):
+            invalid.append(_no_record(record, position))
+            continue
+        one = flatten(record, position)
+        if one.refusal is not None:
+            refused.append(one)
+        elif (group := groups.get(one.columns)) is not None:
+            group.rows += one.rows
+            group.positions.append(position)
         else:
-            yield following
-    if current is not None:
-        yield current
-
-
-def _continues(current: _Run, following: _Run) -> bool:
-    return (
-        following.refusal is None and following.columns == current.columns and len(current.rows) < CHUNK_ROWS
-    )
+            groups[one.columns] = one
+    return [*groups.values(), *refused], invalid
 
 
 def _no_record(value: Any, position: int) -> InvalidRecord:

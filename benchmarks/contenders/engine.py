@@ -1,0 +1,180 @@
+"""The engine of this package with everything on: mapping, every rule, idempotency keys, a lasting ledger."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+import time
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+import requests
+from requests.adapters import HTTPAdapter
+from upath import UPath
+
+from airflow_provider_fullstory.api import protocol
+from airflow_provider_fullstory.api.models import Resource
+from airflow_provider_fullstory.batch_import.batches import BatchLimits, RunIdentity
+from airflow_provider_fullstory.batch_import.folder import Folder
+from airflow_provider_fullstory.batch_import.importer import MAX_PARALLEL_UPLOADS, Importer
+from airflow_provider_fullstory.batch_import.ledger import Ledger
+from airflow_provider_fullstory.batch_import.samples import Samples
+from airflow_provider_fullstory.batch_import.sending import Sending
+from airflow_provider_fullstory.batch_import.staging import FolderStore
+from airflow_provider_fullstory.records.events import events_of_records, events_of_rows
+from airflow_provider_fullstory.records.mapping import MappingOptions
+from airflow_provider_fullstory.records.sources import query, records_of
+from benchmarks.orders import EVENT_NAME, QUERY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from airflow_provider_fullstory.api.models import Job, JobStatus
+    from airflow_provider_fullstory.batch_import.report import ImportReport
+    from airflow_provider_fullstory.records.mapping import MappedChunk
+    from benchmarks.place import Place
+
+_OPTIONS = MappingOptions(event_name=EVENT_NAME)
+_ONE_DAY = 24 * 60 * 60
+
+
+class _Database:
+    """
+    Connect as Airflow's hook for PostgreSQL does, without Airflow's memory.
+
+    :param place: Where the database is.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def get_conn(self) -> Any:
+        return psycopg2.connect(**self._place.database)
+
+
+class _Client:
+    """
+    Send as this package's hook does, without Airflow's memory.
+
+    :param place: Where FullStory is.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._url = place.fullstory
+        self._session = requests.Session()
+        self._session.mount("http://", HTTPAdapter(pool_connections=1, pool_maxsize=MAX_PARALLEL_UPLOADS))
+        self._session.headers["Authorization"] = protocol.authorization(place.api_key)
+
+    def create_import(
+        self,
+        resource: Resource | str,
+        body: bytes,
+        idempotency_key: str,
+        *,
+        sent_before: float | None = None,  # noqa: ARG002 - Nothing is sent twice here.
+    ) -> Job:
+        return self._call(protocol.create_import(Resource(resource), body, idempotency_key))
+
+    def get_job_status(self, resource: Resource | str, job_id: str) -> JobStatus:
+        return self._call(protocol.job_status(Resource(resource), job_id))
+
+    def _call(self, call: protocol.Call[Any]) -> Any:
+        request = call.request
+        answer = self._session.request(
+            request.method, self._url + request.path, data=request.body, headers=dict(request.headers)
+        )
+        return call.result(protocol.Response(answer.status_code, answer.headers, answer.content))
+
+
+class _CountingStore(FolderStore):
+    """Keep a ledger in a folder, and count what is written to it."""
+
+    writes = 0
+    largest = 0
+
+    def set(self, key: str, value: dict[str, Any]) -> None:
+        self.writes += 1
+        self.largest = max(self.largest, len(json.dumps(value)))
+        super().set(key, value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sent:
+    """
+    What was sent.
+
+    :param report: The operator's report.
+    :param ledger_writes: How often something was written to the ledger.
+    :param largest_ledger_write: The most bytes of one write.
+    """
+
+    report: ImportReport
+    ledger_writes: int
+    largest_ledger_write: int
+
+
+def send(place: Place) -> int:
+    """Send all orders."""
+    report = send_query(place, QUERY).report
+    return report.records - report.invalid
+
+
+def send_query(place: Place, sql: str) -> Sent:
+    """
+    Send the rows of a query.
+
+    :param place: Where to.
+    :param sql: The query.
+    """
+    with query(_Database(place), sql, None) as result:  # type: ignore[arg-type]  # All it asks for.
+        return _send(place, events_of_rows(result.columns, result.chunks, _OPTIONS))
+
+
+def send_records(place: Place, records: Any) -> Sent:
+    """
+    Send records that come as values, or from a file.
+
+    :param place: Where to.
+    :param records: What the operator takes as ``events``.
+    """
+    # Events in a file have their names.
+    options = MappingOptions() if isinstance(records, str) else _OPTIONS
+    return _send(place, events_of_records(_records(records), options))
+
+
+def _records(records: Any) -> Iterable[Any]:
+    if not isinstance(records, str):
+        return records_of(records)
+    # Airflow's own kind of path, which a URI would become, takes Airflow's memory.
+    return records_of(UPath(records))
+
+
+def _send(place: Place, chunks: Iterable[MappedChunk]) -> Sent:
+    with tempfile.TemporaryDirectory() as folder:
+        store = _CountingStore(Folder(UPath(f"file://{folder}")))  # type: ignore[arg-type]
+        ledger = Ledger(store)
+        ledger.begin(arguments=None, life=0)
+        client = _Client(place)
+        importer = Importer(
+            ledger,
+            client,
+            client,
+            Resource.EVENTS,
+            max_parallel_uploads=4,
+            max_outstanding_records=500_000,
+            poll_interval=2.0,
+            deadline=time.time() + _ONE_DAY,
+        )
+        sending = Sending(
+            RunIdentity("benchmark", "run", "engine"),
+            BatchLimits(),
+            _OPTIONS,
+            importer,
+            Samples({}, shows_records=True, shows_values=False),
+            refused=None,
+            allowance=lambda: None,
+        )
+        report, submissions = sending.streamed(chunks)
+        ledger.submitted(report, submissions[-1].ordinal)
+    return Sent(report, store.writes, store.largest)
