@@ -23,7 +23,7 @@ define install
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui chaos bench-rules test test-fast test-airflow-2 lint format constraints clean
+.PHONY: help demo demo-ui chaos bench-rules test test-fast test-airflow-2 test-mariadb lint format constraints clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,6 +55,15 @@ test-fast: $(VENV)/.installed ## Run the tests that need no running Airflow.
 test-airflow-2: .venv-airflow-2/.installed ## Run the fast tests on the oldest Airflow that is supported.
 	.venv-airflow-2/bin/python -m pytest -m "not real_airflow" $(PYTEST_ARGS)
 
+$(VENV)/.installed-mariadb: $(VENV)/.installed
+	@PATH=$$PATH:/usr/sbin command -v mariadbd >/dev/null || \
+		{ echo "MariaDB is missing: install mariadb-server, libmariadb-dev and pkg-config."; exit 1; }
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --group mariadb
+	@touch $@
+
+test-mariadb: $(VENV)/.installed-mariadb ## Run the tests of MySQL's drivers on a real MariaDB.
+	$(BIN)/python -m pytest -m mariadb $(PYTEST_ARGS)
+
 lint: $(VENV)/.installed ## Check style, docstrings and types.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -65,7 +74,7 @@ format: $(VENV)/.installed ## Format the code.
 	$(BIN)/ruff check --fix .
 
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --no-emit-index-url --no-header \
-	--no-annotate --all-extras --group dev pyproject.toml
+	--no-annotate --all-extras --group dev --group mariadb pyproject.toml
 
 constraints: $(VENV)/.installed ## Refresh the constraints with the newest versions that fit together.
 	$(COMPILE) --universal --output-file constraints.txt

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gzip
 import os
+import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -14,6 +15,7 @@ import msgspec
 from airflow_provider_fullstory.api.encoding import DECODER
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStorySourceError
 from airflow_provider_fullstory.records import validation
+from airflow_provider_fullstory.records.cursors import driver_of, unpooled
 from airflow_provider_fullstory.records.drafts import unfolded
 from airflow_provider_fullstory.records.events import CHUNK_ROWS
 from airflow_provider_fullstory.records.refusals import Unreadable
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+#: From here on, an error of the database may be about the pause before it.
+_LONG_PAUSE_SECONDS = 1.0
 
 
 def records_of(events: Any) -> Iterator[Any]:
@@ -123,8 +127,7 @@ def query(hook: DbApiHook, sql: str, parameters: Any) -> Iterator[QueryResult]:
     """
     Run a query and read its rows piece by piece.
 
-    On PostgreSQL rows come through a server-side cursor, since its drivers otherwise fetch the whole result
-    at once. Connection and cursor are open as long as the context.
+    Connection and cursor are open as long as the context.
 
     :param hook: Hook of the database.
     :param sql: One statement that returns rows.
@@ -132,40 +135,58 @@ def query(hook: DbApiHook, sql: str, parameters: Any) -> Iterator[QueryResult]:
     :raises FullStorySourceError: Where the database refuses, at the start or midway.
     """
     with ExitStack() as stack:
+        driver = None
         try:
-            connection = stack.enter_context(closing(hook.get_conn()))
-            cursor = stack.enter_context(closing(_cursor(connection)))
+            connection = unpooled(hook.get_conn())
+            driver = driver_of(connection)
+            stack.callback(_quietly, driver.close_connection, connection)
+            cursor = driver.cursor(connection)
+            stack.callback(_quietly, driver.close_cursor, cursor)
             statement = sql.strip().rstrip(";")
             cursor.execute(statement) if parameters is None else cursor.execute(statement, parameters)
+            pieces = driver.fetch(cursor)
             # A server-side cursor of psycopg2 knows its columns only after the first rows.
-            first = cursor.fetchmany(CHUNK_ROWS)
+            first = next(pieces, [])
         except Exception as error:
-            raise FullStorySourceError(f"The query failed: {_reason(error)}.") from error
+            advice = driver.advice(error) if driver else ""
+            raise FullStorySourceError(f"The query failed: {_reason(error)}.{advice}") from error
         if cursor.description is None:
             raise FullStoryInputError("The query returns no rows at all: sql must be one SELECT.")
         columns = [column[0] for column in cursor.description]
-        yield QueryResult(columns, (_tuples(columns, rows) for rows in _chunks(cursor, first)))
+        yield QueryResult(columns, (_tuples(columns, rows) for rows in _chunks(first, pieces)))
 
 
-def _cursor(connection: Any) -> Any:
-    # The connection may be wrapped by a hook; the cursors it gives never are.
-    driver = type(connection).__module__.partition(".")[0]
-    if driver in ("psycopg", "psycopg2"):
-        return connection.cursor(name="fullstory_import")
-    cursor = connection.cursor()
-    cursor.arraysize = CHUNK_ROWS
-    return cursor
+def _quietly(close: Callable[[Any], None], what: Any) -> None:
+    # What was read is read, and what broke may refuse to be closed.
+    with suppress(Exception):
+        close(what)
 
 
-def _chunks(cursor: Any, first: Sequence[Sequence[Any]]) -> Iterator[Sequence[Sequence[Any]]]:
+def _chunks(first: Sequence[Any], pieces: Iterator[Sequence[Any]]) -> Iterator[Sequence[Any]]:
     rows, count = first, 0
     while rows:
-        yield rows
+        fetched_at = time.monotonic()
+        for start in range(0, len(rows), CHUNK_ROWS):
+            yield rows[start : start + CHUNK_ROWS]
         count += len(rows)
+        pause = time.monotonic() - fetched_at
         try:
-            rows = cursor.fetchmany(CHUNK_ROWS)
+            rows = next(pieces, [])
         except Exception as error:
-            raise FullStorySourceError(f"The query failed after {count} rows: {_reason(error)}.") from error
+            raise FullStorySourceError(
+                f"The query failed after {count} rows: {_reason(error)}.{_pause_advice(pause)}"
+            ) from error
+
+
+def _pause_advice(seconds: float) -> str:
+    """Return what may have been the matter where nothing was read for long, as FullStory can make it."""
+    if seconds < _LONG_PAUSE_SECONDS:
+        return ""
+    return (
+        f" Before that, nothing was read for {seconds:.0f} s, since FullStory was not ready for more. If the "
+        "database gave up because of that (PostgreSQL after idle_in_transaction_session_timeout), let it "
+        "wait longer, or set staging_uri: then the whole result is read in one go, before anything is sent."
+    )
 
 
 def _tuples(columns: Sequence[str], rows: Sequence[Any]) -> Sequence[Sequence[Any]]:

@@ -43,8 +43,9 @@ TYPES = """
 
 # Prints the peak memory of a task that imports so many rows, in kilobytes.
 IMPORT = """
-import resource, sys
+import sys
 from tests.conftest import FakeTaskInstance
+from tests.records.drivers import peak_kilobytes
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
 
 rows = int(sys.argv[1])
@@ -57,7 +58,7 @@ report = FullStoryImportEventsOperator(
     batch_size=1000,
 ).execute({"ti": FakeTaskInstance(run_id=f"run-{rows}")})
 assert report["imported"] == rows, report
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(peak_kilobytes())
 """
 
 
