@@ -7,11 +7,15 @@ worker's memory. ``_DRIVERS`` holds what is known, from the driver's documentati
 
 from __future__ import annotations
 
+import json
 import logging
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
+from airflow_provider_fullstory.api.encoding import DECODER
 from airflow_provider_fullstory.records.events import CHUNK_ROWS
 
 if TYPE_CHECKING:
@@ -83,8 +87,8 @@ class _PostgreSQL(Driver):
     Drivers whose plain cursor fetches the whole result at once, and which have server-side cursors.
 
     Each piece costs a round trip: over a network of 10 ms, 500 rows at a time come at a quarter of the speed
-    of 10,000. (psycopg could stream without round trips; but statement_timeout would go on while FullStory makes
-    the reading wait, and the server could not cancel the query meanwhile.)
+    of 10,000. (psycopg could stream without round trips; but statement_timeout would go on while FullStory
+    makes the reading wait, and the server could not cancel the query meanwhile.)
     """
 
     most_rows: Final = 10_000
@@ -118,21 +122,37 @@ def _begin_transaction(connection: Any) -> None:
         connection.autocommit = False
 
 
+def _read_json(text: str | bytes) -> Any:
+    """Read a value of JSON; its numbers keep their digits."""
+    try:
+        return DECODER.decode(text)
+    except msgspec.DecodeError:
+        # Such as half a pair of surrogates, which is refused with its record alone.
+        return json.loads(text)
+
+
 class _Psycopg2(_PostgreSQL):
     def cursor(self, connection: Any) -> Any:
         from psycopg2.extensions import cursor
+        from psycopg2.extras import register_default_json, register_default_jsonb
 
         _begin_transaction(connection)
         # Not the connection's own kind of cursor, which may make a dict of each row.
-        return connection.cursor(name="fullstory_import", cursor_factory=cursor)
+        named = connection.cursor(name="fullstory_import", cursor_factory=cursor)
+        register_default_json(named, loads=_read_json)
+        register_default_jsonb(named, loads=_read_json)
+        return named
 
 
 class _Psycopg(_PostgreSQL):
     def cursor(self, connection: Any) -> Any:
         from psycopg.rows import tuple_row
+        from psycopg.types.json import set_json_loads
 
         _begin_transaction(connection)
-        return connection.cursor(name="fullstory_import", row_factory=tuple_row)
+        named = connection.cursor(name="fullstory_import", row_factory=tuple_row)
+        set_json_loads(_read_json, named)
+        return named
 
 
 class _MySQL(Driver):

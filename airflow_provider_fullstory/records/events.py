@@ -188,6 +188,7 @@ class _Flattening:
         self._keys = {key.casefold(): key for key in self._paths}
         #: Columns of records whose keys each go to one place, whatever the values are.
         self._plain: dict[tuple[Any, ...], tuple[str, ...]] = {}
+        self._known_members: dict[tuple[str, tuple[Any, ...]], tuple[Sequence[str], bool]] = {}
 
     def __call__(self, record: Mapping[Any, Any], position: int) -> _Group:
         keys = tuple(record)
@@ -234,13 +235,27 @@ class _Flattening:
         mapped = self._keys.get(key.casefold())
         return (key,) if mapped is None or mapped in record else self._paths[mapped]
 
-    def _expanded(self, path: str, value: Any) -> Sequence[tuple[str, Any]]:
+    def _expanded(self, path: str, value: Any) -> Iterable[tuple[str, Any]]:
         if path.casefold() not in objects():
             return ((path, value),)
-        pairs: list[tuple[str, Any]] = []
-        for key, item in _object(path, value).items():
-            pairs.extend(self._expanded(f"{path}.{plain_key(path, key)}", item))
-        return pairs
+        members = _object(path, value)
+        paths, has_objects = self._members(path, tuple(members))
+        pairs = zip(paths, members.values(), strict=True)
+        if not has_objects:
+            return pairs
+        return [leaf for inner, item in pairs for leaf in self._expanded(inner, item)]
+
+    def _members(self, path: str, keys: tuple[Any, ...]) -> tuple[Sequence[str], bool]:
+        """Return the paths of an object's members, and whether one of them may be an object itself."""
+        known = self._known_members.get((path, keys))
+        if known is None:
+            paths = [f"{path}.{plain_key(path, key)}" for key in keys]
+            known = paths, any(inner.casefold() in objects() for inner in paths)
+            if all(type(key) is str for key in keys):
+                if len(self._known_members) >= _MOST_COMPILED:
+                    self._known_members.clear()
+                self._known_members[path, keys] = known
+        return known
 
 
 def _object(path: str, value: Any) -> Mapping[Any, Any]:
