@@ -23,7 +23,7 @@ define install
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui chaos bench-rules test test-fast test-airflow-2 test-mariadb lint format constraints clean
+.PHONY: help demo demo-ui chaos bench bench-flat bench-imports bench-rules test test-fast test-airflow-2 test-mariadb lint format constraints clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,20 @@ test: test-fast ## Run all tests: the fast ones first, then those on a real Airf
 
 chaos: $(VENV)/.installed ## Break imports in ROUNDS rounds on a real Airflow, and count every record. SEED repeats one.
 	@$(BIN)/python -m chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+
+# What only benchmarks need.
+$(VENV)/.installed-bench: $(VENV)/.installed
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --group bench
+	@touch $@
+
+bench: $(VENV)/.installed-bench ## Time PostgreSQL to FullStory beside what people write by hand. ROWS, ROUNDS for less.
+	@$(BIN)/python -m benchmarks.pipeline $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+bench-flat: $(VENV)/.installed-bench ## Show that memory does not grow, with 1, 5 and 10 million rows. MILLIONS for others.
+	@$(BIN)/python -m benchmarks.flat $(if $(MILLIONS),--millions $(MILLIONS))
+
+bench-imports: $(VENV)/.installed-bench ## Time the imports of operators, as Airflow pays for them with each parse of a DAG file.
+	@$(BIN)/python -m benchmarks.imports
 
 bench-rules: $(VENV)/.installed ## Measure what checking every record costs, on top of mapping and encoding it.
 	@$(BIN)/python -m benchmarks.rules
@@ -74,7 +88,7 @@ format: $(VENV)/.installed ## Format the code.
 	$(BIN)/ruff check --fix .
 
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --no-emit-index-url --no-header \
-	--no-annotate --all-extras --group dev --group mariadb pyproject.toml
+	--no-annotate --all-extras --group dev --group mariadb --group bench pyproject.toml
 
 constraints: $(VENV)/.installed ## Refresh the constraints with the newest versions that fit together.
 	$(COMPILE) --universal --output-file constraints.txt

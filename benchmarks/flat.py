@@ -118,7 +118,7 @@ def main() -> None:
             place = place_of(directory, sink)
             for rows in sizes:
                 file = directory / "orders.ndjson"
-                _write_file(place, file, rows)
+                write_file(place, file, rows)
                 for source in SOURCES:
                     one = measure("benchmarks.flat", "send", place, source, str(rows), str(file))
                     if one.result["sent"] != rows:
@@ -134,7 +134,14 @@ def main() -> None:
     console.print(f"Written to {write_results('flat', results)}.")
 
 
-def _write_file(place: Place, file: Path, rows: int) -> None:
+def write_file(place: Place, file: Path, rows: int) -> None:
+    """
+    Write orders as newline-delimited JSON.
+
+    :param place: Where they are.
+    :param file: The file.
+    :param rows: How many.
+    """
     with file.open("wb") as target, closing(psycopg2.connect(**place.database)) as connection:
         query = _COPY.replace("ORDER BY", f"WHERE order_id <= {rows} ORDER BY")
         connection.cursor().copy_expert(query, target)

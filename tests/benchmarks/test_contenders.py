@@ -1,0 +1,89 @@
+"""The contenders of the benchmark send the same orders, and the sink takes them as FullStory would."""
+
+from __future__ import annotations
+
+import datetime
+import importlib
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from benchmarks import flat, orders, process
+from benchmarks.pipeline import CONTENDERS, place_of, running_sink
+from demo.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_fullstory.emulator.client import EmulatorClient
+    from benchmarks.place import Place
+
+ROWS = 700
+MODULES = [module for module in CONTENDERS.values() if module]
+
+
+@pytest.fixture(scope="module")
+def directory() -> Iterator[Path]:
+    # Not tmp_path: the path of a socket is limited to about 100 characters.
+    with tempfile.TemporaryDirectory(prefix="pg-") as name:
+        Path(name).chmod(0o755)
+        warehouse = Warehouse(Path(name))
+        try:
+            warehouse.start()
+            orders.create(warehouse, ROWS)
+            yield Path(name)
+        finally:
+            warehouse.stop()
+
+
+def sent(emulator: EmulatorClient) -> list[tuple[Any, ...]]:
+    """Return what is in FullStory, without what the contenders spell in their own way."""
+    return sorted(
+        (
+            event["properties"]["order_id"],
+            event["name"],
+            datetime.datetime.fromisoformat(event["timestamp"]),
+            event["user"]["uid"],
+            event["context"]["browser"]["url"],
+            float(event["properties"]["total"]),
+            str({name: event["properties"].get(name) for name in ("status", "quantity", "coupon", "note")}),
+            str(sorted(event["properties"]["details"].items())),
+        )
+        for event in (entry["event"] for entry in emulator.events())
+    )
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_all_contenders_send_the_same(module: str, directory: Path, emulator: EmulatorClient) -> None:
+    if module == "pandas_chunks":
+        pytest.importorskip("pandas")
+    place = place_of(directory, emulator.url)
+    engine = importlib.import_module("benchmarks.contenders.engine")
+    assert engine.send(place) == ROWS
+    expected = sent(emulator)
+    assert len(expected) == ROWS
+    emulator.reset()
+    assert importlib.import_module(f"benchmarks.contenders.{module}").send(place) == ROWS
+    assert sent(emulator) == expected
+
+
+def test_the_sink_takes_all_in_a_process_of_its_own(directory: Path) -> None:
+    with running_sink(0) as sink:
+        measurement = process.measure("benchmarks.contenders.engine", "send", place_of(directory, sink))
+    assert measurement.result == ROWS
+    assert measurement.peak_bytes >= measurement.before_bytes > 0
+
+
+@pytest.mark.parametrize("source", flat.SOURCES)
+def test_every_source_is_sent_and_counted(
+    source: str, directory: Path, tmp_path: Path, emulator: EmulatorClient
+) -> None:
+    place: Place = place_of(directory, emulator.url)
+    file = tmp_path / "orders.ndjson"
+    flat.write_file(place, file, 40)
+    told = flat.send(place, source, "40", str(file))
+    assert told["sent"] == len(emulator.events()) == 40
+    assert told["batches"] == 1
+    assert told["ledger_writes"] > 0
