@@ -54,9 +54,10 @@ class Imports:
         :param body: Bytes of the request.
         :param idempotency_key: The key it came under.
         """
+        # Taken first: checking its records is part of the work on a batch.
+        now = self.clock.now()
         read = read_events if resource == "events" else read_users
         batch = read(body, self.settings.max_batch_records)
-        now = self.clock.now()
         self._check_limits(now, len(batch.texts))
         started = self.store.start_of_next(now, self.settings.concurrent_batches)
         finished = started + self.settings.processing_seconds

@@ -8,6 +8,7 @@ import logging
 import socket
 import struct
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from http import HTTPStatus
@@ -94,6 +95,7 @@ class Server:
         await self._open.aclose()
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
+        began = time.monotonic()
         path, _, query = request.raw_path.partition("?")
         key = request.headers.get("Idempotency-Key") or None
         logged = LoggedRequest(timestamp(self._organization.clock.now()), request.method, path, query, key)
@@ -110,6 +112,7 @@ class Server:
             _LOGGER.exception("The emulator failed at %s %s", request.method, path)
             answer = ApiError(500, "server_error", "Server error was encountered").answer()
         logged.status, logged.records = answer.status, answer.records
+        logged.seconds = round(time.monotonic() - began, 6)
         return web.Response(
             status=answer.status,
             body=answer.body,
