@@ -20,7 +20,6 @@ import os
 import platform
 import resource
 import statistics
-import sys
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -28,6 +27,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
 from demo.emulator import Emulator
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Sync:
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """Hold what was measured of a sync; ``answers`` are the seconds that the emulator took to accept a batch."""
+    """Hold what was measured; ``answers`` are the seconds that the emulator took to accept a batch."""
 
     ideal_seconds: float
     seconds: float
@@ -118,8 +118,6 @@ def measure(sync: Sync) -> Measurement:
 
 
 def _measured(sync: Sync, client: EmulatorClient, directory: Path) -> Measurement:
-    from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
-
     os.environ["AIRFLOW_CONN_FULLSTORY_DEFAULT"] = client.connection_json()
     os.environ["AIRFLOW_CONN_WAREHOUSE"] = json.dumps(
         {"conn_type": "sqlite", "host": str(directory / "warehouse.db")}
@@ -200,9 +198,8 @@ def main() -> None:
     arguments = vars(parser.parse_args())
     output, verbose = arguments.pop("output"), arguments.pop("verbose")
     sync, facts = Sync(**arguments), machine()
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.ERROR, stream=sys.stderr, format="%(asctime)s %(message)s"
-    )
+    if not verbose:
+        logging.disable(logging.WARNING)
     measurement = measure(sync)
     for name, value in (dataclasses.asdict(sync) | dataclasses.asdict(measurement)).items():
         print(f"{name.replace('_', ' '):28}{value:>14,}")

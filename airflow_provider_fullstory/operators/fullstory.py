@@ -40,13 +40,14 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_fullstory.batch_import.batches import BatchLimits
-    from airflow_provider_fullstory.batch_import.importer import Importer, Submission
+    from airflow_provider_fullstory.batch_import.importer import Importer
     from airflow_provider_fullstory.batch_import.ledger import Ledger
     from airflow_provider_fullstory.batch_import.preview import Preview
     from airflow_provider_fullstory.batch_import.quota import Allowance
     from airflow_provider_fullstory.batch_import.refused import RefusedFile
     from airflow_provider_fullstory.batch_import.report import ImportReport
     from airflow_provider_fullstory.batch_import.samples import Samples
+    from airflow_provider_fullstory.batch_import.uploads import Submission
     from airflow_provider_fullstory.batch_import.waiting import JobOutcome
     from airflow_provider_fullstory.durability import Durability
     from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
