@@ -78,11 +78,25 @@ class Sync:
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """Hold what was measured; ``answers`` are the seconds that the emulator took to accept a batch."""
+    """
+    Hold what was measured.
+
+    :param ratio: Of the time taken to the ideal.
+    :param until_full: Seconds until FullStory had no more room for the first time.
+    :param refill_median: Seconds from the end of a job until FullStory worked on a batch in its place.
+    :param until_noticed: Seconds from the end of the last job until the import knew.
+    :param refused_requests: Answers other than 200.
+    :param looks: Requests for the status of a job.
+    :param answers_median: Seconds that the emulator took to accept a batch.
+    """
 
     ideal_seconds: float
     seconds: float
     ratio: float
+    until_full: float
+    refill_median: float
+    refill_longest: float
+    until_noticed: float
     imported: int
     most_unfinished_records: int
     refused_requests: int
@@ -132,9 +146,14 @@ def _measured(sync: Sync, client: EmulatorClient, directory: Path) -> Measuremen
         max_outstanding_records=sync.at_once * sync.batch_size,
         deferrable=False,
     )
-    cpu, start = time.process_time(), time.monotonic()
+    cpu, start = time.process_time(), time.time()
     report = operator.execute(_context(directory.name))
-    seconds, cpu = time.monotonic() - start, time.process_time() - cpu
+    end, cpu = time.time(), time.process_time() - cpu
+    seconds = end - start
+    jobs = client.jobs()
+    created = sorted(_seconds(job["created"]) for job in jobs)
+    finished = sorted(_seconds(job["finished"]) for job in jobs)
+    refills = [begin - before for begin, before in zip(created[sync.at_once :], finished, strict=False)]
     requests = client.requests()
     answers = [
         request["seconds"]
@@ -145,6 +164,10 @@ def _measured(sync: Sync, client: EmulatorClient, directory: Path) -> Measuremen
         ideal_seconds=sync.ideal_seconds,
         seconds=round(seconds, 2),
         ratio=round(seconds / sync.ideal_seconds, 4),
+        until_full=round(created[min(sync.at_once, len(created)) - 1] - start, 2),
+        refill_median=round(statistics.median(refills), 3) if refills else 0.0,
+        refill_longest=round(max(refills, default=0.0), 3),
+        until_noticed=round(end - finished[-1], 2),
         imported=report["imported"],
         most_unfinished_records=client.most_unfinished()["records"],
         refused_requests=sum(request["status"] != 200 for request in requests),
@@ -154,6 +177,10 @@ def _measured(sync: Sync, client: EmulatorClient, directory: Path) -> Measuremen
         client_cpu_seconds=round(cpu, 1),
         client_peak_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
     )
+
+
+def _seconds(timestamp: str) -> float:
+    return datetime.fromisoformat(timestamp).timestamp()
 
 
 def _context(run_id: str) -> Any:

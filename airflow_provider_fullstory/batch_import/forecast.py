@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _JOBS_TO_LEARN_FROM: Final = 10
 _SHARE_OF_WAIT: Final = 0.1
 #: How much shorter than ``poll_interval`` the pauses are where a job may end at any moment.
-_NEAR_THE_END: Final = 0.25
+_NEAR_THE_END: Final = 0.125
 
 
 @dataclasses.dataclass(slots=True)
@@ -47,7 +47,7 @@ class Forecast:
     Say when to look at a job, from how long FullStory took over earlier ones.
 
     While none has finished, that is after ``poll_interval`` seconds, then after a tenth of the time since.
-    Later it is when the quickest of the last ten jobs would have been finished, then after a quarter of
+    Later it is when the quickest of the last ten jobs would have been finished, then after an eighth of
     ``poll_interval``, or a tenth of the time by which the job is late, where that is more.
 
     :param poll_interval: Shortest time between two looks at a job of which nothing is known, in seconds.
