@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 import logging
 import socket
@@ -127,9 +128,8 @@ class Server:
         route, job_id = find_route(request.method, logged.path)
         check_level(route, level)
         self._check_body(request, body)
-        call = Call(
-            level, body, request.query, job_id, logged.idempotency_key if route.method == "POST" else None
-        )
+        key = logged.idempotency_key if route.method == "POST" else None
+        call = Call(level, body, request.query, job_id, key, self._organization.clock.now())
         if call.idempotency_key is None:
             return await self._faulty(fault, route, call, logged)
         with self._organization.idempotency.executing(route.path, call.idempotency_key):
@@ -147,6 +147,7 @@ class Server:
         """Answer a request with whatever goes wrong around it."""
         if fault.delay_seconds > 0:
             await self._organization.faults.delay(fault.delay_seconds)
+            call = dataclasses.replace(call, arrived=self._organization.clock.now())
         if fault.reset == "before":
             raise ConnectionAbortedError
         instead = None if fault.status is None else _answer_of(fault, fault.status)
