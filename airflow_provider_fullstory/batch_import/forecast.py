@@ -12,6 +12,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from airflow_provider_fullstory.api.models import JobStatus
 
 #: Jobs that tell how long the next one takes; enough to get over a small batch among large ones.
@@ -46,9 +48,10 @@ class Forecast:
     """
     Say when to look at a job, from how long FullStory took over earlier ones.
 
-    While none has finished, that is after ``poll_interval`` seconds, then after a tenth of the time since.
-    Later it is when the quickest of the last ten jobs would have been finished, then after an eighth of
-    ``poll_interval``, or a tenth of the time by which the job is late, where that is more.
+    While none has finished, each is looked at after ``poll_interval`` seconds, then after a tenth of the time
+    since. Later it is when the quickest of the last ten jobs would have been finished, then after an eighth
+    of ``poll_interval``, or a tenth of the time by which the job is late, where that is more. The oldest job
+    is looked at now and then before that, in case FullStory has become quicker.
 
     :param poll_interval: Shortest time between two looks at a job of which nothing is known, in seconds.
     """
@@ -57,19 +60,17 @@ class Forecast:
         self._poll_interval = poll_interval
         self._durations: deque[float] = deque(maxlen=_JOBS_TO_LEARN_FROM)
 
-    def next_look(self, job: RunningJob) -> float:
+    def next_look(self, jobs: Iterable[RunningJob]) -> tuple[float, RunningJob] | None:
         """
-        Return when to look at a job.
+        Return when to look next, and at which job; None where there are none.
 
-        :param job: The job.
+        :param jobs: The jobs, the oldest first.
         """
-        expected, pause = self._expected_end(job), self._poll_interval * _NEAR_THE_END
-        if expected is None:
-            expected, pause = job.accepted_at + self._poll_interval, self._poll_interval
-        if job.first_look is None or job.last_look is None:
-            return expected
-        waited = job.last_look - max(expected, job.first_look)
-        return max(expected, job.last_look + max(pause, _SHARE_OF_WAIT * waited))
+        times = [(self._likely_end(job), job) for job in jobs]
+        if not times:
+            return None
+        oldest = times[0][1]
+        return min((self._early_look(oldest), oldest), *times, key=lambda look: look[0])
 
     def saw(self, job: RunningJob, status: JobStatus, now: float) -> None:
         """
@@ -84,14 +85,25 @@ class Forecast:
         if status.is_finished and (duration := _duration(status)) is not None:
             self._durations.append(duration)
 
-    def _expected_end(self, job: RunningJob) -> float | None:
-        if not self._durations:
-            return None
-        duration = min(self._durations)
-        # FullStory may begin before its answer has arrived; or long after the batch was first sent, where it
-        # had no room for it.
-        answering = min(job.accepted_at - job.sent_at, _SHARE_OF_WAIT * duration)
-        return job.accepted_at - answering + duration
+    def _likely_end(self, job: RunningJob) -> float:
+        """Return when a job is likely to be seen finished, for the first time or after the last look."""
+        if self._durations:
+            duration, pause = min(self._durations), self._poll_interval * _NEAR_THE_END
+            # FullStory may begin before its answer has arrived; or long after the batch was first sent, where
+            # it had no room for it.
+            duration -= min(job.accepted_at - job.sent_at, _SHARE_OF_WAIT * duration)
+        else:
+            duration = pause = self._poll_interval
+        end = job.accepted_at + duration
+        if job.first_look is None or job.last_look is None:
+            return end
+        waited = job.last_look - max(end, job.first_look)
+        return max(end, job.last_look + max(pause, _SHARE_OF_WAIT * waited))
+
+    def _early_look(self, job: RunningJob) -> float:
+        """Return when a job has become twice as old as it was at the last look."""
+        last = job.accepted_at if job.last_look is None else job.last_look
+        return last + max(self._poll_interval, last - job.accepted_at)
 
 
 def _duration(status: JobStatus) -> float | None:

@@ -152,11 +152,10 @@ class Room:
                 if not self._is_waited_for:
                     return None
                 self._say()
-                job = min(self._running.values(), key=self._forecast.next_look, default=None)
                 pause = _SECONDS_BETWEEN_LINES
-                if job is not None:
-                    due = max(self._forecast.next_look(job), self._no_look_before)
-                    pause = min(due - time.monotonic(), pause)
+                if (look := self._forecast.next_look(self._running.values())) is not None:
+                    at, job = look
+                    pause = min(max(at, self._no_look_before) - time.monotonic(), pause)
                     if pause <= 0:
                         return job
                 self._changed.wait(pause)
@@ -164,9 +163,14 @@ class Room:
     def _has_room(self, records: int) -> bool:
         if not self._running and not self._being_sent:
             return True
-        unfinished = sum(job.records for job in self._running.values()) + sum(self._being_sent.values())
         batches = len(self._running) + len(self._being_sent)
-        return unfinished + records <= self._max_records and batches < MAX_OUTSTANDING_BATCHES
+        return self._unfinished + records <= self._max_records and batches < MAX_OUTSTANDING_BATCHES
+
+    @property
+    def _unfinished(self) -> int:
+        """Records that were sent, or are being sent, and are not known to be finished."""
+        with self._changed:
+            return sum(job.records for job in self._running.values()) + sum(self._being_sent.values())
 
     def _look(self, job: RunningJob) -> None:
         try:
@@ -201,10 +205,8 @@ class Room:
         if (now := time.monotonic()) < self._next_line_at:
             return
         self._next_line_at = now + _SECONDS_BETWEEN_LINES
-        records = sum(job.records for job in list(self._running.values()))
         log.info(
-            "%d records in %d jobs are unfinished in FullStory; more are sent as it finishes.%s",
-            records,
-            len(self._running),
+            "%d records are unfinished in FullStory; more are sent as it finishes.%s",
+            self._unfinished,
             f" {error}" if error else "",
         )

@@ -104,7 +104,7 @@ class Patience:
     def __init__(self, retry_for: float, rate_limited_for: float | None) -> None:
         self._retry_for = retry_for
         self._rate_limited_for = rate_limited_for
-        self._limited_until = 0.0
+        self._faulty_since: float | None = 0.0
 
     def is_over(self, state: tenacity.RetryCallState) -> bool:
         """
@@ -114,9 +114,11 @@ class Patience:
         """
         passed = state.seconds_since_start or 0.0
         if self._rate_limited_for is not None and isinstance(_failure(state), FullStoryRateLimitError):
-            self._limited_until = passed
+            self._faulty_since = None
             return passed + state.upcoming_sleep >= self._rate_limited_for
-        return passed - self._limited_until + state.upcoming_sleep >= self._retry_for
+        if self._faulty_since is None:
+            self._faulty_since = passed
+        return passed - self._faulty_since + state.upcoming_sleep >= self._retry_for
 
 
 class Turn:
