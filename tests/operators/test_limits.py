@@ -263,6 +263,7 @@ def test_storms_of_429_are_ridden_out(
     context: Any,
     requests: dict[str, str],
     headers: dict[str, str],
+    *,
     most: int,
     times: int,
 ) -> None:
