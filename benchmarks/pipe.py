@@ -4,8 +4,8 @@ How full the pipe to FullStory is kept: a large import against its ideal.
 ``python -m benchmarks.pipe`` runs the operator on a query that gives full batches, against an emulator in a
 process of its own that takes a fixed time per batch and has room for ten at once. The ideal is that time for
 each round of ten batches: no client can be faster within FullStory's limits. What the import adds to it is
-the time until the first batches are made, until finished jobs are noticed, and until the next batches have
-arrived.
+the time until the first ten batches are made (the processor's), until finished jobs are noticed, and until
+the next batches have arrived.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ QUERY = """
     WITH RECURSIVE numbers (number) AS (
         SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < {records}
     )
-    SELECT 'customer-' || (number % 1000) AS "user.uid", '2026-01-01T00:00:00Z' AS "timestamp",
-        number AS order_id, number / 100.0 AS total
+    SELECT 'customer-' || (number % 1000) AS "user.uid", number AS order_id, number / 100.0 AS total,
+        'delivered to the front door' AS status
     FROM numbers
 """
 
