@@ -148,5 +148,13 @@ class AirflowApi:
         pool: dict[str, int] = self._get("/pools/default_pool")
         return pool
 
+    def set_pool(self, name: str, slots: int) -> None:
+        """Make a pool, or change it, in which deferred tasks count."""
+        pool = {"name": name, "slots": slots, "include_deferred": True}
+        answer = self._client.post("/api/v2/pools", json=pool)
+        if answer.status_code == httpx.codes.CONFLICT:
+            answer = self._client.patch(f"/api/v2/pools/{name}", json=pool)
+        answer.raise_for_status()
+
     def _get(self, path: str, **parameters: Any) -> Any:
         return self._client.get(f"/api/v2{path}", params=parameters).raise_for_status().json()

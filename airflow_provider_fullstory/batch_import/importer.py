@@ -8,35 +8,34 @@ from __future__ import annotations
 
 import logging
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final
 
+from airflow_provider_fullstory.api.protocol import retry_seconds
+from airflow_provider_fullstory.batch_import.room import Room
+from airflow_provider_fullstory.batch_import.uploads import Uploads
 from airflow_provider_fullstory.batch_import.waiting import JobWatch, finished, some, still_running
 from airflow_provider_fullstory.exceptions import (
     FullStoryAmbiguousError,
-    FullStoryBodyTooLargeError,
     FullStoryError,
     FullStoryInputError,
     FullStoryKilledError,
-    FullStoryNotFoundError,
-    FullStoryServerError,
+    FullStoryRateLimitError,
     FullStorySourceChangedError,
     FullStoryTimeoutError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from concurrent.futures import Future
 
-    from airflow_provider_fullstory.api.models import Job, JobStatus, Resource
-    from airflow_provider_fullstory.api.protocol import Content
+    from airflow_provider_fullstory.api.models import Resource
     from airflow_provider_fullstory.batch_import.batches import Batch
-    from airflow_provider_fullstory.batch_import.ledger import Entry, Ledger
+    from airflow_provider_fullstory.batch_import.ledger import Ledger
+    from airflow_provider_fullstory.batch_import.room import JobReader
+    from airflow_provider_fullstory.batch_import.uploads import Submission, Uploader
     from airflow_provider_fullstory.batch_import.waiting import JobOutcome
 
-#: Unfinished batches of an organization at which FullStory answers 429, as it does at 500,000 records
-#: (developer.fullstory.com/server/events/create-batch-events-import-job).
-MAX_OUTSTANDING_BATCHES: Final = 200
 MAX_PARALLEL_UPLOADS: Final = 16
 _SECONDS_BETWEEN_PROGRESS: Final = 10.0
 #: How long uploads that are under way may hold up an import that has failed.
@@ -47,46 +46,6 @@ _SECONDS_WITHOUT_SIGNALS: Final = 1.0
 _FINAL: Final = (FullStoryInputError, FullStorySourceChangedError, FullStoryAmbiguousError)
 
 log = logging.getLogger(__name__)
-
-
-class Uploader(Protocol):
-    """The part of a hook that sends batches; used from several threads at once."""
-
-    def create_import(
-        self,
-        resource: Resource | str,
-        body: bytes | Content,
-        idempotency_key: str,
-        *,
-        sent_before: float | None = None,
-    ) -> Job:
-        """Start an import of a batch."""
-
-
-class JobReader(Protocol):
-    """The part of a hook that looks at jobs."""
-
-    def get_job_status(self, resource: Resource | str, job_id: str) -> JobStatus:
-        """Return how far a job is."""
-
-
-class Submission(NamedTuple):
-    """A batch that FullStory accepted."""
-
-    place: tuple[int, ...]
-    job_id: str
-    records: int
-    at: float
-
-    @property
-    def ordinal(self) -> int:
-        """The batch's number in the import."""
-        return self.place[0]
-
-    @property
-    def name(self) -> str:
-        """The batch's place, as text."""
-        return ".".join(map(str, self.place))
 
 
 class Importer:
@@ -124,21 +83,23 @@ class Importer:
                 f"max_outstanding_records is {max_outstanding_records}; it must be above 0."
             )
         self._ledger = ledger
-        self._uploader = uploader
         self._jobs = jobs
         self._resource = resource
         self._max_parallel_uploads = max_parallel_uploads
-        self._max_outstanding_records = max_outstanding_records
         self._poll_interval = poll_interval
         self._deadline = deadline
-        self._submissions: list[Submission] = []
-        self._unfinished: dict[str, int] = {}
-        self._uploads: set[Future[None]] = set()
-        #: Uploads as they get done; None tells to stop. A signal handler may put into this kind of queue.
+        self._room = Room(
+            jobs,
+            resource,
+            max_records=max_outstanding_records,
+            poll_interval=poll_interval,
+            on_finished=self._tell,
+        )
+        self._uploads = Uploads(ledger, uploader, jobs, resource, self._room, at_once=max_parallel_uploads)
+        self._sending: set[Future[None]] = set()
+        #: Batches as they are accepted; None tells to stop. A signal handler may put into this kind of queue.
         self._news: SimpleQueue[Future[None] | None] = SimpleQueue()
         self._followed: JobWatch | None = None
-        self._outstanding = 0
-        self._bytes = 0
         self._begun_at = self._progress_at = time.monotonic()
         self._told: set[str] = set()
 
@@ -150,21 +111,20 @@ class Importer:
         :raises FullStoryError: Where a batch or the source fails, or time is up; the message says what
             FullStory already has.
         """
-        pool = ThreadPoolExecutor(self._max_parallel_uploads, thread_name_prefix="fullstory-upload")
         try:
             last = 0
             for batch in self.watched(batches):
-                self._take(pool, batch)
+                self._hand_over(batch)
                 last = batch.ordinal
             self._ledger.check_end(last)
-            while self._uploads:
+            while self._sending:
                 self._hear(self._next_news())
         except BaseException as error:
-            self._stop(pool, error)
+            self._end(error)
             raise
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-        return sorted(self._submissions)
+            self._uploads.close()
+        return sorted(self._uploads.submissions)
 
     def watched(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """
@@ -198,7 +158,7 @@ class Importer:
         :raises FullStoryKilledError: After ``stop``, naming them as well.
         """
         watch = self._watch(job_ids)
-        self._follow(watch, lambda: not watch.pending)
+        self._follow(watch)
         # Told to end during the last look, Airflow expects no success.
         self._catch_up()
         return list(watch.outcomes.values())
@@ -214,7 +174,7 @@ class Importer:
     @property
     def left_behind(self) -> str:
         """What goes on in FullStory without anybody waiting, and what a retry does about it."""
-        jobs = self._followed.pending if self._followed else list(self._unfinished)
+        jobs = self._followed.pending if self._followed else self._room.running
         return (
             f"{still_running(jobs)} {self._ledger.promise}"
             if jobs
@@ -224,12 +184,14 @@ class Importer:
     @property
     def progress(self) -> str:
         """How far sending is, as a sentence."""
-        records = sum(submission.records for submission in self._submissions)
+        submissions = list(self._uploads.submissions)
+        records = sum(submission.records for submission in submissions)
+        size = sum(submission.bytes for submission in submissions)
         seconds = max(time.monotonic() - self._begun_at, 0.001)
         return (
-            f"FullStory has accepted {records} records in {len(self._submissions)} batches "
-            f"({self._bytes / 1e6:.1f} MB), {records / seconds:.0f} a second; {len(self._uploads)} batches "
-            f"are being sent, {len(self._unfinished)} jobs are not known to be finished."
+            f"FullStory has accepted {records} records in {len(submissions)} batches "
+            f"({size / 1e6:.1f} MB), {records / seconds:.0f} a second; {len(self._sending)} batches "
+            f"are being sent, {len(self._room.running)} jobs are not known to be finished."
         )
 
     def look(self, job_ids: Sequence[str]) -> list[JobOutcome] | None:
@@ -245,7 +207,7 @@ class Importer:
                 watch.saw(job_id, self._jobs.get_job_status(self._resource, job_id))
                 if job_id not in watch.outcomes:
                     return None
-            self._tell(watch)
+                self._tell(watch.outcomes[job_id])
         except FullStoryError as error:
             if not error.is_transient:
                 raise
@@ -255,82 +217,35 @@ class Importer:
             self._catch_up()
         return list(watch.outcomes.values())
 
-    def _watch(self, job_ids: Sequence[str], started_at: float | None = None) -> JobWatch:
+    def _watch(self, job_ids: Sequence[str]) -> JobWatch:
         return JobWatch(
-            job_ids,
-            started_at=time.time() if started_at is None else started_at,
-            poll_interval=self._poll_interval,
-            deadline=self._deadline,
+            job_ids, started_at=time.time(), poll_interval=self._poll_interval, deadline=self._deadline
         )
 
-    def _take(self, pool: ThreadPoolExecutor, batch: Batch) -> None:
-        """Hand a batch over to a thread, unless FullStory has it."""
-        known = self._find(batch)
-        if known is not None and known.job_id:
-            self._outstanding += batch.records
-            self._note(batch, known.job_id)
-            return
-        self._make_room(batch.records)
-        self._outstanding += batch.records
-        if known is not None:
-            # The wait for room may have taken hours, and FullStory recognizes a batch for a day.
-            known = self._ledger.find(batch)
-        if known is not None and known.is_split:
-            upload = pool.submit(self._upload_halves, batch)
-        else:
-            upload = pool.submit(self._upload, batch, self._ledger.enter(batch, known))
-        self._uploads.add(upload)
-        upload.add_done_callback(self._news.put)
-
-    def _find(self, batch: Batch) -> Entry | None:
-        known = self._ledger.find(batch)
-        return None if known is not None and self._has_vanished(known) else known
-
-    def _has_vanished(self, entry: Entry) -> bool:
-        """Tell whether a batch is to be sent again since FullStory no longer knows its job."""
-        if not entry.job_id or not self._ledger.resends_ambiguous:
-            return False
-        try:
-            self._jobs.get_job_status(self._resource, entry.job_id)
-        except FullStoryNotFoundError:
-            log.warning(
-                "FullStory no longer knows job %s of batch %s, and nobody can know whether it has these %d "
-                'records. They are sent again, since on_ambiguous="resend".',
-                entry.job_id,
-                entry.name,
-                entry.records,
-            )
-            return True
-        except FullStoryError as error:
-            if not error.is_transient:
-                raise
-        return False
-
-    def _make_room(self, records: int) -> None:
-        """Wait until a batch may be sent: an upload slot is free, and FullStory has worked off enough."""
-        while len(self._uploads) >= self._max_parallel_uploads:
+    def _hand_over(self, batch: Batch) -> None:
+        """Have a batch sent; as many as are uploaded at the same time may wait for room in FullStory."""
+        while len(self._sending) >= self._max_parallel_uploads:
             self._hear(self._next_news())
-        while not self._has_room(records):
-            if self._uploads:
-                self._hear(self._next_news())
-            else:
-                self._work_off(records)
-
-    def _has_room(self, records: int) -> bool:
-        if not self._outstanding:
-            return True
-        return (
-            self._outstanding + records <= self._max_outstanding_records
-            and len(self._unfinished) + len(self._uploads) < MAX_OUTSTANDING_BATCHES
-        )
+        sending = self._uploads.add(batch)
+        self._sending.add(sending)
+        sending.add_done_callback(self._news.put)
 
     def _next_news(self) -> Future[None] | None:
         try:
             return self._news_within(self._deadline - time.time())
         except Empty:
-            raise FullStoryTimeoutError(
-                f"Time was up while {len(self._uploads)} batches were being sent."
-            ) from None
+            raise FullStoryTimeoutError(self._unsent) from None
+
+    @property
+    def _unsent(self) -> str:
+        """What the deadline has cut short."""
+        if self._room.is_waited_for:
+            return (
+                f"The import did not finish within {time.monotonic() - self._begun_at:.0f} s: "
+                f"{len(self._sending)} batches wait until FullStory has worked off others. "
+                f"{still_running(self._room.running)}"
+            )
+        return f"Time was up while {len(self._sending)} batches were being sent."
 
     def _news_within(self, seconds: float) -> Future[None] | None:
         """Wait for news, and raise Empty where there are none."""
@@ -356,106 +271,60 @@ class Importer:
     def _hear(self, news: Future[None] | None) -> None:
         if news is None:
             raise FullStoryKilledError(f"The task was told to end. {self.left_behind}")
-        self._uploads.remove(news)
+        self._sending.remove(news)
         news.result()
+        self._say_now_and_then(self.progress)
+
+    def _follow(self, watch: JobWatch) -> None:
+        self._followed = watch
+        refusals = 0
+        while watch.pending:
+            pause = 0.0
+            try:
+                self._look_at(watch)
+                refusals = 0
+            except FullStoryRateLimitError as error:
+                # Others may keep FullStory busy for long: that is no reason to give up before the deadline.
+                refusals += 1
+                pause = min(retry_seconds(error, refusals), self._deadline - time.time())
+                self._say_now_and_then(str(error))
+            except FullStoryError as error:
+                watch.missed(error)
+            if watch.pending:
+                self._pause(max(pause, watch.pause(time.time())))
+
+    def _look_at(self, watch: JobWatch) -> None:
+        for job_id in watch.pending:
+            self._catch_up()
+            watch.saw(job_id, self._jobs.get_job_status(self._resource, job_id))
+            if job_id in watch.outcomes:
+                self._tell(watch.outcomes[job_id])
+
+    def _tell(self, outcome: JobOutcome) -> None:
+        """Say once of each job that it is finished."""
+        if outcome.job_id not in self._told:
+            self._told.add(outcome.job_id)
+            jobs = max(len(self._uploads.submissions), len(self._followed.job_ids if self._followed else ()))
+            log.info("%s", finished(outcome, len(self._told), jobs))
+
+    def _say_now_and_then(self, line: str) -> None:
         if time.monotonic() - self._progress_at >= _SECONDS_BETWEEN_PROGRESS:
             self._progress_at = time.monotonic()
-            log.info("%s", self.progress)
+            log.info("%s", line)
 
-    def _upload(self, batch: Batch, entry: Entry) -> None:
-        """Send a batch; runs in the threads of the pool."""
-        try:
-            job = self._uploader.create_import(
-                self._resource, batch.body, entry.idempotency_key, sent_before=entry.sent_before
-            )
-        except FullStoryError as error:
-            # What is too large now was so before: not even a request without an answer was done.
-            if isinstance(error, FullStoryBodyTooLargeError) and batch.records > 1:
-                log.warning(
-                    "FullStory finds the %d bytes of batch %s too large; it is sent in two halves. Set a "
-                    "smaller max_batch_bytes.",
-                    len(batch.body),
-                    batch.name,
-                )
-                self._ledger.split(entry)
-                self._upload_halves(batch)
-                return
-            if isinstance(error, FullStoryServerError):
-                self._ledger.failed(entry)
-            elif not error.is_ambiguous:
-                self._ledger.refused(entry)
-            error.add(f"This was batch {batch.name} ({batch.records} records).")
-            raise
-        # Noted first, since what follows may fail; appending is safe among threads.
-        self._note(batch, job.id)
-        self._ledger.accepted(entry, job.id)
-
-    def _upload_halves(self, batch: Batch) -> None:
-        for half in batch.split():
-            known = self._find(half)
-            if known is not None and known.job_id:
-                self._note(half, known.job_id)
-            elif known is not None and known.is_split:
-                self._upload_halves(half)
-            else:
-                self._upload(half, self._ledger.enter(half, known))
-
-    def _note(self, batch: Batch, job_id: str) -> None:
-        self._submissions.append(Submission(batch.place, job_id, batch.records, time.time()))
-        self._unfinished[job_id] = batch.records
-        self._bytes += len(batch.body)
-
-    def _work_off(self, records: int) -> None:
-        """Wait until FullStory has finished so many jobs that a batch may be sent."""
-        log.info("%d records are unfinished in FullStory; more are sent as it finishes.", self._outstanding)
-        unfinished = [entry for entry in self._submissions if entry.job_id in self._unfinished]
-        watch = self._watch([entry.job_id for entry in unfinished], min(entry.at for entry in unfinished))
-
-        def has_room() -> bool:
-            for job_id in watch.outcomes:
-                self._outstanding -= self._unfinished.pop(job_id, 0)
-            return self._has_room(records)
-
-        self._follow(watch, has_room)
-        self._followed = None
-
-    def _follow(self, watch: JobWatch, is_enough: Callable[[], bool]) -> None:
-        self._followed = watch
-        while not is_enough():
-            for job_id in watch.pending:
-                self._catch_up()
-                try:
-                    watch.saw(job_id, self._jobs.get_job_status(self._resource, job_id))
-                except FullStoryError as error:
-                    watch.missed(error)
-                    break
-                self._tell(watch)
-                if is_enough():
-                    return
-            self._pause(watch.pause(time.time()))
-
-    def _tell(self, watch: JobWatch) -> None:
-        """Say once of each job that it is finished."""
-        for job_id in watch.outcomes.keys() - self._told:
-            self._told.add(job_id)
-            jobs = max(len(self._submissions), len(watch.job_ids))
-            log.info("%s", finished(watch.outcomes[job_id], len(self._told), jobs))
-
-    def _stop(self, pool: ThreadPoolExecutor, error: BaseException) -> None:
+    def _end(self, error: BaseException) -> None:
         """Let uploads that are under way finish, so that the message can say what FullStory has."""
-        waits = isinstance(error, Exception) and not isinstance(
-            error, (FullStoryKilledError, FullStoryTimeoutError)
-        )
-        pool.shutdown(wait=False, cancel_futures=not waits)
-        if waits:
-            self._let_uploads_finish()
+        self._uploads.close()
         if isinstance(error, FullStoryKilledError):
             return
-        jobs = some([entry.job_id for entry in sorted(self._submissions)]) or "none"
+        if isinstance(error, Exception) and not isinstance(error, FullStoryTimeoutError):
+            self._let_uploads_finish()
+        submissions = sorted(self._uploads.submissions)
+        jobs = some([entry.job_id for entry in submissions]) or "none"
         promise = "" if isinstance(error, _FINAL) else f" {self._ledger.promise}"
         accepted = (
-            f"FullStory has accepted {sum(entry.records for entry in self._submissions)} records in "
-            f"{len(self._submissions)} batches (jobs: {jobs}).{promise}"
+            f"FullStory has accepted {sum(entry.records for entry in submissions)} records in "
+            f"{len(submissions)} batches (jobs: {jobs}).{promise}"
         )
         if isinstance(error, FullStoryError):
             error.add(accepted)
@@ -465,10 +334,10 @@ class Importer:
     def _let_uploads_finish(self) -> None:
         deadline = time.monotonic() + _SECONDS_TO_FINISH
         try:
-            while self._uploads:
-                upload = self._news_within(deadline - time.monotonic())
-                if upload is None:
+            while self._sending:
+                sent = self._news_within(deadline - time.monotonic())
+                if sent is None:
                     return
-                self._uploads.discard(upload)
+                self._sending.discard(sent)
         except Empty:
             return

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from airflow_provider_fullstory.api.models import Page, RecordError, Resource
-    from airflow_provider_fullstory.batch_import.importer import Submission
+    from airflow_provider_fullstory.batch_import.uploads import Submission
     from airflow_provider_fullstory.batch_import.waiting import JobOutcome
     from airflow_provider_fullstory.records.refusals import InvalidRecord
 

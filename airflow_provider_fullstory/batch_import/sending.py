@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from airflow_provider_fullstory.batch_import.batches import Batch, BatchLimits, RunIdentity
-    from airflow_provider_fullstory.batch_import.importer import Importer, Submission
+    from airflow_provider_fullstory.batch_import.importer import Importer
     from airflow_provider_fullstory.batch_import.quota import Allowance
     from airflow_provider_fullstory.batch_import.refused import RefusedFile
     from airflow_provider_fullstory.batch_import.samples import Samples
     from airflow_provider_fullstory.batch_import.staging import Manifest, StagingArea
+    from airflow_provider_fullstory.batch_import.uploads import Submission
     from airflow_provider_fullstory.records.mapping import MappedChunk, MappingOptions
     from airflow_provider_fullstory.records.refusals import InvalidRecord
 

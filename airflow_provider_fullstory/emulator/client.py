@@ -92,6 +92,11 @@ class EmulatorClient:
         jobs: list[dict[str, Any]] = self._call("GET", "jobs")["jobs"]
         return jobs
 
+    def most_unfinished(self) -> dict[str, int]:
+        """Return how many ``batches``, and how many ``records``, were unfinished at most at the same time."""
+        most: dict[str, int] = self._call("GET", "most_unfinished")
+        return most
+
     def order_fault(self, **fault: object) -> None:
         """
         Order something to go wrong.

@@ -63,6 +63,7 @@ class Control:
         answers: dict[tuple[str, str], Callable[[], Answer]] = {
             ("GET", "requests"): self._requests,
             ("GET", "jobs"): self._jobs,
+            ("GET", "most_unfinished"): self._most_unfinished,
             ("GET", "faults"): self._faults,
             ("POST", "faults"): lambda: self._order_fault(body),
             ("DELETE", "faults"): self._forget_faults,
@@ -105,6 +106,10 @@ class Control:
         return json_answer(
             {"jobs": [self._described(job) for job in self.organization.store.jobs() if job.id]}
         )
+
+    def _most_unfinished(self) -> Answer:
+        batches, records = self.organization.store.most_unfinished()
+        return json_answer({"batches": batches, "records": records})
 
     def _described(self, job: Job) -> dict[str, object]:
         return {

@@ -46,25 +46,28 @@ class Imports:
     settings: Settings
     ordered: OrderedRefusals
 
-    def create_batch(self, resource: Resource, body: bytes, idempotency_key: str | None) -> Answer:
+    def create_batch(
+        self, resource: Resource, body: bytes, idempotency_key: str | None, arrived: float
+    ) -> Answer:
         """
         Accept a batch. To be called within a transaction.
 
         :param resource: What the batch holds.
         :param body: Bytes of the request.
         :param idempotency_key: The key it came under.
+        :param arrived: When it had arrived: waiting for others, and checking its records, is part of the work
+            on a batch.
         """
         read = read_events if resource == "events" else read_users
         batch = read(body, self.settings.max_batch_records)
-        now = self.clock.now()
-        self._check_limits(now, len(batch.texts))
-        started = self.store.start_of_next(now, self.settings.concurrent_batches)
+        self._check_limits(arrived, len(batch.texts))
+        started = self.store.start_of_next(arrived, self.settings.concurrent_batches)
         finished = started + self.settings.processing_seconds
-        times = (now, started, finished)
+        times = (arrived, started, finished)
         batch.ordered.update(self.ordered.hits(batch.texts, batch.refusals))
         job = self._judged(resource, batch, times, _new_job_id(), idempotency_key)
         self._save(job, batch)
-        answer = json_answer({"job": {"id": job.id, "status": "PROCESSING", "created": timestamp(now)}})
+        answer = json_answer({"job": {"id": job.id, "status": "PROCESSING", "created": timestamp(arrived)}})
         return dataclasses.replace(answer, records=job.records)
 
     def create_one(self, resource: Resource, body: bytes, idempotency_key: str | None) -> Answer:

@@ -34,6 +34,7 @@ class LoggedRequest:
     :param body_bytes: Length of the body.
     :param body_sha256: SHA-256 of the body in hexadecimal.
     :param status: Status of the answer; none while there is none, and when the connection was aborted.
+    :param seconds: How long the answer took, the arrival of the body included; none where there is none.
     :param records: How many records the request carried, when it was understood.
     :param replayed: Whether the answer was a remembered one.
     """
@@ -46,6 +47,7 @@ class LoggedRequest:
     body_bytes: int = 0
     body_sha256: str = ""
     status: int | None = None
+    seconds: float | None = None
     records: int | None = None
     replayed: bool = False
 

@@ -25,6 +25,7 @@ class Call:
     :param query: Parameters of the query string.
     :param job_id: The job in the path, decoded.
     :param idempotency_key: The ``Idempotency-Key`` header.
+    :param arrived: When it had arrived, in seconds since 1970.
     """
 
     level: Level
@@ -32,6 +33,7 @@ class Call:
     query: Mapping[str, str]
     job_id: str
     idempotency_key: str | None
+    arrived: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Route:
 
 def _routes_of(resource: Resource) -> list[Route]:
     def create_batch(imports: Imports, call: Call) -> Answer:
-        return imports.create_batch(resource, call.body, call.idempotency_key)
+        return imports.create_batch(resource, call.body, call.idempotency_key, call.arrived)
 
     def create_one(imports: Imports, call: Call) -> Answer:
         return imports.create_one(resource, call.body, call.idempotency_key)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 import logging
 import socket
 import struct
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from http import HTTPStatus
@@ -94,6 +96,7 @@ class Server:
         await self._open.aclose()
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
+        began = time.monotonic()
         path, _, query = request.raw_path.partition("?")
         key = request.headers.get("Idempotency-Key") or None
         logged = LoggedRequest(timestamp(self._organization.clock.now()), request.method, path, query, key)
@@ -110,6 +113,7 @@ class Server:
             _LOGGER.exception("The emulator failed at %s %s", request.method, path)
             answer = ApiError(500, "server_error", "Server error was encountered").answer()
         logged.status, logged.records = answer.status, answer.records
+        logged.seconds = round(time.monotonic() - began, 6)
         return web.Response(
             status=answer.status,
             body=answer.body,
@@ -124,9 +128,8 @@ class Server:
         route, job_id = find_route(request.method, logged.path)
         check_level(route, level)
         self._check_body(request, body)
-        call = Call(
-            level, body, request.query, job_id, logged.idempotency_key if route.method == "POST" else None
-        )
+        key = logged.idempotency_key if route.method == "POST" else None
+        call = Call(level, body, request.query, job_id, key, self._organization.clock.now())
         if call.idempotency_key is None:
             return await self._faulty(fault, route, call, logged)
         with self._organization.idempotency.executing(route.path, call.idempotency_key):
@@ -144,6 +147,7 @@ class Server:
         """Answer a request with whatever goes wrong around it."""
         if fault.delay_seconds > 0:
             await self._organization.faults.delay(fault.delay_seconds)
+            call = dataclasses.replace(call, arrived=self._organization.clock.now())
         if fault.reset == "before":
             raise ConnectionAbortedError
         instead = None if fault.status is None else _answer_of(fault, fault.status)

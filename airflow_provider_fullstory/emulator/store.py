@@ -162,6 +162,19 @@ class Store:
         ).fetchone()
         return batches, records
 
+    def most_unfinished(self) -> tuple[int, int]:
+        """Return how many batches, and how many records, were unfinished at most at the same time."""
+        changes = self._connection.execute(
+            "SELECT created, 1, records FROM jobs WHERE finished > created"
+            # At the same moment, what ends makes room for what begins.
+            " UNION ALL SELECT finished, -1, -records FROM jobs WHERE finished > created ORDER BY 1, 2"
+        )
+        batches = records = most_batches = most_records = 0
+        for _, more_batches, more_records in changes:
+            batches, records = batches + more_batches, records + more_records
+            most_batches, most_records = max(most_batches, batches), max(most_records, records)
+        return most_batches, most_records
+
     def start_of_next(self, now: float, concurrent: int) -> float:
         """
         Return when work on a batch that is accepted now begins.

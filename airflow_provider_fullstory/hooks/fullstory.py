@@ -45,6 +45,9 @@ R = TypeVar("R")
 
 #: Connections that one hook keeps open; as many uploads of a task may go on at the same time.
 POOL_SIZE = 16
+_SECONDS_BETWEEN_CLOSING_CHECKS = 0.5
+#: Of hundreds of 429 in a row, one line now and then says enough.
+_SECONDS_BETWEEN_LIMIT_LINES = 60.0
 #: What fails before a connection stands, so that not a byte of the request was sent.
 _UNSENT = (requests.ConnectTimeout, NewConnectionError, httpx.ConnectError, httpx.ConnectTimeout)
 
@@ -90,6 +93,63 @@ class Doubt:
         return self._since is not None and time.time() + wait >= self._since + protocol.IDEMPOTENCY_SECONDS
 
 
+class Patience:
+    """
+    Tell over the attempts of one request when to give it up.
+
+    :param retry_for: Seconds for which a fault may last.
+    :param rate_limited_for: Seconds for which the answer may be 429. A fault that comes after such answers
+        has its own time: FullStory was there meanwhile.
+    """
+
+    def __init__(self, retry_for: float, rate_limited_for: float | None) -> None:
+        self._retry_for = retry_for
+        self._rate_limited_for = rate_limited_for
+        self._faulty_since: float | None = 0.0
+
+    def is_over(self, state: tenacity.RetryCallState) -> bool:
+        """
+        Tell whether the next attempt would come too late.
+
+        :param state: What was attempted so far.
+        """
+        passed = state.seconds_since_start or 0.0
+        if self._rate_limited_for is not None and isinstance(_failure(state), FullStoryRateLimitError):
+            self._faulty_since = None
+            return passed + state.upcoming_sleep >= self._rate_limited_for
+        if self._faulty_since is None:
+            self._faulty_since = passed
+        return passed - self._faulty_since + state.upcoming_sleep >= self._retry_for
+
+
+class Turn:
+    """
+    Have one of several requests that are answered with 429 ask again at a time; a context manager for one.
+
+    Each may carry a batch of many megabytes, and what FullStory does not take from one it takes from none.
+
+    :param taken: Shared by these requests.
+    :param closing: Ends the wait.
+    """
+
+    def __init__(self, taken: threading.Lock, closing: threading.Event) -> None:
+        self._taken = taken
+        self._closing = closing
+        self._is_mine = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._is_mine:
+            self._taken.release()
+
+    def wait(self) -> None:
+        """Wait until no other one asks; this one then does so until it is done."""
+        while not self._is_mine and not self._closing.is_set():
+            self._is_mine = self._taken.acquire(timeout=_SECONDS_BETWEEN_CLOSING_CHECKS)
+
+
 class FullStoryBaseHook(BaseHook):
     """
     What both hooks share: the connection and when a request is sent again.
@@ -120,6 +180,8 @@ class FullStoryBaseHook(BaseHook):
         #: How many requests were sent again.
         self.retries = 0
         self._closing = threading.Event()
+        self._limited = threading.Lock()
+        self._next_limit_line_at = 0.0
 
     def _no_connection(self) -> FullStoryInputError:
         return FullStoryInputError(
@@ -130,23 +192,30 @@ class FullStoryBaseHook(BaseHook):
 
     def _retry_options(self, doubt: Doubt) -> dict[str, Any]:
         """Return the arguments that both kinds of tenacity's retrying take."""
+        patience = Patience(self.retry_for, self.rate_limited_for)
         return {
             "retry": tenacity.retry_if_exception(protocol.is_transient),
             "wait": lambda state: protocol.retry_seconds(_failure(state), state.attempt_number),
-            "stop": lambda state: self._is_enough(state) or doubt.forbids(state.upcoming_sleep),
+            "stop": lambda state: patience.is_over(state) or doubt.forbids(state.upcoming_sleep),
             "before_sleep": self._log_retry,
             "reraise": True,
         }
 
-    def _is_enough(self, state: tenacity.RetryCallState) -> bool:
-        limit = self.retry_for
-        if self.rate_limited_for is not None and isinstance(_failure(state), FullStoryRateLimitError):
-            limit = self.rate_limited_for
-        return (state.seconds_since_start or 0.0) + state.upcoming_sleep >= limit
-
     def _log_retry(self, state: tenacity.RetryCallState) -> None:
         self.retries += 1
-        self.log.warning("%s Trying again in %.1f s.", _failure(state), state.upcoming_sleep)
+        failure = _failure(state)
+        if isinstance(failure, FullStoryRateLimitError):
+            if (now := time.monotonic()) < self._next_limit_line_at:
+                return
+            self._next_limit_line_at = now + _SECONDS_BETWEEN_LIMIT_LINES
+            self.log.warning(
+                "%s The request is repeated until FullStory takes it: %d attempts in %.0f s so far.",
+                failure,
+                state.attempt_number,
+                state.seconds_since_start or 0.0,
+            )
+            return
+        self.log.warning("%s Trying again in %.1f s.", failure, state.upcoming_sleep)
 
 
 class FullStoryHook(FullStoryBaseHook):
@@ -341,11 +410,18 @@ class FullStoryHook(FullStoryBaseHook):
             "stop": lambda state: closing.is_set() or is_enough(state),
         }
 
-        def attempt() -> T:
-            with doubt.watching():
-                return call.result(self._send(call))
+        with Turn(self._limited, closing) as turn:
 
-        return tenacity.Retrying(**options)(attempt)
+            def prepare(state: tenacity.RetryCallState) -> None:
+                self._log_retry(state)
+                if isinstance(_failure(state), FullStoryRateLimitError):
+                    turn.wait()
+
+            def attempt() -> T:
+                with doubt.watching():
+                    return call.result(self._send(call))
+
+            return tenacity.Retrying(**options | {"before_sleep": prepare})(attempt)
 
     def _send(self, call: protocol.Call[Any]) -> protocol.Response:
         request = call.request

@@ -40,13 +40,14 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_fullstory.batch_import.batches import BatchLimits
-    from airflow_provider_fullstory.batch_import.importer import Importer, Submission
+    from airflow_provider_fullstory.batch_import.importer import Importer
     from airflow_provider_fullstory.batch_import.ledger import Ledger
     from airflow_provider_fullstory.batch_import.preview import Preview
     from airflow_provider_fullstory.batch_import.quota import Allowance
     from airflow_provider_fullstory.batch_import.refused import RefusedFile
     from airflow_provider_fullstory.batch_import.report import ImportReport
     from airflow_provider_fullstory.batch_import.samples import Samples
+    from airflow_provider_fullstory.batch_import.uploads import Submission
     from airflow_provider_fullstory.batch_import.waiting import JobOutcome
     from airflow_provider_fullstory.durability import Durability
     from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
@@ -125,7 +126,7 @@ class FullStoryImportEventsOperator(BaseOperator):
     :param max_parallel_uploads: Batches that are uploaded at the same time: 1 to 16. Meanwhile each lies on
         the worker's disk (``TMPDIR``), not in memory.
     :param max_outstanding_records: Records that may be sent and unfinished. Above 500,000 for the whole
-        organization FullStory refuses more.
+        organization FullStory refuses more; several imports at once share that, best through a pool.
     :param durable: Whether a retry goes on with what earlier tries have sent. False makes each try begin
         anew, under the same idempotency keys.
     :param staging_uri: Folder in any object storage where batches are written, compressed, before the first
@@ -154,7 +155,7 @@ class FullStoryImportEventsOperator(BaseOperator):
     :param wait_for_completion: Whether the task ends when FullStory has finished, not when it has accepted.
     :param deferrable: Whether the task waits in the triggerer, without a worker slot.
     :param poll_interval: Shortest time between two looks at the jobs, in seconds; it grows to a tenth of the
-        time waited.
+        time waited. While a batch waits for room, jobs that must be about to end are looked at sooner.
     :param timeout: Seconds until the task gives up; ``execution_timeout``, where it is shorter, counts for
         the time in the triggerer too. FullStory goes on with what it has: it cannot cancel an import.
     :param fullstory_conn_id: Connection with the API key. (templated)

@@ -14,8 +14,9 @@ import pytest
 
 from airflow_provider_fullstory.api.models import Job, JobState, JobStatus, Resource, Shared
 from airflow_provider_fullstory.batch_import.batches import Batch, Batcher, BatchLimits, RunIdentity
-from airflow_provider_fullstory.batch_import.importer import MAX_OUTSTANDING_BATCHES, Importer
+from airflow_provider_fullstory.batch_import.importer import Importer
 from airflow_provider_fullstory.batch_import.ledger import Ledger, MemoryStore
+from airflow_provider_fullstory.batch_import.room import MAX_OUTSTANDING_BATCHES
 from airflow_provider_fullstory.exceptions import (
     FullStoryBadRequestError,
     FullStoryBodyTooLargeError,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_fullstory.api.models import Page, RecordError
-from airflow_provider_fullstory.batch_import.importer import Submission
 from airflow_provider_fullstory.batch_import.report import ImportReport, rejections
+from airflow_provider_fullstory.batch_import.uploads import Submission
 from airflow_provider_fullstory.batch_import.waiting import JobOutcome
 from airflow_provider_fullstory.exceptions import (
     FullStoryAccountingError,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def sent(records: int = 10, invalid: int = 0) -> ImportReport:
     report = ImportReport()
     report.add_invalid([InvalidRecord(n, Refusal("required_field", "name")) for n in range(invalid)])
-    report.add_submissions([Submission((1,), "a", records - 1, 0.0), Submission((2,), "b", 1, 0.0)])
+    report.add_submissions([Submission((1,), "a", records - 1, 0), Submission((2,), "b", 1, 0)])
     return report
 
 

@@ -13,6 +13,7 @@ def test_requests_are_logged_without_the_key(api, fullstory_emulator):
     api.post("/v2/events/batch?a=b", body, Idempotency_Key="k")
     (request,) = fullstory_emulator.requests()
     assert request.pop("time").endswith("Z")
+    assert request.pop("seconds") > 0
     assert request == {
         "method": "POST",
         "path": "/v2/events/batch",

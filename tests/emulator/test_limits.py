@@ -60,6 +60,29 @@ def test_too_many_unfinished_records(api, fullstory_emulator):
     assert api.post_events(EVENT).status_code == 429
 
 
+def test_the_most_that_was_unfinished_at_once_is_remembered(api, fullstory_emulator):
+    assert fullstory_emulator.most_unfinished() == {"batches": 0, "records": 0}
+    api.import_events(*[EVENT] * 9)
+    assert fullstory_emulator.most_unfinished() == {"batches": 0, "records": 0}
+    fullstory_emulator.configure(processing_seconds=100)
+    api.import_events(EVENT, EVENT, EVENT)
+    api.import_users({"uid": "u"})
+    fullstory_emulator.advance_clock(60)
+    api.import_events(EVENT)
+    fullstory_emulator.advance_clock(60)
+    api.import_events(EVENT, EVENT)
+
+    assert fullstory_emulator.most_unfinished() == {"batches": 3, "records": 5}
+
+
+def test_batches_that_wait_for_a_slot_are_unfinished_too(api, fullstory_emulator):
+    fullstory_emulator.configure(processing_seconds=100, concurrent_batches=1)
+    for _ in range(4):
+        api.import_events(EVENT)
+
+    assert fullstory_emulator.most_unfinished() == {"batches": 4, "records": 4}
+
+
 def test_documented_limits_are_the_defaults(api):
     settings = api.get("/_emulator/settings").json()
     assert settings["max_batch_records"] == 50_000

@@ -197,6 +197,39 @@ def test_a_reached_limit_of_the_organization_may_be_waited_for_longer_than_a_fau
         hook.get_account()
 
 
+def test_a_fault_has_its_own_time_after_a_limit_that_was_waited_for(
+    emulator: EmulatorClient, open_hook: Callable[..., Any]
+) -> None:
+    emulator.order_fault(path="/me", status=429, headers={"Retry-After": "0.3"}, times=3)
+    emulator.order_fault(path="/me", status=503)
+    with open_hook(retry_for=0.5, rate_limited_for=60) as hook:
+        assert hook.get_account().org_id
+    assert [request["status"] for request in emulator.requests()] == [429, 429, 429, 503, 200]
+
+
+def test_faults_that_last_end_a_request_that_was_limited_before(
+    emulator: EmulatorClient, open_hook: Callable[..., Any]
+) -> None:
+    emulator.order_fault(path="/me", status=429, times=3)
+    emulator.order_fault(path="/me", status=503, headers={"Retry-After": "0.2"}, times=100)
+    with open_hook(retry_for=0.5, rate_limited_for=60) as hook, pytest.raises(FullStoryServerError):
+        hook.get_account()
+    assert len(emulator.requests()) < 10
+
+
+def test_a_request_that_waits_for_its_turn_ends_with_its_hook(emulator: EmulatorClient) -> None:
+    emulator.order_fault(path="/me", status=429, times=10_000)
+    hook = FullStoryHook(retry_for=0, rate_limited_for=3600)
+    with ThreadPoolExecutor(3) as pool:
+        calls = [pool.submit(hook.get_account) for _ in range(3)]
+        while len(emulator.requests()) < 10:
+            assert not any(call.done() for call in calls)
+        hook.close()
+        for call in calls:
+            with pytest.raises(FullStoryRateLimitError):
+                call.result(30)
+
+
 @pytest.mark.parametrize(
     ("fault", "error", "words"),
     [

@@ -1,0 +1,234 @@
+"""
+Uploads: batches go out in their order, several at the same time, each as soon as FullStory has room for it.
+
+Threads of their own do this, so that reading the source goes on meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from airflow_provider_fullstory.batch_import.forecast import RunningJob
+from airflow_provider_fullstory.exceptions import (
+    FullStoryBodyTooLargeError,
+    FullStoryError,
+    FullStoryNotFoundError,
+    FullStoryServerError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_fullstory.api.models import Job, Resource
+    from airflow_provider_fullstory.api.protocol import Content
+    from airflow_provider_fullstory.batch_import.batches import Batch
+    from airflow_provider_fullstory.batch_import.ledger import Entry, Ledger
+    from airflow_provider_fullstory.batch_import.room import JobReader, Room
+
+log = logging.getLogger(__name__)
+
+
+class Uploader(Protocol):
+    """The part of a hook that sends batches; used from several threads at once."""
+
+    def create_import(
+        self,
+        resource: Resource | str,
+        body: bytes | Content,
+        idempotency_key: str,
+        *,
+        sent_before: float | None = None,
+    ) -> Job:
+        """Start an import of a batch."""
+
+
+class Submission(NamedTuple):
+    """A batch that FullStory accepted."""
+
+    place: tuple[int, ...]
+    job_id: str
+    records: int
+    bytes: int
+
+    @property
+    def ordinal(self) -> int:
+        """The batch's number in the import."""
+        return self.place[0]
+
+    @property
+    def name(self) -> str:
+        """The batch's place, as text."""
+        return ".".join(map(str, self.place))
+
+
+class Uploads:
+    """
+    Send batches.
+
+    :param ledger: Knows what earlier tries have sent, and learns what this one sends.
+    :param uploader: Sends batches, again where that can help.
+    :param jobs: Looks at jobs.
+    :param resource: What the batches hold.
+    :param room: Where batches wait.
+    :param at_once: How many may be under way at the same time.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        uploader: Uploader,
+        jobs: JobReader,
+        resource: Resource,
+        room: Room,
+        *,
+        at_once: int,
+    ) -> None:
+        self.submissions: list[Submission] = []
+        self._ledger = ledger
+        self._uploader = uploader
+        self._jobs = jobs
+        self._resource = resource
+        self._room = room
+        self._batches: SimpleQueue[tuple[Batch, Future[None]] | None] = SimpleQueue()
+        # One thread more, which takes the batches one after the other.
+        self._pool = ThreadPoolExecutor(at_once + 1, thread_name_prefix="fullstory-upload")
+        self._is_begun = False
+
+    def add(self, batch: Batch) -> Future[None]:
+        """
+        Have a batch sent, after those that were added before.
+
+        :param batch: The batch.
+        :returns: Is done once FullStory has accepted it, or holds what went wrong; nothing further is sent
+            then.
+        """
+        if not self._is_begun:
+            self._is_begun = True
+            self._pool.submit(self._take_batches)
+        done: Future[None] = Future()
+        self._batches.put((batch, done))
+        return done
+
+    def close(self) -> None:
+        """Send nothing but what is under way."""
+        self._room.close()
+        try:
+            while True:
+                if (waiting := self._batches.get_nowait()) is not None:
+                    waiting[1].cancel()
+        except Empty:
+            self._batches.put(None)
+        self._pool.shutdown(wait=False)
+
+    def _take_batches(self) -> None:
+        while (added := self._batches.get()) is not None:
+            batch, done = added
+            try:
+                send = self._prepared(batch)
+                self._pool.submit(self._do, done, send, batch.name)
+            except BaseException as error:  # noqa: BLE001 - Handed to the thread that reads.
+                done.set_exception(error)
+                return
+
+    def _prepared(self, batch: Batch) -> Callable[[], None]:
+        """Wait until a batch may be sent, and return what does so; nothing is left for one FullStory has."""
+        known = self._find(batch)
+        if known is not None and known.job_id:
+            self._note(batch, _earlier(known, known.job_id))
+            return lambda: None
+        self._room.wait(batch.records)
+        if known is not None:
+            # The wait for room may have taken hours, and FullStory recognizes a batch for a day.
+            known = self._ledger.find(batch)
+        self._room.take(batch.name, batch.records)
+        if known is not None and known.is_split:
+            return lambda: self._send_halves(batch, batch.name)
+        entry = self._ledger.enter(batch, known)
+        return lambda: self._send(batch, entry, batch.name)
+
+    def _do(self, done: Future[None], send: Callable[[], None], name: str) -> None:
+        try:
+            send()
+        except BaseException as error:  # noqa: BLE001 - Handed to the thread that reads.
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+        finally:
+            self._room.sent(name)
+
+    def _send(self, batch: Batch, entry: Entry, taken_by: str) -> None:
+        sent_at = time.monotonic()
+        try:
+            job = self._uploader.create_import(
+                self._resource, batch.body, entry.idempotency_key, sent_before=entry.sent_before
+            )
+        except FullStoryError as error:
+            # What is too large now was so before: not even a request without an answer was done.
+            if isinstance(error, FullStoryBodyTooLargeError) and batch.records > 1:
+                log.warning(
+                    "FullStory finds the %d bytes of batch %s too large; it is sent in two halves. Set a "
+                    "smaller max_batch_bytes.",
+                    len(batch.body),
+                    batch.name,
+                )
+                self._ledger.split(entry)
+                self._send_halves(batch, taken_by)
+                return
+            if isinstance(error, FullStoryServerError):
+                self._ledger.failed(entry)
+            elif not error.is_ambiguous:
+                self._ledger.refused(entry)
+            error.add(f"This was batch {batch.name} ({batch.records} records).")
+            raise
+        # Noted first, since what follows may fail.
+        self._note(batch, RunningJob(job.id, batch.records, sent_at, time.monotonic()), taken_by)
+        self._ledger.accepted(entry, job.id)
+
+    def _send_halves(self, batch: Batch, taken_by: str) -> None:
+        for half in batch.split():
+            known = self._find(half)
+            if known is not None and known.job_id:
+                self._note(half, _earlier(known, known.job_id), taken_by)
+            elif known is not None and known.is_split:
+                self._send_halves(half, taken_by)
+            else:
+                self._send(half, self._ledger.enter(half, known), taken_by)
+
+    def _note(self, batch: Batch, job: RunningJob, taken_by: str | None = None) -> None:
+        # Appending is safe among threads.
+        self.submissions.append(Submission(batch.place, job.job_id, job.records, len(batch.body)))
+        self._room.accepted(job, taken_by)
+
+    def _find(self, batch: Batch) -> Entry | None:
+        known = self._ledger.find(batch)
+        return None if known is not None and self._has_vanished(known) else known
+
+    def _has_vanished(self, entry: Entry) -> bool:
+        """Tell whether a batch is to be sent again since FullStory no longer knows its job."""
+        if not entry.job_id or not self._ledger.resends_ambiguous:
+            return False
+        try:
+            self._jobs.get_job_status(self._resource, entry.job_id)
+        except FullStoryNotFoundError:
+            log.warning(
+                "FullStory no longer knows job %s of batch %s, and nobody can know whether it has these %d "
+                'records. They are sent again, since on_ambiguous="resend".',
+                entry.job_id,
+                entry.name,
+                entry.records,
+            )
+            return True
+        except FullStoryError as error:
+            if not error.is_transient:
+                raise
+        return False
+
+
+def _earlier(entry: Entry, job_id: str) -> RunningJob:
+    """Return the job that an earlier try was answered with, as old as it is."""
+    accepted_at = time.monotonic() - max(0.0, time.time() - entry.at)
+    return RunningJob(job_id, entry.records, accepted_at, accepted_at)
