@@ -6,6 +6,7 @@ import asyncio
 import datetime
 import ipaddress
 import json
+import random
 import ssl
 import threading
 import time
@@ -80,7 +81,8 @@ class _Connection(asyncio.Protocol):
         while b"\r\n\r\n" in self._received:
             head, _, self._received = self._received.partition(b"\r\n\r\n")
             path = head.split(b" ", 2)[1].decode()
-            asyncio.get_running_loop().call_later(self._clock.latency, self._answer, path)
+            latency = self._clock.latency * random.uniform(0.5, 1.5)  # noqa: S311 - As a network's varies.
+            asyncio.get_running_loop().call_later(latency, self._answer, path)
 
     def _answer(self, path: str) -> None:
         body = self._clock.status(unquote(path.rpartition("/")[2]))

@@ -476,6 +476,9 @@ class FullStoryAsyncHook(FullStoryBaseHook):
                         raise
                 return call.result(await self._send(call))
 
+        if not self.retry_for and not self.rate_limited_for:
+            # Retrying would make up a fifth of what it costs a thousand waits to look at their jobs.
+            return await attempt()
         return await tenacity.AsyncRetrying(**self._retry_options(doubt))(attempt)
 
     async def _has_changed(self, refused: Settings, since: float) -> bool:
