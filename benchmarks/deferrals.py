@@ -1,8 +1,8 @@
 """
-Put deferred tasks into Airflow's database, as if workers had deferred them.
+Put deferred tasks into Airflow's database, as workers would.
 
-A program of its own, run with the environment of the Airflow that is measured: it reads the waits from its
-standard input. A thousand real workers would take an hour to get there.
+A program of its own, run with the environment of the Airflow that is measured: it reads on its standard input
+what to do. A thousand workers would take an hour to get there.
 """
 
 from __future__ import annotations
@@ -17,33 +17,41 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
-    from airflow.models.dagrun import DagRun
     from sqlalchemy.orm import Session
 
-CONNECTION = "fullstory_default"
+_DAY = 24 * 60 * 60.0
 
 
 class SleepingTrigger(BaseTrigger):
-    """Wait without doing anything: what any trigger costs Airflow."""
+    """Wait without doing anything: what Airflow takes for any trigger."""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what makes an equal trigger in another process."""
-        return f"benchmarks.deferrals.{type(self).__name__}", {}
+        return "benchmarks.deferrals.SleepingTrigger", {}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait for longer than the benchmark takes."""
-        await asyncio.sleep(24 * 3600)
+        """Wait for longer than anybody looks."""
+        await asyncio.sleep(_DAY)
         yield TriggerEvent({})
 
 
-def defer(name: str, triggers: list[BaseTrigger], at: float = 0.0) -> None:
-    """
-    Make a run of a DAG whose mapped task waits for these triggers.
+def connect(**connection: Any) -> None:
+    """Store the connection to FullStory."""
+    from airflow.models import Connection
+    from airflow.utils.session import create_session
 
-    :param name: Id of the DAG.
-    :param triggers: One for each mapped task instance, in their order.
+    with create_session() as session:
+        session.add(Connection(conn_id="fullstory_default", **connection))
+
+
+def defer(dag_id: str, triggers: Sequence[BaseTrigger], at: float = 0.0) -> None:
+    """
+    Store a run of a DAG with one mapped task that waits for these triggers.
+
+    :param dag_id: The DAG.
+    :param triggers: One for each map index.
     :param at: When the triggerer is to see them, in seconds since the epoch.
     """
     from airflow.models.taskinstance import TaskInstance
@@ -51,15 +59,14 @@ def defer(name: str, triggers: list[BaseTrigger], at: float = 0.0) -> None:
     from airflow.utils.session import create_session
 
     with create_session() as session:
-        run, task = _run(name, session)
+        run, task = _run_of_one_task(dag_id, session)
         for number, trigger in enumerate(triggers):
             row = Trigger.from_object(trigger)
             session.add(row)
             session.flush()
             instance = TaskInstance(
-                task, run_id=run.run_id, state="deferred", map_index=number,
-                dag_version_id=run.created_dag_version_id,
-            )  # fmt: skip
+                task, run.created_dag_version_id, run_id=run.run_id, state="deferred", map_index=number
+            )
             instance.try_number = 1
             instance.trigger_id = row.id
             instance.next_method, instance.next_kwargs = "execute_complete", {}
@@ -68,34 +75,21 @@ def defer(name: str, triggers: list[BaseTrigger], at: float = 0.0) -> None:
         time.sleep(max(0.0, at - time.time()))
 
 
-def forget(name: str) -> None:
+def forget(dag_id: str) -> None:
     """
-    Let the tasks of a DAG wait no longer.
+    Let the tasks of a DAG wait no longer, so that Airflow ends their triggers.
 
-    :param name: Id of the DAG.
+    :param dag_id: The DAG.
     """
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
     from sqlalchemy import update
 
     with create_session() as session:
-        session.execute(update(TaskInstance).where(TaskInstance.dag_id == name).values(state="removed"))
+        session.execute(update(TaskInstance).where(TaskInstance.dag_id == dag_id).values(state="removed"))
 
 
-def connect(connection: dict[str, Any]) -> None:
-    """
-    Put a connection into the database, where most have theirs.
-
-    :param connection: Its fields.
-    """
-    from airflow.models import Connection
-    from airflow.utils.session import create_session
-
-    with create_session() as session:
-        session.add(Connection(conn_id=CONNECTION, **connection))
-
-
-def _run(name: str, session: Session) -> tuple[DagRun, Any]:
+def _run_of_one_task(dag_id: str, session: Session) -> tuple[Any, Any]:
     from airflow.dag_processing.collection import update_dag_parsing_results_in_db
     from airflow.models.dagbag import DBDagBag
     from airflow.models.dagbundle import DagBundleModel
@@ -105,24 +99,24 @@ def _run(name: str, session: Session) -> tuple[DagRun, Any]:
     from airflow.utils.state import DagRunState
     from airflow.utils.types import DagRunTriggeredByType, DagRunType
 
-    with DAG(name, schedule=None) as dag:
+    with DAG(dag_id, schedule=None) as dag:
         EmptyOperator(task_id="wait")
     session.merge(DagBundleModel(name="benchmark"))
     session.flush()
     update_dag_parsing_results_in_db(
         "benchmark", None, [LazyDeserializedDAG.from_dag(dag)], {}, None, set(), session
     )
-    stored = DBDagBag().get_latest_version_of_dag(name, session=session)
+    stored = DBDagBag().get_latest_version_of_dag(dag_id, session=session)
     run = stored.create_dagrun(
-        run_id="waiting",
+        run_id="benchmark",
         run_after=datetime.datetime.now(datetime.UTC),
         run_type=DagRunType.MANUAL,
         triggered_by=DagRunTriggeredByType.TEST,
         state=DagRunState.RUNNING,
         session=session,
     )
-    [whole] = run.get_task_instances(session=session)
-    session.delete(whole)  # The mapped ones take its place.
+    for instance in run.get_task_instances(session=session):
+        session.delete(instance)  # The mapped ones take its place.
     session.flush()
     return run, stored.get_task("wait")
 
@@ -133,13 +127,17 @@ def main() -> None:
 
     order: dict[str, Any] = json.load(sys.stdin)
     if connection := order.get("connection"):
-        connect(connection)
-    if name := order.get("forget"):
-        forget(name)
+        connect(**connection)
+    if dag_id := order.get("forget"):
+        forget(dag_id)
     if count := order.get("sleeping"):
         defer("sleeping", [SleepingTrigger() for _ in range(count)])
-    if waits := order.get("waiting"):
-        defer(order["name"], [FullStoryImportJobTrigger(**wait) for wait in waits], order["at"])
+    if dag_id := order.get("waiting"):
+        at = order["at"]
+        waits = [
+            FullStoryImportJobTrigger(job_ids=[job], started_at=at, deadline=at + _DAY) for job in order["jobs"]
+        ]
+        defer(dag_id, waits, at)
 
 
 if __name__ == "__main__":

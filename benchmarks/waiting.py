@@ -1,206 +1,264 @@
 """
 What imports cost while they wait in Airflow's triggerer, and how soon the end of each is noticed.
 
-``python -m benchmarks.waiting`` runs Airflow's real triggerer on PostgreSQL with 1,000 imports and a few more
-that end early, all deferred in the same moment, and a FullStory that answers by the clock, over TLS and a
-tenth of a second away. It prints what the two processes of the triggerer took of one core, how often FullStory was asked,
-and how late each end was noticed.
+``python -m benchmarks.waiting`` runs Airflow's real triggerer on PostgreSQL, and a FullStory that answers by
+the clock, over TLS and about a tenth of a second away. 1,000 imports, and some shorter ones besides, are
+deferred in the same moment and followed to their ends. It prints what the two processes of the triggerer took
+of one core, how often FullStory was asked for a job, and how late each end was noticed; for comparison, also
+what the triggerer takes with nothing to do, and with as many triggers that only sleep.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import platform
 import statistics
-import subprocess
-import sys
 import time
-from collections import Counter
-from contextlib import ExitStack
+from collections import defaultdict
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
+from rich.console import Console
+from rich.table import Table
 
 from benchmarks.job_clock import API_KEY, JobClock, running_job_clock
-from demo.local_airflow import LocalAirflow
-from demo.processes import Process, wait_for
+from benchmarks.triggerer import Share, Triggerer
 from demo.services import temporary_directory
 from demo.warehouse import Warehouse
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-#: Airflow's own defaults, which a demo would not wait for.
-SETTINGS = {"AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "5"}
-BLOCKED = "Triggerer's async thread was blocked for"
-PREPARATION = 20.0
-SLACK = 20.0
+SHORTER = (30.0, 120.0)
+AGES = (0.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 3600.0)
+#: Seconds for the program that stores deferrals to get ready, and for Airflow to take up what has ended.
+PREPARATION, SLACK = 25.0, 120.0
+_STARTED = "SELECT count(*) FROM trigger WHERE triggerer_id IS NOT NULL"
+_RESUMED = "SELECT map_index, scheduled_dttm, next_kwargs FROM task_instance WHERE dag_id = %s AND state = 'scheduled'"
 
 
 @dataclass(frozen=True)
-class Sample:
-    """Seconds of a processor that the two processes of the triggerer have taken until a moment."""
+class Period:
+    """What the triggerer took of one core over some time, and how often it asked FullStory, per second."""
 
-    at: float
-    supervisor: float
-    runner: float
+    name: str
+    share: Share
+    requests: float = 0.0
 
 
 @dataclass(frozen=True)
-class Share:
-    """What the two processes of the triggerer took of one core, in percent."""
-
-    seconds: float
-    supervisor: float
-    runner: float
-
-    @property
-    def total(self) -> float:
-        return self.supervisor + self.runner
-
-
-class Triggerer:
+class Group:
     """
-    Run Airflow's triggerer, and measure it.
+    What became of imports of one duration; all times in seconds.
 
-    :param process: The process of the command.
+    :param duration: From the deferral to the end of the job.
+    :param imports: How many there were.
+    :param requests: How often FullStory was asked for a job: median and most.
+    :param allowed: How late an end may be noticed: 2 seconds or a tenth of the duration.
+    :param noticed: How late it was noticed: median and worst.
+    :param resumed: How late Airflow took the task up again: median and worst.
     """
 
-    def __init__(self, process: Process) -> None:
-        self.process = process
-        self.samples: list[Sample] = []
+    duration: float
+    imports: int
+    requests: tuple[float, float]
+    allowed: float
+    noticed: tuple[float, float]
+    resumed: tuple[float, float]
 
-    def start(self) -> None:
-        self.process.start()
-        self._supervisor = psutil.Process(self.process.session)
-        self._runner = wait_for("the runner of triggers", self._find_runner, [self.process])
 
-    def watch(self, until: float, is_over: Callable[[], bool] = lambda: False) -> None:
-        """Take samples up to a moment, or until something is over."""
-        while time.time() < until and not is_over():
-            self.process.check()
-            self.samples.append(
-                Sample(time.time(), _cpu_seconds(self._supervisor), _cpu_seconds(self._runner))
-            )
-            time.sleep(min(1.0, max(0.0, until - time.time())))
+class Benchmark:
+    """
+    Measure imports that wait.
 
-    def share(self, start: float, end: float) -> Share:
-        """Return the share of one core between two moments."""
-        span = [sample for sample in self.samples if start <= sample.at <= end]
-        first, last = span[0], span[-1]
-        seconds = last.at - first.at
-        return Share(
-            seconds,
-            (last.supervisor - first.supervisor) / seconds * 100,
-            (last.runner - first.runner) / seconds * 100,
+    :param triggerer: Airflow's triggerer.
+    :param database: The server of Airflow's database.
+    :param clock: FullStory.
+    :param durations: How long each import takes, in seconds.
+    """
+
+    def __init__(
+        self, triggerer: Triggerer, database: Warehouse, clock: JobClock, durations: list[float]
+    ) -> None:
+        self._triggerer = triggerer
+        self._database = database
+        self._clock = clock
+        self._durations = durations
+        self.periods: list[Period] = []
+        self.blocked: dict[str, int] = {}
+
+    def measure_airflow(self) -> None:
+        """Measure the triggerer with nothing to do, and with triggers that only sleep."""
+        count = len(self._durations)
+        self._triggerer.start()
+        self.periods.append(Period("nothing to do", self._triggerer.share_for(15)))
+        self._triggerer.order(sleeping=count)
+        self._triggerer.watch("triggers to sleep", lambda: self._count(_STARTED) == count)
+        self._triggerer.share_for(5)
+        self.periods.append(Period(f"{count:,} triggers that sleep", self._triggerer.share_for(20)))
+        self._triggerer.order(forget="sleeping")
+        self._triggerer.watch("triggers to end", lambda: self._count("SELECT count(*) FROM trigger") == 0)
+        self._count_blocked("triggers that only sleep")
+
+    def measure_imports(self) -> list[Group]:
+        """Measure the imports from their deferral to the last end, and return what became of them."""
+        self._import_first()
+        start = time.time() + PREPARATION
+        names = {f"job-{number}": duration for number, duration in enumerate(self._durations)}
+        self._clock.ends |= {name: start + duration for name, duration in names.items()}
+        self._triggerer.order(waiting="imports", jobs=list(names), at=start)
+        longest = max(self._durations)
+        self._triggerer.watch(
+            "all ends to be noticed",
+            lambda: len(self._resumed("imports")) == len(names),
+            PREPARATION + 1.1 * longest + SLACK,
         )
+        self._count_blocked("imports")
+        self._judge_periods(start, longest)
+        return self._groups(start)
 
-    def blocked(self) -> int:
-        """Return how often Airflow complained about a blocked event loop."""
-        return self.process.log.read_text(errors="replace").count(BLOCKED)
+    def _import_first(self) -> None:
+        """Let one import load what the first one of a triggerer has to load, Airflow's own API most of all."""
+        self._triggerer.order(
+            connection={
+                "conn_type": "fullstory",
+                "host": self._clock.url,
+                "password": API_KEY,
+                "extra": json.dumps({"ca_bundle": str(self._clock.certificate)}),
+            }
+        )
+        self._clock.ends["first"] = 0.0
+        self._triggerer.order(waiting="first", jobs=["first"], at=time.time())
+        self._triggerer.watch("the first import", lambda: bool(self._resumed("first")))
+        self._count_blocked("a first import")
 
-    def _find_runner(self) -> psutil.Process | None:
-        children = self._supervisor.children()
-        return children[0] if children else None
+    def _judge_periods(self, start: float, longest: float) -> None:
+        edges = [age for age in AGES if age < longest] + [longest]
+        looks = [look - start for job, all_looks in self._clock.looks.items() if job != "first" for look in all_looks]
+        ages = [*pairwise(edges), (AGES[1], longest)]
+        for begin, end in ages:
+            rate = sum(begin <= look < end for look in looks) / (end - begin)
+            name = f"imports that wait for {begin:.0f} to {end:.0f} s"
+            self.periods.append(Period(name, self._triggerer.share(start + begin, start + end), rate))
+
+    def _groups(self, start: float) -> list[Group]:
+        noticed, resumed, requests = defaultdict(list), defaultdict(list), defaultdict(list)
+        for number, resumed_at, kwargs in self._resumed("imports"):
+            duration = self._durations[number]
+            noticed[duration].append(kwargs["event"]["waited"] - duration)
+            resumed[duration].append(resumed_at.timestamp() - start - duration)
+            requests[duration].append(len(self._clock.looks[f"job-{number}"]))
+        return [
+            Group(
+                duration=duration,
+                imports=len(noticed[duration]),
+                requests=_median_and_most(requests[duration]),
+                allowed=max(2.0, 0.1 * duration),
+                noticed=_median_and_most(noticed[duration]),
+                resumed=_median_and_most(resumed[duration]),
+            )
+            for duration in sorted(noticed)
+        ]
+
+    def _count_blocked(self, since: str) -> None:
+        self.blocked[since] = self._triggerer.blocked() - sum(self.blocked.values())
+
+    def _count(self, query: str) -> int:
+        with self._database.cursor("airflow") as cursor:
+            cursor.execute(query)
+            [(count,)] = cursor.fetchall()
+        return int(count)
+
+    def _resumed(self, dag_id: str) -> list[tuple[int, Any, dict[str, Any]]]:
+        with self._database.cursor("airflow") as cursor:
+            cursor.execute(_RESUMED, (dag_id,))
+            rows: list[tuple[int, Any, dict[str, Any]]] = cursor.fetchall()
+        return rows
 
 
-def _cpu_seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
+def _median_and_most(values: list[float]) -> tuple[float, float]:
+    return statistics.median(values), max(values)
+
+
+def machine() -> dict[str, Any]:
+    """Return what the numbers depend on."""
+    return {
+        "cores": os.cpu_count(),
+        "load before": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "airflow": version("apache-airflow"),
+        "system": platform.platform(),
+    }
+
+
+def show(result: dict[str, Any], benchmark: Benchmark, groups: list[Group]) -> None:
+    """Print what was measured."""
+    console = Console(width=110, highlight=False)
+    console.print(", ".join(f"{name} {value}" for name, value in result["machine"].items()))
+    table = Table("percent of one core", "runner", "supervisor", "both", "requests a second")
+    for period in benchmark.periods:
+        share = period.share
+        table.add_row(
+            period.name,
+            *(f"{value:.1f}" for value in (share.runner, share.supervisor, share.runner + share.supervisor)),
+            f"{period.requests:.0f}",
+        )
+    console.print(table)
+    table = Table("job takes", "imports", "requests", "every 2 s", "may be late", "noticed late", "task resumed late")
+    for group in groups:
+        table.add_row(
+            f"{group.duration:.0f} s",
+            f"{group.imports:,}",
+            "{:.0f} (most {:.0f})".format(*group.requests),
+            f"{group.duration / 2:.0f}",
+            f"{group.allowed:.1f} s",
+            "{:.1f} s (most {:.1f})".format(*group.noticed),
+            "{:.1f} s (most {:.1f})".format(*group.resumed),
+        )
+    console.print(table)
+    for since, times in benchmark.blocked.items():
+        console.print(f'{times} times "blocked main thread" with {since}')
+    console.print(f"{result['connections']} connections to FullStory")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--imports", type=int, default=1000)
-    parser.add_argument("--seconds", type=float, default=300)
-    parser.add_argument("--early", type=int, default=60)
-    parser.add_argument("--latency", type=float, default=0.1)
-    parser.add_argument("--sleepers", action="store_true")
+    """Measure, print, and write a file."""
+    parser = argparse.ArgumentParser(
+        description="Measure what imports cost while they wait in Airflow's triggerer."
+    )
+    parser.add_argument("--imports", type=int, default=1000, help="how many wait for the whole time")
+    parser.add_argument("--seconds", type=float, default=300, help="how long that is")
+    parser.add_argument("--shorter", type=int, default=50, help="how many more wait for 30 s, and for 2 min")
+    parser.add_argument("--latency", type=float, default=0.1, help="seconds until FullStory answers")
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/waiting.json"))
     arguments = parser.parse_args()
-    durations = [30.0] * arguments.early + [120.0] * arguments.early + [arguments.seconds] * arguments.imports
-    with temporary_directory() as directory, ExitStack() as stack:
-        clock = stack.enter_context(running_job_clock(directory, arguments.latency))
-        warehouse = Warehouse(directory)
-        stack.callback(warehouse.stop)
-        warehouse.start()
-        settings = SETTINGS | {"AIRFLOW__TRIGGERER__CAPACITY": str(len(durations) + 1)}
-        airflow = LocalAirflow(directory, directory, warehouse, {}, settings)
-        process = airflow.components["triggerer"]
-        stack.callback(process.kill)
-        subprocess.run(
-            [sys.executable, "-m", "airflow", "db", "migrate"], env=process.environment, check=True,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )
-
-        def order(**what: Any) -> None:
-            subprocess.run([sys.executable, "-m", "benchmarks.deferrals"], env=process.environment, check=True, input=json.dumps(what).encode(), stdout=subprocess.DEVNULL)
-
-        order(connection={"conn_type": "fullstory", "host": clock.url, "password": API_KEY, "extra": json.dumps({"ca_bundle": str(clock.certificate)})})
-        triggerer = Triggerer(process)
-        triggerer.start()
-        print("pids", process.session, triggerer._runner.pid, flush=True)
-        time.sleep(8)
-        triggerer.watch(time.time() + 15)
-        print("idle", triggerer.share(time.time() - 15, time.time()), flush=True)
-        if arguments.sleepers:
-            order(sleeping=len(durations))
-            start = time.time()
-            triggerer.watch(start + 60)
-            print("start sleeping", triggerer.share(start, start + 40), flush=True)
-            print("sleeping", triggerer.share(time.time() - 20, time.time()), flush=True)
-            order(forget="sleeping")
-            start = time.time()
-            triggerer.watch(start + 15)
-            print("forgetting", triggerer.share(start, start + 20), flush=True)
-        clock.ends["first"] = 0.0
-        order(waiting=[{"job_ids": ["first"], "started_at": time.time(), "deadline": time.time() + 86400}], at=0, name="first")
-        start = time.time()
-        triggerer.watch(start + 60, lambda: "first" in clock.looks)
-        print("first import", time.time() - start, triggerer.blocked())
-        triggerer.watch(time.time() + 10)
-        start = time.time() + PREPARATION
-        waits = []
-        for number, duration in enumerate(durations):
-            job_id = f"job-{number}"
-            clock.ends[job_id] = start + duration
-            waits.append({"job_ids": [job_id], "started_at": start, "deadline": start + 86400})
-        order(waiting=waits, at=start, name="waiting")
-        print("inserted", time.time() - start, flush=True)
-
-        def resumed():
-            with warehouse.cursor("airflow") as cursor:
-                cursor.execute("SELECT count(*) FROM task_instance WHERE dag_id='waiting' and state = 'scheduled'")
-                return cursor.fetchone()[0]
-
-        triggerer.watch(start + arguments.seconds * 1.1 + SLACK, lambda: time.time() > start + arguments.seconds and resumed() == len(durations))
-        end = time.time()
-        firsts = sorted(looks[0] - start for looks in clock.looks.values())
-        print("first looks", firsts[0], firsts[-1])
-        for a, b in [(0, 30), (30, 60), (60, 120), (120, 180), (180, 240), (240, 300), (300, 340), (60, 300), (0, 320)]:
-            looks = sum(a <= look - start < b for l in clock.looks.values() for look in l)
-            if end - start > a + 1:
-                print(a, b, triggerer.share(start + a, start + b), looks / (b - a))
-        print("blocked", triggerer.blocked(), "connections", clock.connections)
-        with warehouse.cursor("airflow") as cursor:
-            cursor.execute("SELECT map_index, scheduled_dttm, next_kwargs FROM task_instance WHERE dag_id='waiting' and state = 'scheduled'")
-            rows = cursor.fetchall()
-        print(len(rows), rows[0][2])
-        for duration in sorted(set(durations)):
-            numbers = [n for n, d in enumerate(durations) if d == duration]
-            requests = [len(clock.looks[f"job-{n}"]) for n in numbers]
-            late, resume = [], []
-            for n, at, kwargs in rows:
-                if durations[n] == duration:
-                    event = kwargs["event"]
-                    late.append(start + event["waited"] - clock.ends[f"job-{n}"])
-                    resume.append(at.timestamp() - clock.ends[f"job-{n}"])
-            print(duration, len(late), "requests", statistics.median(requests), max(requests), "late", statistics.median(late), max(late), "resumed", statistics.median(resume), max(resume))
+    durations = [length for length in SHORTER for _ in range(arguments.shorter) if length < arguments.seconds]
+    durations += [arguments.seconds] * arguments.imports
+    facts = machine()
+    with temporary_directory() as directory, running_job_clock(directory, arguments.latency) as clock:
+        database = Warehouse(directory)
+        triggerer = Triggerer(directory, database, len(durations) + 1)
+        benchmark = Benchmark(triggerer, database, clock, durations)
+        try:
+            database.start()
+            benchmark.measure_airflow()
+            groups = benchmark.measure_imports()
+        finally:
+            triggerer.stop()
+            database.stop()
+    result = {
+        "machine": facts,
+        "options": vars(arguments) | {"output": str(arguments.output)},
+        "periods": [asdict(period) for period in benchmark.periods],
+        "groups": [asdict(group) for group in groups],
+        "blocked": benchmark.blocked,
+        "connections": clock.connections,
+    }
+    show(result, benchmark, groups)
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":
