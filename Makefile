@@ -23,7 +23,7 @@ define install
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui chaos bench-rules test test-fast test-airflow-2 lint format constraints clean
+.PHONY: help demo demo-ui chaos bench-rules bench-wait test test-fast test-airflow-2 lint format constraints clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,9 @@ chaos: $(VENV)/.installed ## Break imports in ROUNDS rounds on a real Airflow, a
 
 bench-rules: $(VENV)/.installed ## Measure what checking every record costs, on top of mapping and encoding it.
 	@$(BIN)/python -m benchmarks.rules
+
+bench-wait: $(VENV)/.installed ## Measure what 1,000 waiting imports cost Airflow's triggerer, in ten minutes.
+	@$(BIN)/python -m benchmarks.waiting
 
 test-fast: $(VENV)/.installed ## Run the tests that need no running Airflow.
 	$(BIN)/python -m pytest -m "not real_airflow" $(PYTEST_ARGS)

@@ -7,41 +7,40 @@ what to do. A thousand workers would take an hour to get there.
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import json
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.dag_processing.collection import update_dag_parsing_results_in_db
+from airflow.models import Connection
+from airflow.models.dagbag import DBDagBag
+from airflow.models.dagbundle import DagBundleModel
+from airflow.models.taskinstance import TaskInstance
+from airflow.models.trigger import Trigger
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG
+from airflow.serialization.serialized_objects import LazyDeserializedDAG
+from airflow.utils.session import create_session
+from airflow.utils.state import DagRunState
+from airflow.utils.types import DagRunTriggeredByType, DagRunType
+from sqlalchemy import update
+
+from airflow_provider_fullstory.triggers.fullstory import FullStoryImportJobTrigger
+from benchmarks.sleeping import SleepingTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
+    from airflow.triggers.base import BaseTrigger
     from sqlalchemy.orm import Session
 
 _DAY = 24 * 60 * 60.0
 
 
-class SleepingTrigger(BaseTrigger):
-    """Wait without doing anything: what Airflow takes for any trigger."""
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what makes an equal trigger in another process."""
-        return "benchmarks.deferrals.SleepingTrigger", {}
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait for longer than anybody looks."""
-        await asyncio.sleep(_DAY)
-        yield TriggerEvent({})
-
-
 def connect(**connection: Any) -> None:
     """Store the connection to FullStory."""
-    from airflow.models import Connection
-    from airflow.utils.session import create_session
-
     with create_session() as session:
         session.add(Connection(conn_id="fullstory_default", **connection))
 
@@ -54,10 +53,6 @@ def defer(dag_id: str, triggers: Sequence[BaseTrigger], at: float = 0.0) -> None
     :param triggers: One for each map index.
     :param at: When the triggerer is to see them, in seconds since the epoch.
     """
-    from airflow.models.taskinstance import TaskInstance
-    from airflow.models.trigger import Trigger
-    from airflow.utils.session import create_session
-
     with create_session() as session:
         run, task = _run_of_one_task(dag_id, session)
         for number, trigger in enumerate(triggers):
@@ -81,23 +76,11 @@ def forget(dag_id: str) -> None:
 
     :param dag_id: The DAG.
     """
-    from airflow.models.taskinstance import TaskInstance
-    from airflow.utils.session import create_session
-    from sqlalchemy import update
-
     with create_session() as session:
         session.execute(update(TaskInstance).where(TaskInstance.dag_id == dag_id).values(state="removed"))
 
 
 def _run_of_one_task(dag_id: str, session: Session) -> tuple[Any, Any]:
-    from airflow.dag_processing.collection import update_dag_parsing_results_in_db
-    from airflow.models.dagbag import DBDagBag
-    from airflow.models.dagbundle import DagBundleModel
-    from airflow.providers.standard.operators.empty import EmptyOperator
-    from airflow.sdk import DAG
-    from airflow.serialization.serialized_objects import LazyDeserializedDAG
-    from airflow.utils.state import DagRunState
-    from airflow.utils.types import DagRunTriggeredByType, DagRunType
 
     with DAG(dag_id, schedule=None) as dag:
         EmptyOperator(task_id="wait")
@@ -123,8 +106,6 @@ def _run_of_one_task(dag_id: str, session: Session) -> tuple[Any, Any]:
 
 def main() -> None:
     """Do what the standard input says."""
-    from airflow_provider_fullstory.triggers.fullstory import FullStoryImportJobTrigger
-
     order: dict[str, Any] = json.load(sys.stdin)
     if connection := order.get("connection"):
         connect(**connection)
@@ -135,7 +116,8 @@ def main() -> None:
     if dag_id := order.get("waiting"):
         at = order["at"]
         waits = [
-            FullStoryImportJobTrigger(job_ids=[job], started_at=at, deadline=at + _DAY) for job in order["jobs"]
+            FullStoryImportJobTrigger(job_ids=[job], started_at=at, deadline=at + _DAY)
+            for job in order["jobs"]
         ]
         defer(dag_id, waits, at)
 

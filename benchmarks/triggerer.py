@@ -1,4 +1,4 @@
-"""Airflow's triggerer as something to measure: what its two processes take of a processor, and its complaints."""
+"""Airflow's triggerer, and what its two processes take of a processor."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Triggerer:
 
     def order(self, **what: Any) -> None:
         """Have `benchmarks.deferrals` do something in its database."""
-        subprocess.run(  # noqa: S603
+        subprocess.run(
             [sys.executable, "-m", "benchmarks.deferrals"],
             env=dict(self.process.environment),
             input=json.dumps(what).encode(),
@@ -101,7 +101,9 @@ class Triggerer:
             self.process.check()
             if time.time() > deadline:
                 raise TimeoutError(f"Waited {seconds:.0f} seconds in vain for {what}.")
-            self._samples.append(_Sample(time.time(), _seconds_of(self._runner), _seconds_of(self._supervisor)))
+            self._samples.append(
+                _Sample(time.time(), _seconds_of(self._runner), _seconds_of(self._supervisor))
+            )
             time.sleep(1)
 
     def share(self, start: float, end: float) -> Share:

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -36,7 +36,10 @@ AGES = (0.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 3600.0)
 #: Seconds for the program that stores deferrals to get ready, and for Airflow to take up what has ended.
 PREPARATION, SLACK = 25.0, 120.0
 _STARTED = "SELECT count(*) FROM trigger WHERE triggerer_id IS NOT NULL"
-_RESUMED = "SELECT map_index, scheduled_dttm, next_kwargs FROM task_instance WHERE dag_id = %s AND state = 'scheduled'"
+_RESUMED = (
+    "SELECT map_index, scheduled_dttm, next_kwargs FROM task_instance "
+    "WHERE dag_id = %s AND state = 'scheduled'"
+)
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ class Benchmark:
         return self._groups(start)
 
     def _import_first(self) -> None:
-        """Let one import load what the first one of a triggerer has to load, Airflow's own API most of all."""
+        """Let one import load what the first of a triggerer has to load, Airflow's own API most of all."""
         self._triggerer.order(
             connection={
                 "conn_type": "fullstory",
@@ -136,7 +139,7 @@ class Benchmark:
 
     def _judge_periods(self, start: float, longest: float) -> None:
         edges = [age for age in AGES if age < longest] + [longest]
-        looks = [look - start for job, all_looks in self._clock.looks.items() if job != "first" for look in all_looks]
+        looks = [look - start for looks in self._clock.looks.values() for look in looks]
         ages = [*pairwise(edges), (AGES[1], longest)]
         for begin, end in ages:
             rate = sum(begin <= look < end for look in looks) / (end - begin)
@@ -206,7 +209,9 @@ def show(result: dict[str, Any], benchmark: Benchmark, groups: list[Group]) -> N
             f"{period.requests:.0f}",
         )
     console.print(table)
-    table = Table("job takes", "imports", "requests", "every 2 s", "may be late", "noticed late", "task resumed late")
+    table = Table(
+        "job takes", "imports", "requests", "every 2 s", "may be late", "noticed late", "task resumed late"
+    )
     for group in groups:
         table.add_row(
             f"{group.duration:.0f} s",

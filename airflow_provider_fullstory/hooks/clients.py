@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from urllib.parse import urlencode
 
 import aiohttp
-from requests.certs import where as certificate_authorities
-from requests.utils import get_environ_proxies, select_proxy
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
 from yarl import URL
 
 from airflow_provider_fullstory.api import protocol
@@ -56,13 +55,12 @@ class Client:
         self._settings = settings
         # Looked up here once, and not by aiohttp, which would also take credentials from ~/.netrc.
         self._proxy = None if settings.is_local else settings.proxy or _environment_proxy(settings.base_url)
+        # Not among the session's headers, which aiohttp also sends to a proxy.
+        self._authorization = {"Authorization": protocol.authorization(settings.api_key)}
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=_POOL_SIZE, ssl=ssl_context),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={
-                "User-Agent": protocol.user_agent(),
-                "Authorization": protocol.authorization(settings.api_key),
-            },
+            headers={"User-Agent": protocol.user_agent()},
         )
 
     async def send(self, request: protocol.Request) -> protocol.Response:
@@ -77,7 +75,7 @@ class Client:
             request.method,
             # Encoded already: aiohttp would send the %2F of a job's id as a slash.
             URL(f"{self._settings.base_url}{request.path}{query}", encoded=True),
-            headers=request.headers,
+            headers={**request.headers, **self._authorization},
             # As a stream it is written piece by piece, which leaves other tasks of the loop their turn.
             data=None if request.body is None else io.BytesIO(request.body),
             timeout=self._timeout(request),
@@ -173,7 +171,7 @@ def _ssl_context(ca_bundle: str | None) -> ssl.SSLContext:
     """Return one context for all clients of a process: making one takes tens of milliseconds."""
     file, folder = ca_bundle or os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     if ca_bundle or not folder:
-        return ssl.create_default_context(cafile=file or certificate_authorities())
+        return ssl.create_default_context(cafile=file or DEFAULT_CA_BUNDLE_PATH)
     return ssl.create_default_context(cafile=file, capath=folder)
 
 

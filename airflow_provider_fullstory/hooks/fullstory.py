@@ -404,9 +404,7 @@ class FullStoryAsyncHook(FullStoryBaseHook):
 
     async def __aenter__(self) -> Self:
         # The import takes tenths of a second: not in the event loop.
-        clients = await asyncio.to_thread(
-            importlib.import_module, "airflow_provider_fullstory.hooks.clients"
-        )
+        clients = await asyncio.to_thread(importlib.import_module, "airflow_provider_fullstory.hooks.clients")
         self._shared = clients.SharedClients.of_this_loop()
         self._settings = await self._settings_since(_now() - _SETTINGS_SECONDS)
         self._client = await self._shared.take(self._settings)
