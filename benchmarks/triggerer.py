@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import re
 import subprocess
 import sys
 import time
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from demo.warehouse import Warehouse
 
-BLOCKED = "Triggerer's async thread was blocked for"
+_BLOCKED = re.compile(r"(?m)^(\S+Z) .*Triggerer's async thread was blocked for ([\d.]+) seconds")
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,19 @@ class Share:
     seconds: float
     runner: float
     supervisor: float
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """
+    Say that the event loop of the triggerer took longer than Airflow finds right.
+
+    :param at: When Airflow said so, in seconds since the epoch.
+    :param seconds: How long it took, of which 0.1 are right.
+    """
+
+    at: float
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -123,9 +138,13 @@ class Triggerer:
         self.watch("time to pass", lambda: time.time() > start + seconds)
         return self.share(start, start + seconds)
 
-    def blocked(self) -> int:
-        """Return how often Airflow complained that its event loop was blocked."""
-        return self.process.log.read_text(errors="replace").count(BLOCKED)
+    def blocked(self) -> list[Blocked]:
+        """Return when Airflow complained that its event loop was blocked."""
+        log = self.process.log.read_text(errors="replace")
+        return [
+            Blocked(datetime.datetime.fromisoformat(at).timestamp(), float(seconds))
+            for at, seconds in _BLOCKED.findall(log)
+        ]
 
     def _find_runner(self) -> psutil.Process | None:
         children = self._supervisor.children()

@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.job_clock import API_KEY, JobClock, running_job_clock
-from benchmarks.triggerer import Share, Triggerer
+from benchmarks.triggerer import Blocked, Share, Triggerer
 from demo.services import temporary_directory
 from demo.warehouse import Warehouse
 
@@ -90,11 +90,11 @@ class Benchmark:
         self._clock = clock
         self._durations = durations
         self.periods: list[Period] = []
-        self.blocked: dict[str, int] = {}
+        self.blocked: dict[str, list[Blocked]] = {}
 
     def measure_airflow(self) -> None:
         """Measure the triggerer with nothing to do, and with triggers that only sleep."""
-        count = len(self._durations)
+        start, count = time.time(), len(self._durations)
         self._triggerer.start()
         self.periods.append(Period("nothing to do", self._triggerer.share_for(15)))
         self._triggerer.order(sleeping=count)
@@ -103,7 +103,7 @@ class Benchmark:
         self.periods.append(Period(f"{count:,} triggers that sleep", self._triggerer.share_for(20)))
         self._triggerer.order(forget="sleeping")
         self._triggerer.watch("triggers to end", lambda: self._count("SELECT count(*) FROM trigger") == 0)
-        self._count_blocked("triggers that only sleep")
+        self._note_blocked("triggers that only sleep", start)
 
     def measure_imports(self) -> list[Group]:
         """Measure the imports from their deferral to the last end, and return what became of them."""
@@ -118,7 +118,7 @@ class Benchmark:
             lambda: len(self._resumed("imports")) == len(names),
             PREPARATION + 1.1 * longest + SLACK,
         )
-        self._count_blocked("imports")
+        self._note_blocked("imports", start)
         self._judge_periods(start, longest)
         return self._groups(start)
 
@@ -133,9 +133,10 @@ class Benchmark:
             }
         )
         self._clock.ends["first"] = 0.0
-        self._triggerer.order(waiting="first", jobs=["first"], at=time.time())
+        start = time.time()
+        self._triggerer.order(waiting="first", jobs=["first"], at=start)
         self._triggerer.watch("the first import", lambda: bool(self._resumed("first")))
-        self._count_blocked("a first import")
+        self._note_blocked("a first import", start)
 
     def _judge_periods(self, start: float, longest: float) -> None:
         edges = [age for age in AGES if age < longest] + [longest]
@@ -165,8 +166,12 @@ class Benchmark:
             for duration in sorted(noticed)
         ]
 
-    def _count_blocked(self, since: str) -> None:
-        self.blocked[since] = self._triggerer.blocked() - sum(self.blocked.values())
+    def _note_blocked(self, what: str, start: float) -> None:
+        known = sum(map(len, self.blocked.values()))
+        self.blocked[what] = [
+            Blocked(round(blocked.at - start, 1), blocked.seconds)
+            for blocked in self._triggerer.blocked()[known:]
+        ]
 
     def _count(self, query: str) -> int:
         with self._database.cursor("airflow") as cursor:
@@ -185,11 +190,21 @@ def _median_and_most(values: list[float]) -> tuple[float, float]:
     return statistics.median(values), max(values)
 
 
+def yardstick() -> float:
+    """Return the processor's time for some fixed work, by which machines and their loads compare."""
+    start = time.process_time()
+    total = 0
+    for number in range(10_000_000):
+        total += number
+    return round(time.process_time() - start, 2)
+
+
 def machine() -> dict[str, Any]:
     """Return what the numbers depend on."""
     return {
         "cores": os.cpu_count(),
-        "load before": os.getloadavg()[0],
+        "load before": round(os.getloadavg()[0], 1),
+        "seconds for 10 million additions": yardstick(),
         "python": platform.python_version(),
         "airflow": version("apache-airflow"),
         "system": platform.platform(),
@@ -223,8 +238,9 @@ def show(result: dict[str, Any], benchmark: Benchmark, groups: list[Group]) -> N
             "{:.1f} s (most {:.1f})".format(*group.resumed),
         )
     console.print(table)
-    for since, times in benchmark.blocked.items():
-        console.print(f'{times} times "blocked main thread" with {since}')
+    for since, blocked in benchmark.blocked.items():
+        moments = ", ".join(f"{one.seconds:.2f} s at {one.at:.0f} s" for one in blocked[:20])
+        console.print(f"Airflow's loop was blocked {len(blocked)} times with {since}. {moments}")
     console.print(f"{result['connections']} connections to FullStory")
 
 
@@ -258,7 +274,7 @@ def main() -> None:
         "options": vars(arguments) | {"output": str(arguments.output)},
         "periods": [asdict(period) for period in benchmark.periods],
         "groups": [asdict(group) for group in groups],
-        "blocked": benchmark.blocked,
+        "blocked": {since: [asdict(one) for one in all_] for since, all_ in benchmark.blocked.items()},
         "connections": clock.connections,
     }
     show(result, benchmark, groups)

@@ -16,7 +16,7 @@ from airflow_provider_fullstory import exceptions
 from airflow_provider_fullstory.exceptions import FullStoryError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from airflow_provider_fullstory.batch_import.waiting import JobOutcome, JobWatch
     from airflow_provider_fullstory.hooks.fullstory import FullStoryAsyncHook
@@ -113,9 +113,8 @@ class FullStoryImportJobTrigger(BaseTrigger):
         from airflow_provider_fullstory.batch_import.waiting import still_running
 
         jobs = list(self.job_ids) if self._watch is None else self._watch.pending
-        self.log.warning(
-            "A user ended the wait. %s Clearing the task waits for them again.", still_running(jobs)
-        )
+        message = "A user ended the wait. %s Clearing the task waits for them again."
+        await _without_blocking(self.log.warning, message, still_running(jobs))
 
     async def _look(self, hook: FullStoryAsyncHook, watch: JobWatch) -> None:
         from airflow_provider_fullstory.batch_import.waiting import finished
@@ -135,9 +134,10 @@ class FullStoryImportJobTrigger(BaseTrigger):
                 else:
                     watch.saw(job_id, answer)
                     if outcome := watch.outcomes.get(job_id):
-                        self.log.info("%s", finished(outcome, len(watch.outcomes), len(watch.job_ids)))
+                        line = finished(outcome, len(watch.outcomes), len(watch.job_ids))
+                        await _without_blocking(self.log.info, "%s", line)
             if failure:
-                self.log.warning("%s", failure)
+                await _without_blocking(self.log.warning, "%s", failure)
                 watch.missed(failure)
                 return
             if not watch.outcomes.keys() >= set(job_ids):
@@ -168,6 +168,11 @@ def _worker_exit_seconds() -> float:
     comes sooner.
     """
     return float(conf.getfloat("workers", "min_heartbeat_interval", fallback=5.0)) + 1.0
+
+
+async def _without_blocking(log: Callable[..., None], message: str, *arguments: object) -> None:
+    """Log from a thread: in a triggerer, the log is a pipe, whose other end may be busy for seconds."""
+    await asyncio.to_thread(log, message, *arguments)
 
 
 async def _sleep_until(moment: float) -> None:
