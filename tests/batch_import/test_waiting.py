@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from airflow_provider_fullstory.api.models import Job, JobState, JobStatus
 from airflow_provider_fullstory.batch_import.waiting import MAX_FAILED_ROUNDS, JobWatch, some, still_running
@@ -37,6 +37,7 @@ def test_a_pause_is_the_interval_and_later_a_tenth_of_the_time(now: float, most:
     assert len(set(pauses)) > 1
 
 
+@settings(deadline=None)
 @given(
     durations=st.lists(st.floats(0.0, 86_400.0), min_size=1, max_size=5),
     first_look=st.floats(0.0, 1.0),
