@@ -23,7 +23,7 @@ define install
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui chaos bench bench-flat bench-imports bench-pipe bench-rules test test-fast test-airflow-2 test-mariadb lint format constraints clean
+.PHONY: help demo demo-ui chaos bench bench-flat bench-imports bench-pipe bench-rules bench-wait test test-fast test-airflow-2 test-mariadb lint format constraints clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -65,6 +65,9 @@ bench-rules: $(VENV)/.installed ## Measure what checking every record costs, on 
 
 bench-pipe: $(VENV)/.installed ## Measure how close an import of 3,000,000 records comes to FullStory's own time.
 	@$(BIN)/python -m benchmarks.pipe
+
+bench-wait: $(VENV)/.installed ## Measure what 1,000 waiting imports cost Airflow's triggerer, in ten minutes.
+	@$(BIN)/python -m benchmarks.waiting
 
 test-fast: $(VENV)/.installed ## Run the tests that need no running Airflow.
 	$(BIN)/python -m pytest -m "not real_airflow" $(PYTEST_ARGS)

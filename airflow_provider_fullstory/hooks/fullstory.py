@@ -1,18 +1,18 @@
-"""Hooks for FullStory's server API: one for tasks (requests), one for triggers (httpx)."""
+"""Hooks for FullStory's server API: one for tasks (requests), one for triggers (aiohttp)."""
 
 from __future__ import annotations
 
 import asyncio
 import copy
+import importlib
 import ssl
 import threading
 import time
 from contextlib import contextmanager
-from functools import cache, cached_property
+from functools import cached_property
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import httpx
 import requests
 import tenacity
 from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
@@ -24,6 +24,7 @@ from airflow_provider_fullstory.api import protocol
 from airflow_provider_fullstory.api.models import Resource
 from airflow_provider_fullstory.exceptions import (
     FullStoryAmbiguousError,
+    FullStoryAuthenticationError,
     FullStoryError,
     FullStoryInputError,
     FullStoryRateLimitError,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_fullstory.api.models import Account, Job, JobStatus, Page, Quotas, RecordError
     from airflow_provider_fullstory.api.protocol import Content
+    from airflow_provider_fullstory.hooks.clients import Client, SharedClients
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -49,7 +51,9 @@ _SECONDS_BETWEEN_CLOSING_CHECKS = 0.5
 #: Of hundreds of 429 in a row, one line now and then says enough.
 _SECONDS_BETWEEN_LIMIT_LINES = 60.0
 #: What fails before a connection stands, so that not a byte of the request was sent.
-_UNSENT = (requests.ConnectTimeout, NewConnectionError, httpx.ConnectError, httpx.ConnectTimeout)
+_UNSENT = (requests.ConnectTimeout, NewConnectionError)
+#: Seconds for which hooks that are opened on the same event loop look up a connection only once.
+_SETTINGS_SECONDS = 30.0
 
 
 class Doubt:
@@ -438,7 +442,7 @@ class FullStoryHook(FullStoryBaseHook):
                 verify=self.settings.ca_bundle or True,
             )
         except requests.RequestException as error:
-            raise _transport_error(call, self.settings, error) from error
+            raise _transport_error(call, self.settings, error, _UNSENT) from error
         return protocol.Response(response.status_code, response.headers, response.content)
 
     def _pages(self, page: Callable[[str | None], protocol.Call[Page[R]]]) -> Iterator[Page[R]]:
@@ -456,7 +460,9 @@ class FullStoryAsyncHook(FullStoryBaseHook):
     """
     Call FullStory's server API from a trigger, without ever blocking its event loop.
 
-    An asynchronous context manager: one client with pooled connections lives as long as the block.
+    An asynchronous context manager. Hooks that are open on the same event loop with the same host and key
+    share pooled connections, and one that FullStory tells that its key is unknown looks for another key in
+    the connection before it gives up, so a key may be replaced while imports wait.
 
     .. code-block:: python
 
@@ -470,29 +476,20 @@ class FullStoryAsyncHook(FullStoryBaseHook):
         organization whose limit of unfinished records is reached may need much longer than a fault to pass.
     """
 
-    _client: httpx.AsyncClient
+    _shared: SharedClients
+    _client: Client
     _settings: Settings
 
     async def __aenter__(self) -> Self:
-        self._settings = settings = await self._read_settings()
-        self._client = httpx.AsyncClient(
-            base_url=settings.base_url,
-            headers={
-                "User-Agent": protocol.user_agent(),
-                "Authorization": protocol.authorization(settings.api_key),
-            },
-            timeout=httpx.Timeout(settings.timeout, connect=CONNECT_TIMEOUT),
-            limits=httpx.Limits(max_connections=POOL_SIZE),
-            # Reading the certificates of the system takes tens of milliseconds: not in the event loop.
-            verify=await asyncio.to_thread(_ssl_context, settings.ca_bundle),
-            proxy=None if settings.is_local else settings.proxy,
-            trust_env=not settings.is_local,
-            follow_redirects=False,
-        )
+        # The import takes tenths of a second: not in the event loop.
+        clients = await asyncio.to_thread(importlib.import_module, "airflow_provider_fullstory.hooks.clients")
+        self._shared = clients.SharedClients.of_this_loop()
+        self._settings = await self._settings_since(_now() - _SETTINGS_SECONDS)
+        self._client = await self._shared.take(self._settings)
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        await self._client.aclose()
+        await self._shared.give_back(self._settings)
 
     async def create_import(
         self,
@@ -532,6 +529,9 @@ class FullStoryAsyncHook(FullStoryBaseHook):
         """Return whose API key the connection holds."""
         return await self._call(protocol.me())
 
+    async def _settings_since(self, since: float) -> Settings:
+        return await self._shared.settings((type(self), self.fullstory_conn_id), self._read_settings, since)
+
     async def _read_settings(self) -> Settings:
         try:
             connection = await get_async_connection(self.fullstory_conn_id, hook=self)
@@ -543,24 +543,36 @@ class FullStoryAsyncHook(FullStoryBaseHook):
         doubt = doubt or Doubt()
 
         async def attempt() -> T:
+            sent_at, settings = _now(), self._settings
             with doubt.watching():
+                try:
+                    return call.result(await self._send(call))
+                except FullStoryAuthenticationError:
+                    if not await self._has_changed(settings, sent_at):
+                        raise
                 return call.result(await self._send(call))
 
+        if not self.retry_for and not self.rate_limited_for:
+            # Retrying would make up a fifth of what it costs a thousand waits to look at their jobs.
+            return await attempt()
         return await tenacity.AsyncRetrying(**self._retry_options(doubt))(attempt)
 
+    async def _has_changed(self, refused: Settings, since: float) -> bool:
+        """Read the connection anew, and go on with what it says, if that is not what FullStory refused."""
+        settings = await self._settings_since(since)
+        if settings == refused:
+            return False
+        client = await self._shared.take(settings)
+        former, self._settings, self._client = self._settings, settings, client
+        await self._shared.give_back(former)
+        return True
+
     async def _send(self, call: protocol.Call[Any]) -> protocol.Response:
-        request = call.request
+        client = self._client
         try:
-            response = await self._client.request(
-                request.method,
-                request.path,
-                params=request.query,
-                headers=request.headers,
-                content=None if request.body is None else bytes(request.body),
-            )
-        except httpx.HTTPError as error:
-            raise _transport_error(call, self._settings, error) from error
-        return protocol.Response(response.status_code, response.headers, response.content)
+            return await client.send(call.request)
+        except client.ERRORS as error:
+            raise _transport_error(call, self._settings, error, client.UNSENT) from error
 
     async def _pages(self, page: Callable[[str | None], protocol.Call[Page[R]]]) -> AsyncIterator[Page[R]]:
         tokens: set[str] = set()
@@ -586,10 +598,8 @@ def _put_key(api_key: str) -> Callable[[requests.PreparedRequest], requests.Prep
     return authorize
 
 
-@cache
-def _ssl_context(ca_bundle: str | None) -> ssl.SSLContext:
-    """Return one context for all clients of a process: making one takes tens of milliseconds."""
-    return ssl.create_default_context(cafile=ca_bundle) if ca_bundle else httpx.create_ssl_context()
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _next_token(page: Page[Any], seen: set[str]) -> str | None:
@@ -602,13 +612,16 @@ def _next_token(page: Page[Any], seen: set[str]) -> str | None:
 
 
 def _transport_error(
-    call: protocol.Call[Any], settings: Settings, error: BaseException
+    call: protocol.Call[Any],
+    settings: Settings,
+    error: BaseException,
+    unsent: tuple[type[BaseException], ...],
 ) -> FullStoryTransportError | FullStoryInputError:
-    cause, is_unsent = error, isinstance(error, _UNSENT)
+    cause, is_unsent = error, isinstance(error, unsent)
     # Errors of earlier attempts are part of the chain, behind the error that they became.
     while (following := cause.__cause__ or cause.__context__) and not isinstance(following, FullStoryError):
         cause = following
-        is_unsent = is_unsent or isinstance(cause, _UNSENT)
+        is_unsent = is_unsent or isinstance(cause, unsent)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return FullStoryInputError(
             f"The certificate of {settings.base_url} is not trusted ({cause.verify_message}). Where a proxy "

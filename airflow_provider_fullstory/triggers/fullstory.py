@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import random
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,7 @@ from airflow_provider_fullstory import exceptions
 from airflow_provider_fullstory.exceptions import FullStoryError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from airflow_provider_fullstory.batch_import.waiting import JobOutcome, JobWatch
     from airflow_provider_fullstory.hooks.fullstory import FullStoryAsyncHook
@@ -78,9 +80,9 @@ class FullStoryImportJobTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: all jobs are finished, or waiting for them is no use."""
-        # Kept out of the import of DAG files.
+        # Kept out of the import of DAG files, and out of the event loop: it takes tenths of a second.
+        hooks = await asyncio.to_thread(importlib.import_module, "airflow_provider_fullstory.hooks.fullstory")
         from airflow_provider_fullstory.batch_import.waiting import JobWatch
-        from airflow_provider_fullstory.hooks.fullstory import FullStoryAsyncHook
 
         self._watch = watch = JobWatch(
             self.job_ids,
@@ -89,9 +91,12 @@ class FullStoryImportJobTrigger(BaseTrigger):
             deadline=self.deadline,
         )
         event: dict[str, Any] = {"report": self.report}
+        may_end_at = self.started_at + _worker_exit_seconds()
+        # Sooner than the event may come, only the last look is of use; not all waits should take it together.
+        await _sleep_until(may_end_at - random.uniform(0.0, self.poll_interval))  # noqa: S311
         try:
             # The watch decides when to look again after a fault.
-            async with FullStoryAsyncHook(self.fullstory_conn_id, retry_for=0) as hook:
+            async with hooks.FullStoryAsyncHook(self.fullstory_conn_id, retry_for=0) as hook:
                 await self._look(hook, watch)
                 while watch.pending:
                     await asyncio.sleep(watch.pause(time.time()))
@@ -100,7 +105,7 @@ class FullStoryImportJobTrigger(BaseTrigger):
             event |= {"error": type(error).__name__, "message": str(error), "status_code": error.status_code}
         event["outcomes"] = watch.as_event()
         event["waited"] = time.time() - self.started_at
-        await asyncio.sleep(max(0.0, self.started_at + _worker_exit_seconds() - time.time()))
+        await _sleep_until(may_end_at)
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
@@ -108,9 +113,8 @@ class FullStoryImportJobTrigger(BaseTrigger):
         from airflow_provider_fullstory.batch_import.waiting import still_running
 
         jobs = list(self.job_ids) if self._watch is None else self._watch.pending
-        self.log.warning(
-            "A user ended the wait. %s Clearing the task waits for them again.", still_running(jobs)
-        )
+        message = "A user ended the wait. %s Clearing the task waits for them again."
+        await _without_blocking(self.log.warning, message, still_running(jobs))
 
     async def _look(self, hook: FullStoryAsyncHook, watch: JobWatch) -> None:
         from airflow_provider_fullstory.batch_import.waiting import finished
@@ -130,10 +134,14 @@ class FullStoryImportJobTrigger(BaseTrigger):
                 else:
                     watch.saw(job_id, answer)
                     if outcome := watch.outcomes.get(job_id):
-                        self.log.info("%s", finished(outcome, len(watch.outcomes), len(watch.job_ids)))
+                        line = finished(outcome, len(watch.outcomes), len(watch.job_ids))
+                        await _without_blocking(self.log.info, "%s", line)
             if failure:
-                self.log.warning("%s", failure)
+                await _without_blocking(self.log.warning, "%s", failure)
                 watch.missed(failure)
+                return
+            if not watch.outcomes.keys() >= set(job_ids):
+                # Nothing ends before these do, so the others need not be asked for yet.
                 return
 
 
@@ -160,6 +168,16 @@ def _worker_exit_seconds() -> float:
     comes sooner.
     """
     return float(conf.getfloat("workers", "min_heartbeat_interval", fallback=5.0)) + 1.0
+
+
+async def _without_blocking(log: Callable[..., None], message: str, *arguments: object) -> None:
+    """Log from a thread: in a triggerer, the log is a pipe, whose other end may be busy for seconds."""
+    await asyncio.to_thread(log, message, *arguments)
+
+
+async def _sleep_until(moment: float) -> None:
+    if (seconds := moment - time.time()) > 0:
+        await asyncio.sleep(seconds)
 
 
 def deferral_timeout(seconds: float) -> timedelta:

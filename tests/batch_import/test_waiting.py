@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from airflow_provider_fullstory.api.models import Job, JobState, JobStatus
 from airflow_provider_fullstory.batch_import.waiting import MAX_FAILED_ROUNDS, JobWatch, some, still_running
@@ -31,6 +35,38 @@ def test_a_pause_is_the_interval_and_later_a_tenth_of_the_time(now: float, most:
 
     assert 0.9 * most <= min(pauses) <= max(pauses) <= most
     assert len(set(pauses)) > 1
+
+
+@settings(deadline=None)
+@given(
+    durations=st.lists(st.floats(0.0, 86_400.0), min_size=1, max_size=5),
+    first_look=st.floats(0.0, 1.0),
+    round_takes=st.floats(0.0, 30.0),
+    chance=st.random_module(),
+)
+def test_the_end_of_the_last_job_is_noticed_in_time_after_looks_that_grow_like_the_logarithm_of_its_duration(
+    durations: list[float], first_look: float, round_takes: float, chance: Any
+) -> None:
+    jobs = {str(number): duration for number, duration in enumerate(durations)}
+    last = max(durations)
+    waiting = JobWatch(list(jobs), started_at=1000.0, poll_interval=2.0, deadline=1e6)
+    # A wait that a triggerer takes over begins late.
+    now, looks = first_look * last, dict.fromkeys(jobs, 0)
+    while True:
+        asked_at, now = now, now + round_takes
+        for job in waiting.pending:
+            looks[job] += 1
+            is_over = asked_at >= jobs[job]
+            waiting.saw(job, status(JobState.COMPLETED if is_over else JobState.PROCESSING))
+        if not waiting.pending:
+            break
+        now += waiting.pause(1000.0 + now)
+
+    # One round may just have missed the end, the next one notices it.
+    assert now - last <= max(2.0, 0.1 * last) + 2.1 * round_takes + 1e-6
+    for job, duration in jobs.items():
+        growth = max(0.0, math.log(max(duration, 1.0) / 20)) / math.log(1.09)
+        assert looks[job] <= 2 + min(duration, 20.0) / 1.8 + growth
 
 
 def test_the_last_pause_ends_at_the_deadline() -> None:

@@ -52,7 +52,7 @@ class AwaitedHook:
                 return
 
 
-@pytest.fixture(params=[FullStoryHook, AwaitedHook], ids=["requests", "httpx"])
+@pytest.fixture(params=[FullStoryHook, AwaitedHook], ids=["requests", "aiohttp"])
 def open_hook(request: pytest.FixtureRequest) -> Callable[..., Any]:
     """Make a hook of either kind, as a context manager."""
     kind: Callable[..., Any] = request.param

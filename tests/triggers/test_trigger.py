@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
@@ -13,7 +15,7 @@ import pytest
 from airflow_provider_fullstory.api import protocol
 from airflow_provider_fullstory.batch_import.waiting import JobWatch
 from airflow_provider_fullstory.exceptions import FullStoryNotFoundError, FullStoryTimeoutError
-from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
+from airflow_provider_fullstory.hooks.fullstory import FullStoryAsyncHook, FullStoryHook
 from airflow_provider_fullstory.triggers.fullstory import FullStoryImportJobTrigger, outcomes_of
 
 if TYPE_CHECKING:
@@ -79,6 +81,91 @@ def test_finished_jobs_are_not_asked_for_again(emulator: EmulatorClient) -> None
     asked = [request["path"] for request in polls(emulator)[before:]]
     assert max(asked.count(path) for path in asked) > 1
     assert sum(asked.count(path) == 1 for path in set(asked)) == 3
+
+
+def test_later_jobs_are_not_asked_for_before_the_first_ones_are_finished(
+    emulator: EmulatorClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator.configure(processing_seconds=60)
+    job_ids = submit(25)
+    pause, rounds = JobWatch.pause, []
+
+    def finish_after_three_rounds(watch: JobWatch, now: float) -> float:
+        rounds.append(len(polls(emulator)))
+        if len(rounds) == 3:
+            emulator.advance_clock(60)
+        return pause(watch, now)
+
+    monkeypatch.setattr(JobWatch, "pause", finish_after_three_rounds)
+    event = event_of(watching(job_ids))
+    assert [outcome.job_id for outcome in outcomes_of(event)] == job_ids
+    assert rounds == [10, 20, 30]
+    assert len(polls(emulator)) == 30 + 25
+
+
+class CountingLoop(asyncio.SelectorEventLoop):
+    """An event loop that counts the connections that are opened on it."""
+
+    connections = 0
+
+    async def create_connection(self, *arguments: Any, **keywords: Any) -> Any:
+        self.connections += 1
+        return await super().create_connection(*arguments, **keywords)
+
+
+def test_a_thousand_waits_share_one_lookup_and_few_connections(
+    emulator: EmulatorClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_ids = submit(20)
+    read, lookups = FullStoryAsyncHook._read_settings, []
+
+    async def counted(hook: FullStoryAsyncHook) -> Any:
+        lookups.append(hook)
+        return await read(hook)
+
+    monkeypatch.setattr(FullStoryAsyncHook, "_read_settings", counted)
+
+    async def follow() -> tuple[list[Any], int]:
+        waits = [anext(watching([job_ids[number % 20]]).run()) for number in range(1000)]
+        events = await asyncio.gather(*waits)
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, CountingLoop)
+        return [outcomes_of(event.payload) for event in events], loop.connections
+
+    with asyncio.Runner(loop_factory=CountingLoop) as runner:
+        outcomes, connections = runner.run(follow())
+    assert [outcome.job_id for [outcome] in outcomes] == job_ids * 50
+    assert len(polls(emulator)) == 1000
+    assert len(lookups) == 1
+    assert 1 <= connections <= 100
+
+
+HEAVY = ["aiohttp", "airflow_provider_fullstory.hooks.clients", "requests", "tenacity", "urllib3"]
+IMPORTS = """
+import asyncio, json, sys, threading, time
+from airflow_provider_fullstory.triggers import fullstory
+
+class Finder:
+    imported = {}
+    def find_spec(name, path, target=None):
+        Finder.imported[name] = threading.current_thread() is threading.main_thread()
+
+sys.meta_path.insert(0, Finder)
+fullstory._worker_exit_seconds = lambda: 0.0
+now = time.time()
+trigger = fullstory.FullStoryImportJobTrigger(job_ids=[sys.argv[1]], started_at=now, deadline=now + 60)
+event = asyncio.run(anext(trigger.run())).payload
+print(json.dumps([event["outcomes"], Finder.imported]))
+"""
+
+
+def test_what_takes_long_to_import_is_not_imported_in_the_event_loop(emulator: EmulatorClient) -> None:
+    [job_id] = submit(1)
+    ran = subprocess.run([sys.executable, "-c", IMPORTS, job_id], capture_output=True, check=True, text=True)
+    [outcome], in_event_loop = json.loads(ran.stdout.splitlines()[-1])
+    assert outcome["job_id"] == job_id
+    assert [name for name in HEAVY if in_event_loop.get(name)] == []
+    assert in_event_loop["airflow_provider_fullstory.hooks.clients"] is False
 
 
 @pytest.mark.parametrize("fault", [{"status": 503}, {"status": 429}, {"reset": "before"}], ids=str)
@@ -160,6 +247,23 @@ def test_the_event_comes_only_after_the_worker_that_deferred_has_ended(
     monkeypatch.setattr("airflow_provider_fullstory.triggers.fullstory.asyncio.sleep", sleep)
     event_of(watching(submit(1), started_at=time.time()))
     assert 90 < waits[-1] <= 100
+
+
+def test_before_the_event_may_come_fullstory_is_asked_only_once(
+    emulator: EmulatorClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started_at = time.time()
+    waits: list[tuple[float, int]] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append((seconds, len(polls(emulator))))
+
+    monkeypatch.setattr("airflow_provider_fullstory.triggers.fullstory._worker_exit_seconds", lambda: 100.0)
+    monkeypatch.setattr("airflow_provider_fullstory.triggers.fullstory.asyncio.sleep", sleep)
+    event_of(watching(submit(1), started_at=started_at, poll_interval=2.0))
+    [(before, asked_before), (after, asked_after)] = waits
+    assert 90 < before <= after <= 100
+    assert (asked_before, asked_after) == (0, 1)
 
 
 def test_a_wait_that_a_user_ends_names_the_jobs_that_go_on(

@@ -1,0 +1,180 @@
+"""
+What the asynchronous hooks of one event loop share: settings of connections, and HTTP clients.
+
+A triggerer follows a thousand imports on one loop. If each looked up its connection, Airflow, which does so
+for one after the other, would be busy for minutes; if each had its own client, most looks would begin with a
+TLS handshake. aiohttp, since a request of other clients takes several times the processor's time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import io
+import os
+import ssl
+from collections import defaultdict
+from functools import cache
+from typing import TYPE_CHECKING, ClassVar, Final
+from urllib.parse import urlencode
+
+import aiohttp
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
+from yarl import URL
+
+from airflow_provider_fullstory.api import protocol
+from airflow_provider_fullstory.hooks.settings import CONNECT_TIMEOUT, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Hashable
+
+#: Connections that one client keeps open: at a distance of 0.1 s they carry a thousand requests a second.
+_POOL_SIZE: Final = 100
+#: Bytes a second below which an upload is given up; aiohttp's other timeouts begin when it is sent.
+_SLOWEST_UPLOAD: Final = 50_000
+
+
+class Client:
+    """
+    Send requests to one host with one API key, over pooled connections.
+
+    :param settings: Where, with which key, and how.
+    :param ssl_context: Whom to trust.
+    """
+
+    #: What ``send`` raises where no answer arrives.
+    ERRORS: ClassVar = (aiohttp.ClientError, OSError)
+    #: What fails before a connection stands, so that not a byte of the request was sent.
+    UNSENT: ClassVar = (
+        aiohttp.ClientConnectorError,
+        aiohttp.ClientHttpProxyError,
+        aiohttp.ConnectionTimeoutError,
+    )
+
+    def __init__(self, settings: Settings, ssl_context: ssl.SSLContext) -> None:
+        self._settings = settings
+        # Looked up here once, and not by aiohttp, which would also take credentials from ~/.netrc.
+        self._proxy = None if settings.is_local else settings.proxy or _environment_proxy(settings.base_url)
+        # Not among the session's headers, which aiohttp also sends to a proxy.
+        self._authorization = {"Authorization": protocol.authorization(settings.api_key)}
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=_POOL_SIZE, ssl=ssl_context),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": protocol.user_agent()},
+        )
+
+    async def send(self, request: protocol.Request) -> protocol.Response:
+        """
+        Return the answer to a request.
+
+        :param request: What to send.
+        :raises aiohttp.ClientError: Where there is none; see ``ERRORS`` for all that may be raised.
+        """
+        query = f"?{urlencode(request.query)}" if request.query else ""
+        async with self._session.request(
+            request.method,
+            # Encoded already: aiohttp would send the %2F of a job's id as a slash.
+            URL(f"{self._settings.base_url}{request.path}{query}", encoded=True),
+            headers={**request.headers, **self._authorization},
+            # As a stream it is written piece by piece, which leaves other tasks of the loop their turn.
+            data=None if request.body is None else io.BytesIO(bytes(request.body)),
+            timeout=self._timeout(request),
+            proxy=self._proxy,
+            allow_redirects=False,
+        ) as response:
+            return protocol.Response(response.status, response.headers, await response.read())
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+    def _timeout(self, request: protocol.Request) -> aiohttp.ClientTimeout:
+        longest = None
+        if request.body is not None:
+            longest = CONNECT_TIMEOUT + self._settings.timeout + len(request.body) / _SLOWEST_UPLOAD
+        return aiohttp.ClientTimeout(
+            total=longest, sock_connect=CONNECT_TIMEOUT, sock_read=self._settings.timeout
+        )
+
+
+@dataclasses.dataclass(slots=True)
+class _Lease:
+    client: Client
+    users: int = 0
+
+
+class SharedClients:
+    """Hold what the hooks of one event loop share."""
+
+    _of_loops: ClassVar[dict[asyncio.AbstractEventLoop, SharedClients]] = {}
+
+    def __init__(self) -> None:
+        self._settings: dict[Hashable, tuple[float, Settings]] = {}
+        self._leases: dict[Settings, _Lease] = {}
+        self._locks: defaultdict[Hashable, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    @classmethod
+    def of_this_loop(cls) -> SharedClients:
+        """Return the one of the running event loop; a forked process has loops of its own."""
+        for loop in [loop for loop in cls._of_loops if loop.is_closed()]:
+            del cls._of_loops[loop]
+        return cls._of_loops.setdefault(asyncio.get_running_loop(), cls())
+
+    async def settings(
+        self, connection: Hashable, read: Callable[[], Awaitable[Settings]], since: float
+    ) -> Settings:
+        """
+        Return what a connection says, looked up once for all that ask for it at the same time.
+
+        :param connection: What tells it from others.
+        :param read: Looks it up.
+        :param since: Earliest time, on the loop's clock, at which that may have been done.
+        """
+        async with self._locks[connection]:
+            read_at, settings = self._settings.get(connection, (0.0, None))
+            if settings is None or read_at < since:
+                read_at = asyncio.get_running_loop().time()
+                settings = await read()
+                self._settings[connection] = read_at, settings
+            return settings
+
+    async def take(self, settings: Settings) -> Client:
+        """
+        Return the client for these settings, to be given back.
+
+        :param settings: Where requests go, with which key, and how.
+        """
+        async with self._locks[settings]:
+            if settings not in self._leases:
+                # Reading the certificates of the system takes tens of milliseconds: not in the event loop.
+                context = await asyncio.to_thread(_ssl_context, settings.ca_bundle)
+                self._leases[settings] = _Lease(Client(settings, context))
+            lease = self._leases[settings]
+            lease.users += 1
+        return lease.client
+
+    async def give_back(self, settings: Settings) -> None:
+        """
+        Close the client for these settings, unless others use it.
+
+        :param settings: Those it was taken with.
+        """
+        lease = self._leases[settings]
+        lease.users -= 1
+        if not lease.users:
+            del self._leases[settings]
+            await lease.client.close()
+
+
+@cache
+def _ssl_context(ca_bundle: str | None) -> ssl.SSLContext:
+    """Return one context for all clients of a process: making one takes tens of milliseconds."""
+    file, folder = ca_bundle or os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    if ca_bundle or not folder:
+        return ssl.create_default_context(cafile=file or DEFAULT_CA_BUNDLE_PATH)
+    return ssl.create_default_context(cafile=file, capath=folder)
+
+
+def _environment_proxy(url: str) -> str | None:
+    proxy: str | None = select_proxy(url, get_environ_proxies(url))
+    return proxy
