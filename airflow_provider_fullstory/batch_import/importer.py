@@ -301,11 +301,12 @@ class Importer:
                 self._tell(watch.outcomes[job_id])
 
     def _tell(self, outcome: JobOutcome) -> None:
-        """Say once of each job that it is finished."""
+        """Say at most once of each job that it is finished."""
         if outcome.job_id not in self._told:
             self._told.add(outcome.job_id)
             jobs = max(len(self._uploads.submissions), len(self._followed.job_ids if self._followed else ()))
-            log.info("%s", finished(outcome, len(self._told), jobs))
+            if line := finished(outcome, len(self._told), jobs):
+                log.info("%s", line)
 
     def _say_now_and_then(self, line: str) -> None:
         if time.monotonic() - self._progress_at >= _SECONDS_BETWEEN_PROGRESS:

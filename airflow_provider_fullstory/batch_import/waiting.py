@@ -7,6 +7,7 @@ No I/O: the operator looks with one hook, the trigger with the other, and both f
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 #: Rounds in a row that may fail in a passing way: with growing pauses, ten minutes or so.
 MAX_FAILED_ROUNDS: Final = 20
 _SHARE_OF_AGE: Final = 0.1
+_JOBS_TOLD_ALONE: Final = 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -127,14 +129,18 @@ class JobWatch:
         ]
 
 
-def finished(outcome: JobOutcome, number: int, jobs: int) -> str:
+def finished(outcome: JobOutcome, number: int, jobs: int) -> str | None:
     """
-    Return a line about a job that has just finished.
+    Return a line about a job that has just finished, None where enough was said.
+
+    Of many jobs, the first are told one by one, then only the 40th, the 80th and so on.
 
     :param outcome: What became of it.
     :param number: How many jobs are finished now.
     :param jobs: How many there are.
     """
+    if number > _JOBS_TOLD_ALONE and math.log2(number / _JOBS_TOLD_ALONE) % 1:
+        return None
     return (
         f"Job {outcome.job_id} is finished: {outcome.imports} records imported, {outcome.errors} rejected "
         f"({number} of {jobs} jobs)."

@@ -116,6 +116,10 @@ class FullStoryImportJobTrigger(BaseTrigger):
         message = "A user ended the wait. %s Clearing the task waits for them again."
         await _without_blocking(self.log.warning, message, still_running(jobs))
 
+    async def _tell(self, line: str | None) -> None:
+        if line:
+            await _without_blocking(self.log.info, "%s", line)
+
     async def _look(self, hook: FullStoryAsyncHook, watch: JobWatch) -> None:
         from airflow_provider_fullstory.batch_import.waiting import finished
 
@@ -134,8 +138,7 @@ class FullStoryImportJobTrigger(BaseTrigger):
                 else:
                     watch.saw(job_id, answer)
                     if outcome := watch.outcomes.get(job_id):
-                        line = finished(outcome, len(watch.outcomes), len(watch.job_ids))
-                        await _without_blocking(self.log.info, "%s", line)
+                        await self._tell(finished(outcome, len(watch.outcomes), len(watch.job_ids)))
             if failure:
                 await _without_blocking(self.log.warning, "%s", failure)
                 watch.missed(failure)

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from airflow_provider_fullstory.api.models import Job, JobState, JobStatus
-from airflow_provider_fullstory.batch_import.waiting import MAX_FAILED_ROUNDS, JobWatch, some, still_running
+from airflow_provider_fullstory.batch_import.waiting import (
+    MAX_FAILED_ROUNDS,
+    JobOutcome,
+    JobWatch,
+    finished,
+    some,
+    still_running,
+)
 from airflow_provider_fullstory.exceptions import (
     FullStoryNotFoundError,
     FullStoryRateLimitError,
@@ -161,3 +168,9 @@ def test_a_list_in_a_message_is_cut(count: int, text: str) -> None:
 
 def test_a_sentence_about_running_jobs_names_ten_of_them() -> None:
     assert still_running([str(number) for number in range(200)]).endswith("7, 8, 9 and 190 more.")
+
+
+def test_of_many_jobs_only_some_are_told() -> None:
+    outcome = JobOutcome("job", "COMPLETED", 1, 0)
+    told = [number for number in range(1, 1001) if finished(outcome, number, 1000)]
+    assert told == [*range(1, 21), 40, 80, 160, 320, 640]
