@@ -153,6 +153,14 @@ class SharedClients:
             lease.users += 1
         return lease.client
 
+    def take_again(self, settings: Settings) -> None:
+        """
+        Keep a client for one more use, to be given back too.
+
+        :param settings: Those it was taken with.
+        """
+        self._leases[settings].users += 1
+
     async def give_back(self, settings: Settings) -> None:
         """
         Close the client for these settings, unless others use it.

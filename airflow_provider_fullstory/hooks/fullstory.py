@@ -568,11 +568,15 @@ class FullStoryAsyncHook(FullStoryBaseHook):
         return True
 
     async def _send(self, call: protocol.Call[Any]) -> protocol.Response:
-        client = self._client
+        client, settings = self._client, self._settings
+        # Another call may meanwhile find that the connection has changed, and give the client back.
+        self._shared.take_again(settings)
         try:
             return await client.send(call.request)
         except client.ERRORS as error:
-            raise _transport_error(call, self._settings, error, client.UNSENT) from error
+            raise _transport_error(call, settings, error, client.UNSENT) from error
+        finally:
+            await self._shared.give_back(settings)
 
     async def _pages(self, page: Callable[[str | None], protocol.Call[Page[R]]]) -> AsyncIterator[Page[R]]:
         tokens: set[str] = set()
