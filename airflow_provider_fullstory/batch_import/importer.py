@@ -207,7 +207,9 @@ class Importer:
                 watch.saw(job_id, self._jobs.get_job_status(self._resource, job_id))
                 if job_id not in watch.outcomes:
                     return None
-                self._tell(watch.outcomes[job_id])
+            # Where some are not finished, the trigger tells of all.
+            for outcome in watch.outcomes.values():
+                self._tell(outcome)
         except FullStoryError as error:
             if not error.is_transient:
                 raise
