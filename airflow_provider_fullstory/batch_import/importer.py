@@ -207,7 +207,9 @@ class Importer:
                 watch.saw(job_id, self._jobs.get_job_status(self._resource, job_id))
                 if job_id not in watch.outcomes:
                     return None
-                self._tell(watch.outcomes[job_id])
+            # Where some are not finished, the trigger tells of all.
+            for outcome in watch.outcomes.values():
+                self._tell(outcome)
         except FullStoryError as error:
             if not error.is_transient:
                 raise
@@ -315,11 +317,14 @@ class Importer:
 
     def _end(self, error: BaseException) -> None:
         """Let uploads that are under way finish, so that the message can say what FullStory has."""
+        if isinstance(error, Exception) and not isinstance(
+            error, (FullStoryKilledError, FullStoryTimeoutError)
+        ):
+            self._uploads.finish()
+            self._let_uploads_finish()
         self._uploads.close()
         if isinstance(error, FullStoryKilledError):
             return
-        if isinstance(error, Exception) and not isinstance(error, FullStoryTimeoutError):
-            self._let_uploads_finish()
         submissions = sorted(self._uploads.submissions)
         jobs = some([entry.job_id for entry in submissions]) or "none"
         promise = "" if isinstance(error, _FINAL) else f" {self._ledger.promise}"

@@ -146,11 +146,11 @@ class Room:
         """Wait until there is room, or a job may have finished; None tells that there is room."""
         with self._changed:
             while True:
-                if self._is_closed:
-                    raise FullStoryKilledError("The import ended before this batch was sent.")
                 self._is_waited_for = not self._has_room(records)
                 if not self._is_waited_for:
                     return None
+                if self._is_closed:
+                    raise FullStoryKilledError("The import ended before this batch had room.")
                 self._say()
                 pause = _SECONDS_BETWEEN_LINES
                 if (look := self._forecast.next_look(self._running.values())) is not None:

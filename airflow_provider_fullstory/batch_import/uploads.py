@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from airflow_provider_fullstory.batch_import.forecast import RunningJob
 from airflow_provider_fullstory.exceptions import (
     FullStoryBodyTooLargeError,
     FullStoryError,
+    FullStoryKilledError,
     FullStoryNotFoundError,
     FullStoryServerError,
 )
@@ -96,7 +97,7 @@ class Uploads:
         self._batches: SimpleQueue[tuple[Batch, Future[None]] | None] = SimpleQueue()
         # One thread more, which takes the batches one after the other.
         self._pool = ThreadPoolExecutor(at_once + 1, thread_name_prefix="fullstory-upload")
-        self._is_begun = False
+        self._is_begun = self._is_stopped = False
 
     def add(self, batch: Batch) -> Future[None]:
         """
@@ -113,26 +114,28 @@ class Uploads:
         self._batches.put((batch, done))
         return done
 
+    def finish(self) -> None:
+        """Send what was added and has room, but let nothing wait for room any more."""
+        self._room.close()
+
     def close(self) -> None:
         """Send nothing but what is under way."""
+        self._is_stopped = True
         self._room.close()
-        try:
-            while True:
-                if (waiting := self._batches.get_nowait()) is not None:
-                    waiting[1].cancel()
-        except Empty:
-            self._batches.put(None)
+        self._batches.put(None)
         self._pool.shutdown(wait=False)
 
     def _take_batches(self) -> None:
         while (added := self._batches.get()) is not None:
             batch, done = added
+            if self._is_stopped:
+                done.cancel()
+                continue
             try:
-                send = self._prepared(batch)
-                self._pool.submit(self._do, done, send, batch.name)
+                self._pool.submit(self._do, done, self._prepared(batch), batch.name)
             except BaseException as error:  # noqa: BLE001 - Handed to the thread that reads.
                 done.set_exception(error)
-                return
+                self._is_stopped = True
 
     def _prepared(self, batch: Batch) -> Callable[[], None]:
         """Wait until a batch may be sent, and return what does so; nothing is left for one FullStory has."""
@@ -141,6 +144,8 @@ class Uploads:
             self._note(batch, _earlier(known, known.job_id))
             return lambda: None
         self._room.wait(batch.records)
+        if self._is_stopped:
+            raise FullStoryKilledError("The import ended before this batch was sent.")
         if known is not None:
             # The wait for room may have taken hours, and FullStory recognizes a batch for a day.
             known = self._ledger.find(batch)
@@ -154,7 +159,9 @@ class Uploads:
         try:
             send()
         except BaseException as error:  # noqa: BLE001 - Handed to the thread that reads.
+            # In this order: whoever added the batches hears of this first, and then of those it stops.
             done.set_exception(error)
+            self._is_stopped = True
         else:
             done.set_result(None)
         finally:

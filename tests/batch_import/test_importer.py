@@ -277,6 +277,43 @@ def test_an_upload_that_fails_for_good_stops_the_rest(fullstory: FakeFullStory) 
     assert f"accepted {len(fullstory.names)} records in {len(fullstory.names)} batches" in str(caught.value)
 
 
+def test_what_was_made_before_a_source_broke_is_sent_where_there_is_room(fullstory: FakeFullStory) -> None:
+    def source() -> Iterator[Batch]:
+        yield from batches(4, 5)
+        raise FullStorySourceError("The query failed.")
+
+    with pytest.raises(FullStorySourceError, match="accepted 20 records in 4 batches"):
+        make_importer(fullstory).submit(source())
+
+
+def test_nothing_waits_for_room_once_the_source_broke() -> None:
+    class Stuck(FakeFullStory):
+        def get_job_status(self, resource: Resource | str, job_id: str) -> JobStatus:
+            return JobStatus(Job(job_id, JobState.PROCESSING))
+
+    def source() -> Iterator[Batch]:
+        yield from batches(4, 5)
+        raise FullStorySourceError("The query failed.")
+
+    with pytest.raises(FullStorySourceError, match="accepted 10 records in 2 batches"):
+        make_importer(Stuck(), max_outstanding_records=10).submit(source())
+
+
+@pytest.mark.parametrize("parallel", [2, 4, 16])
+def test_the_failure_that_stops_the_rest_is_the_one_that_is_told(
+    fullstory: FakeFullStory, parallel: int
+) -> None:
+    def refuse(indexes: list[int]) -> None:
+        if indexes[0] >= 10:
+            raise FullStoryBadRequestError("bad.")
+
+    fullstory.on_upload = refuse
+
+    for _ in range(20):
+        with pytest.raises(FullStoryBadRequestError, match="This was batch"):
+            make_importer(fullstory, max_parallel_uploads=parallel).submit(batches(60))
+
+
 def test_no_batches_are_no_jobs(fullstory: FakeFullStory) -> None:
     assert make_importer(fullstory).submit(iter(())) == []
 
