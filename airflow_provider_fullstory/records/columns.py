@@ -22,6 +22,7 @@ from msgspec import UNSET
 from airflow_provider_fullstory.api.encoding import Digits
 from airflow_provider_fullstory.records.refusals import Refusal, ValueRefusedError
 from airflow_provider_fullstory.records.validation import (
+    are_json_numbers,
     fits_64_bits,
     is_json_number,
     is_utf8,
@@ -47,12 +48,19 @@ class Column:
     :param is_full: Whether no value is UNSET.
     :param declared: The type of every value that is sent, where it is the same, else a list with one a row.
     :param refusals: Why rows are refused, by row.
+    :param is_as_given: Whether every value is sent as the source gave it.
     """
 
     values: list[Any]
     is_full: bool
     declared: Declared | list[Declared] = None
     refusals: dict[int, Refusal] = dataclasses.field(default_factory=dict)
+    is_as_given: bool = False
+
+    @property
+    def declared_by_row(self) -> Iterable[Declared]:
+        """The declared type of each value."""
+        return self.declared if isinstance(self.declared, list) else repeat(self.declared, len(self.values))
 
     def types(self, name: str, explicit: str | None = None) -> list[Types]:
         """
@@ -122,13 +130,14 @@ def property_column(
 def _uniform_column(name: str, kind: type, values: Sequence[Any], zone: datetime.tzinfo) -> Column | None:
     """Convert values of one type at once, None where that takes a look at each."""
     if kind in _UNIFORM:
-        return Column(list(values), True, _DECLARED.get(kind)) if _UNIFORM[kind](values) else None
+        is_good = _UNIFORM[kind](values)
+        return Column(list(values), True, _DECLARED.get(kind), is_as_given=True) if is_good else None
     if kind is datetime.datetime:
         moments = utc_column(values, zone)
         return None if moments is None else Column(moments, True, "date")
     if kind is dict and name.count(".") < _LEVELS_WORTH_A_COLUMN:
         return _object_column(name, values, zone)
-    return _array_column(values) if kind in (list, tuple) else None
+    return _array_column(kind, values) if kind in (list, tuple) else None
 
 
 def _with_nulls(column: Column, values: Sequence[Any]) -> Column:
@@ -143,27 +152,29 @@ def _with_nulls(column: Column, values: Sequence[Any]) -> Column:
 
 def _object_column(name: str, values: Sequence[dict[Any, Any]], zone: datetime.tzinfo) -> Column | None:
     """Convert objects that have their keys in common as columns of their own."""
-    shapes: dict[tuple[Any, ...], list[int]] = {}
-    for row, value in enumerate(values):
-        shapes.setdefault(tuple(value), []).append(row)
+    shapes = dict.fromkeys(map(tuple, values))
+    if len(shapes) == 1:
+        return _shaped_column(name, next(iter(shapes)), values, zone)
     if len(shapes) * _ROWS_WORTH_A_COLUMN > len(values):
         return None
     sent: list[Any] = [UNSET] * len(values)
     declared: list[Declared] = [None] * len(values)
-    for keys, rows in shapes.items():
-        shaped = _shaped(name, keys, [values[row] for row in rows], zone)
-        if shaped is None:
+    rows_of: dict[tuple[Any, ...], list[int]] = {keys: [] for keys in shapes}
+    for row, value in enumerate(values):
+        rows_of[tuple(value)].append(row)
+    for keys, rows in rows_of.items():
+        column = _shaped_column(name, keys, [values[row] for row in rows], zone)
+        if column is None:
             return None
-        for row, value, kind in zip(rows, *shaped, strict=True):
+        for row, value, kind in zip(rows, column.values, column.declared_by_row, strict=True):
             sent[row], declared[row] = value, kind
-    kinds = set(declared)
-    return Column(sent, True, kinds.pop() if len(kinds) == 1 else declared)
+    return Column(sent, True, declared)
 
 
-def _shaped(
+def _shaped_column(
     name: str, keys: tuple[Any, ...], values: Sequence[dict[Any, Any]], zone: datetime.tzinfo
-) -> tuple[Iterable[Any], Iterable[Declared]] | None:
-    """Return what is sent for objects with the same keys, and their declared types, in the same order."""
+) -> Column | None:
+    """Convert objects with the same keys."""
     paths = [f"{name}.{key}" for key in keys if type(key) is str and "." not in key]
     if len(paths) < len(keys) or any(map(property_name_problem, paths)):
         return None
@@ -173,29 +184,43 @@ def _shaped(
     ]
     if any(column.refusals for column in columns):
         return None
-    members = zip(*(column.values for column in columns), strict=True) if columns else repeat((), len(values))
-    if all(column.is_full for column in columns):
-        sent = [dict(zip(keys, items, strict=True)) for items in members]
-    else:
-        sent = [
+    declared = _declared_inside(keys, columns, len(values))
+    if all(column.is_as_given for column in columns):
+        return Column(list(values), True, declared, is_as_given=True)
+    members = zip(*(column.values for column in columns), strict=True)
+    return Column(
+        [
             {key: item for key, item in zip(keys, items, strict=True) if item is not UNSET}
             for items in members
-        ]
-    members_types = [column.types(f".{key}") for key, column in zip(keys, columns, strict=True)]
-    together = functools.cache(lambda types: tuple(chain.from_iterable(types)) or None)
-    return sent, list(map(together, zip(*members_types, strict=True))) if keys else [None] * len(values)
+        ],
+        True,
+        declared,
+    )
 
 
-def _array_column(values: Sequence[Sequence[Any]]) -> Column | None:
+def _declared_inside(keys: Sequence[str], columns: Sequence[Column], rows: int) -> Declared | list[Declared]:
+    """Return what objects with these members declare: the same for all of them, or a list with one a row."""
+    if all(column.is_full and not isinstance(column.declared, list) for column in columns):
+        declared = [column.types(f".{key}")[0] for key, column in zip(keys, columns, strict=True) if rows]
+        return tuple(chain.from_iterable(declared)) or None
+    types = [column.types(f".{key}") for key, column in zip(keys, columns, strict=True)]
+    together = functools.cache(lambda types_of_row: tuple(chain.from_iterable(types_of_row)) or None)
+    return list(map(together, zip(*types, strict=True)))
+
+
+def _array_column(kind: type, values: Sequence[Sequence[Any]]) -> Column | None:
     """Convert arrays that all have elements of one type."""
     elements = list(chain.from_iterable(values))
     kinds = set(map(type, elements))
-    if len(kinds) > 1 or not all(kind in _UNIFORM and _UNIFORM[kind](elements) for kind in kinds):
+    if len(kinds) > 1 or not all(one in _UNIFORM and _UNIFORM[one](elements) for one in kinds):
         return None
     element_type = _DECLARED.get(kinds.pop()) if kinds else None
-    if element_type is None:
-        return Column(list(map(list, values)), True)
-    return Column(list(map(list, values)), True, [f"{element_type}s" if value else None for value in values])
+    declared: Declared | list[Declared] = None
+    if element_type is not None:
+        declared = [f"{element_type}s" if value else None for value in values]
+    if kind is list:
+        return Column(list(values), True, declared, is_as_given=True)
+    return Column(list(map(list, values)), True, declared)
 
 
 def _whole(value: Any) -> Any:
@@ -210,8 +235,8 @@ _UNIFORM: dict[type, Callable[[Sequence[Any]], bool]] = {
     bool: lambda _: True,
     int: lambda values: fits_64_bits(min(values)) and fits_64_bits(max(values)),
     float: lambda values: all(map(math.isfinite, values)),
-    Decimal: lambda values: all(map(is_json_number, values)),
-    Digits: lambda values: all(map(is_json_number, values)),
+    Decimal: are_json_numbers,
+    Digits: are_json_numbers,
     datetime.date: lambda _: True,
     uuid.UUID: lambda _: True,
 }

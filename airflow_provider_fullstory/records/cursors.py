@@ -58,6 +58,10 @@ class Driver:
         while rows := cursor.fetchmany(CHUNK_ROWS):
             yield rows
 
+    def read(self, cursor: Any, rows: Sequence[Any]) -> Sequence[Any]:  # noqa: ARG002
+        """Return some of the rows with values as they are mapped."""
+        return rows
+
     def close_cursor(self, cursor: Any) -> None:
         """Close a cursor without reading what is left of its result."""
         cursor.close()
@@ -82,6 +86,10 @@ class _Sized(Driver):
         return cursor
 
 
+#: The numbers of the types json and jsonb in PostgreSQL.
+_JSON: Final = (114, 3802)
+
+
 class _PostgreSQL(Driver):
     """
     Drivers whose plain cursor fetches the whole result at once, and which have server-side cursors.
@@ -89,6 +97,9 @@ class _PostgreSQL(Driver):
     Each piece costs a round trip: over a network of 10 ms, 500 rows at a time come at a quarter of the speed
     of 10,000. (psycopg could stream without round trips; but statement_timeout would go on while FullStory
     makes the reading wait, and the server could not cancel the query meanwhile.)
+
+    Documents of JSON are read only when their row is mapped: thousands of them alive would keep Python's
+    garbage collector busy.
     """
 
     most_rows: Final = 10_000
@@ -105,6 +116,15 @@ class _PostgreSQL(Driver):
             width = sum(len(str(row)) for row in sample) // len(sample)
             size = max(1, min(self.most_rows, size * self.growth, self.trip_characters // width))
 
+    def read(self, cursor: Any, rows: Sequence[Any]) -> Sequence[Any]:
+        documents = [index for index, column in enumerate(cursor.description) if column[1] in _JSON]
+        if not documents:
+            return rows
+        columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
+        for index in documents:
+            columns[index] = list(map(_document, columns[index]))
+        return list(zip(*columns, strict=True))
+
     def advice(self, error: Exception) -> str:
         state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
         # A syntax error, or a statement that a cursor cannot be declared for.
@@ -116,14 +136,10 @@ class _PostgreSQL(Driver):
         )
 
 
-def _begin_transaction(connection: Any) -> None:
-    """Leave autocommit, which would end the transaction that a server-side cursor lives in."""
-    if connection.autocommit:
-        connection.autocommit = False
-
-
-def _read_json(text: str | bytes) -> Any:
+def _document(text: str | bytes | None) -> Any:
     """Read a value of JSON; its numbers keep their digits."""
+    if text is None:
+        return None
     try:
         return DECODER.decode(text)
     except msgspec.DecodeError:
@@ -131,16 +147,20 @@ def _read_json(text: str | bytes) -> Any:
         return json.loads(text)
 
 
+def _begin_transaction(connection: Any) -> None:
+    """Leave autocommit, which would end the transaction that a server-side cursor lives in."""
+    if connection.autocommit:
+        connection.autocommit = False
+
+
 class _Psycopg2(_PostgreSQL):
     def cursor(self, connection: Any) -> Any:
-        from psycopg2.extensions import cursor
-        from psycopg2.extras import register_default_json, register_default_jsonb
+        from psycopg2.extensions import UNICODE, cursor, new_type, register_type
 
         _begin_transaction(connection)
         # Not the connection's own kind of cursor, which may make a dict of each row.
         named = connection.cursor(name="fullstory_import", cursor_factory=cursor)
-        register_default_json(named, loads=_read_json)
-        register_default_jsonb(named, loads=_read_json)
+        register_type(new_type(_JSON, "JSON", UNICODE), named)
         return named
 
 
@@ -151,7 +171,7 @@ class _Psycopg(_PostgreSQL):
 
         _begin_transaction(connection)
         named = connection.cursor(name="fullstory_import", row_factory=tuple_row)
-        set_json_loads(_read_json, named)
+        set_json_loads(lambda text: text, named)
         return named
 
 

@@ -153,7 +153,9 @@ def query(hook: DbApiHook, sql: str, parameters: Any) -> Iterator[QueryResult]:
         if cursor.description is None:
             raise FullStoryInputError("The query returns no rows at all: sql must be one SELECT.")
         columns = [column[0] for column in cursor.description]
-        yield QueryResult(columns, (_tuples(columns, rows) for rows in _chunks(first, pieces)))
+        yield QueryResult(
+            columns, (_tuples(columns, driver.read(cursor, rows)) for rows in _chunks(first, pieces))
+        )
 
 
 def _quietly(close: Callable[[Any], None], what: Any) -> None:

@@ -340,6 +340,15 @@ def is_json_number(value: Any) -> bool:
     return isinstance(value, int) and fits_64_bits(value)
 
 
+def are_json_numbers(values: Sequence[Decimal]) -> bool:
+    """
+    Tell whether all of some Decimals are such numbers; one look at all is much faster than one at each.
+
+    :param values: The Decimals, at least one.
+    """
+    return all(map(Decimal.is_finite, values)) and max(map(Decimal.copy_abs, values)) <= _LARGEST_REAL
+
+
 def check_elements(field: str, elements: Sequence[Any]) -> None:
     """
     Refuse an array that holds several kinds of values: FullStory's types of arrays have one each.

@@ -243,7 +243,9 @@ def test_the_event_comes_only_after_the_worker_that_deferred_has_ended(
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
 
-    monkeypatch.setattr("airflow_provider_fullstory.triggers.fullstory._worker_exit_seconds", lambda: 10_000.0)
+    monkeypatch.setattr(
+        "airflow_provider_fullstory.triggers.fullstory._worker_exit_seconds", lambda: 10_000.0
+    )
     monkeypatch.setattr("airflow_provider_fullstory.triggers.fullstory.asyncio.sleep", sleep)
     event_of(watching(submit(1), started_at=time.time()))
     assert 9_000 < waits[-1] <= 10_000
@@ -258,7 +260,9 @@ def test_before_the_event_may_come_fullstory_is_asked_only_once(
     async def sleep(seconds: float) -> None:
         waits.append((seconds, len(polls(emulator))))
 
-    monkeypatch.setattr("airflow_provider_fullstory.triggers.fullstory._worker_exit_seconds", lambda: 10_000.0)
+    monkeypatch.setattr(
+        "airflow_provider_fullstory.triggers.fullstory._worker_exit_seconds", lambda: 10_000.0
+    )
     monkeypatch.setattr("airflow_provider_fullstory.triggers.fullstory.asyncio.sleep", sleep)
     event_of(watching(submit(1), started_at=started_at, poll_interval=2.0))
     [(before, asked_before), (after, asked_after)] = waits
