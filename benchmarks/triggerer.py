@@ -85,6 +85,7 @@ class Triggerer:
             environment=self.process.environment,
         )
         self._samples: list[_Sample] = []
+        self._orders: list[subprocess.Popen[str]] = []
 
     def start(self) -> None:
         """Create the database, and start it."""
@@ -95,19 +96,29 @@ class Triggerer:
         self._runner = wait_for("the process that runs triggers", self._find_runner, [self.process])
 
     def stop(self) -> None:
-        """End it."""
+        """End it, and what was ordered."""
+        for order in self._orders:
+            order.kill()
+            order.wait()
         self._migration.kill()
         self.process.kill()
 
     def order(self, **what: Any) -> None:
-        """Have `benchmarks.deferrals` do something in its database."""
-        subprocess.run(
-            [sys.executable, "-m", "benchmarks.deferrals"],
-            env=dict(self.process.environment),
-            input=json.dumps(what).encode(),
+        """Have `benchmarks.deferrals` do something in its database, and wait until that is done."""
+        order = self.begin(**what)
+        if order.wait() != 0:
+            raise RuntimeError(f"Airflow's database could not be changed: {list(what)}.")
+
+    def begin(self, **what: Any) -> subprocess.Popen[str]:
+        """Have `benchmarks.deferrals` do something in its database, later or at once."""
+        order = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.deferrals", json.dumps(what)],
+            env=self.process.environment,
             stdout=subprocess.DEVNULL,
-            check=True,
+            text=True,
         )
+        self._orders.append(order)
+        return order
 
     def watch(self, what: str, is_over: Callable[[], bool], seconds: float = 120) -> None:
         """Measure until something is over, which has to be within so many seconds."""

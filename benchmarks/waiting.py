@@ -2,10 +2,10 @@
 What imports cost while they wait in Airflow's triggerer, and how soon the end of each is noticed.
 
 ``python -m benchmarks.waiting`` runs Airflow's real triggerer on PostgreSQL, and a FullStory that answers by
-the clock, over TLS and about a tenth of a second away. 1,000 imports, and some shorter ones besides, are
-deferred in the same moment and followed to their ends. It prints what the two processes of the triggerer took
-of one core, how often FullStory was asked for a job, and how late each end was noticed; for comparison, also
-what the triggerer takes with nothing to do, and with as many triggers that only sleep.
+the clock, over TLS and about a tenth of a second away. 1,000 imports are deferred in the same moment, some
+shorter ones a minute later, and all are followed to their ends. It prints what the two processes of the
+triggerer took of one core, how often FullStory was asked for a job, and how late each end was noticed; for
+comparison, also what the triggerer takes with nothing to do, and with as many triggers that only sleep.
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ from demo.services import temporary_directory
 from demo.warehouse import Warehouse
 
 SHORTER = (30.0, 120.0)
+#: When the shorter imports are deferred: by then, the others have begun to wait.
+LATER = 60.0
 AGES = (0.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 3600.0)
 #: Seconds for the program that stores deferrals to get ready, and for Airflow to take up what has ended.
-PREPARATION, SLACK = 25.0, 120.0
+PREPARATION, SLACK = 30.0, 120.0
 _STARTED = "SELECT count(*) FROM trigger WHERE triggerer_id IS NOT NULL"
 _RESUMED = (
     "SELECT map_index, scheduled_dttm, next_kwargs FROM task_instance "
@@ -72,6 +74,28 @@ class Group:
     resumed: tuple[float, float]
 
 
+@dataclass(frozen=True)
+class Wave:
+    """
+    Imports that are deferred in the same moment, one for each map index of a task.
+
+    :param dag_id: The DAG of the task.
+    :param start: The moment, in seconds since the epoch.
+    :param durations: How long each import takes, in seconds.
+    """
+
+    dag_id: str
+    start: float
+    durations: list[float]
+
+    @property
+    def jobs(self) -> dict[str, float]:
+        """The jobs in their order, and when each ends."""
+        return {
+            f"{self.dag_id}-{number}": self.start + duration for number, duration in enumerate(self.durations)
+        }
+
+
 class Benchmark:
     """
     Measure imports that wait.
@@ -79,23 +103,20 @@ class Benchmark:
     :param triggerer: Airflow's triggerer.
     :param database: The server of Airflow's database.
     :param clock: FullStory.
-    :param durations: How long each import takes, in seconds.
     """
 
-    def __init__(
-        self, triggerer: Triggerer, database: Warehouse, clock: JobClock, durations: list[float]
-    ) -> None:
+    def __init__(self, triggerer: Triggerer, database: Warehouse, clock: JobClock) -> None:
         self._triggerer = triggerer
         self._database = database
         self._clock = clock
-        self._durations = durations
         self.periods: list[Period] = []
         self.blocked: dict[str, list[Blocked]] = {}
 
-    def measure_airflow(self) -> None:
-        """Measure the triggerer with nothing to do, and with triggers that only sleep."""
-        start, count = time.time(), len(self._durations)
+    def measure_airflow(self, count: int) -> None:
+        """Measure the triggerer with nothing to do, and with so many triggers that only sleep."""
+        start = time.time()
         self._triggerer.start()
+        self._triggerer.share_for(5)
         self.periods.append(Period("nothing to do", self._triggerer.share_for(15)))
         self._triggerer.order(sleeping=count)
         self._triggerer.watch("triggers to sleep", lambda: self._count(_STARTED) == count)
@@ -105,22 +126,31 @@ class Benchmark:
         self._triggerer.watch("triggers to end", lambda: self._count("SELECT count(*) FROM trigger") == 0)
         self._note_blocked("triggers that only sleep", start)
 
-    def measure_imports(self) -> list[Group]:
-        """Measure the imports from their deferral to the last end, and return what became of them."""
+    def measure_imports(self, count: int, seconds: float, shorter: int) -> list[Group]:
+        """
+        Measure imports from their deferral to the last end, and return what became of them.
+
+        :param count: How many wait for the whole time.
+        :param seconds: How long that is.
+        :param shorter: How many more wait for each of the shorter times.
+        """
         self._import_first()
         start = time.time() + PREPARATION
-        names = {f"job-{number}": duration for number, duration in enumerate(self._durations)}
-        self._clock.ends |= {name: start + duration for name, duration in names.items()}
-        self._triggerer.order(waiting="imports", jobs=list(names), at=start)
-        longest = max(self._durations)
+        waves = [
+            Wave("imports", start, [seconds] * count),
+            Wave("shorter", start + LATER, [duration for duration in SHORTER for _ in range(shorter)]),
+        ]
+        for wave in waves:
+            self._clock.ends |= wave.jobs
+            self._triggerer.begin(waiting=wave.dag_id, jobs=list(wave.jobs), at=wave.start)
         self._triggerer.watch(
             "all ends to be noticed",
-            lambda: len(self._resumed("imports")) == len(names),
-            PREPARATION + 1.1 * longest + SLACK,
+            lambda: all(len(self._resumed(wave.dag_id)) == len(wave.durations) for wave in waves),
+            PREPARATION + max(1.1 * seconds, LATER + 1.1 * max(SHORTER)) + SLACK,
         )
         self._note_blocked("imports", start)
-        self._judge_periods(start, longest)
-        return self._groups(start)
+        self._judge_periods(start, seconds)
+        return [group for wave in reversed(waves) for group in self._groups(wave)]
 
     def _import_first(self) -> None:
         """Let one import load what the first of a triggerer has to load, Airflow's own API most of all."""
@@ -147,13 +177,13 @@ class Benchmark:
             name = f"imports that wait for {begin:.0f} to {end:.0f} s"
             self.periods.append(Period(name, self._triggerer.share(start + begin, start + end), rate))
 
-    def _groups(self, start: float) -> list[Group]:
+    def _groups(self, wave: Wave) -> list[Group]:
         noticed, resumed, requests = defaultdict(list), defaultdict(list), defaultdict(list)
-        for number, resumed_at, kwargs in self._resumed("imports"):
-            duration = self._durations[number]
+        for number, resumed_at, kwargs in self._resumed(wave.dag_id):
+            duration = wave.durations[number]
             noticed[duration].append(kwargs["event"]["waited"] - duration)
-            resumed[duration].append(resumed_at.timestamp() - start - duration)
-            requests[duration].append(len(self._clock.looks[f"job-{number}"]))
+            resumed[duration].append(resumed_at.timestamp() - wave.start - duration)
+            requests[duration].append(len(self._clock.looks[f"{wave.dag_id}-{number}"]))
         return [
             Group(
                 duration=duration,
@@ -251,21 +281,20 @@ def main() -> None:
     )
     parser.add_argument("--imports", type=int, default=1000, help="how many wait for the whole time")
     parser.add_argument("--seconds", type=float, default=300, help="how long that is")
-    parser.add_argument("--shorter", type=int, default=50, help="how many more wait for 30 s, and for 2 min")
+    parser.add_argument("--shorter", type=int, default=50, help="how many more wait for 30 s and for 2 min")
     parser.add_argument("--latency", type=float, default=0.1, help="seconds until FullStory answers")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/waiting.json"))
     arguments = parser.parse_args()
-    durations = [length for length in SHORTER for _ in range(arguments.shorter) if length < arguments.seconds]
-    durations += [arguments.seconds] * arguments.imports
+    count = arguments.imports + len(SHORTER) * arguments.shorter
     facts = machine()
     with temporary_directory() as directory, running_job_clock(directory, arguments.latency) as clock:
         database = Warehouse(directory)
-        triggerer = Triggerer(directory, database, len(durations) + 1)
-        benchmark = Benchmark(triggerer, database, clock, durations)
+        triggerer = Triggerer(directory, database, count + 1)
+        benchmark = Benchmark(triggerer, database, clock)
         try:
             database.start()
-            benchmark.measure_airflow()
-            groups = benchmark.measure_imports()
+            benchmark.measure_airflow(count)
+            groups = benchmark.measure_imports(arguments.imports, arguments.seconds, arguments.shorter)
         finally:
             triggerer.stop()
             database.stop()

@@ -29,10 +29,12 @@ class FullStoryImportJobTrigger(BaseTrigger):
     """
     Wait until FullStory has finished import jobs.
 
-    All jobs are polled over one client. Passing faults are tolerated; the deadline is a wall-clock time, so
-    it holds over restarts of the triggerer. The event carries ids and counts only; ``outcomes_of`` reads it.
+    The waits of a triggerer share their connections. Passing faults are tolerated; the deadline is a
+    wall-clock time, so it holds over restarts of the triggerer. The event carries ids and counts only;
+    ``outcomes_of`` reads it.
 
-    :param job_ids: The jobs.
+    :param job_ids: The jobs, in the order in which they were created: FullStory is asked for the first ten
+        that are unfinished, and for later ones when these are done.
     :param started_at: When the wait began, in seconds since the epoch.
     :param deadline: When to give up, in seconds since the epoch. The jobs go on: FullStory cannot cancel
         them.
