@@ -11,7 +11,6 @@ import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
-from airflow_provider_fullstory.api.protocol import retry_seconds
 from airflow_provider_fullstory.batch_import.room import Room
 from airflow_provider_fullstory.batch_import.uploads import Uploads
 from airflow_provider_fullstory.batch_import.waiting import JobWatch, finished, some, still_running
@@ -20,7 +19,6 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryError,
     FullStoryInputError,
     FullStoryKilledError,
-    FullStoryRateLimitError,
     FullStorySourceChangedError,
     FullStoryTimeoutError,
 )
@@ -279,21 +277,14 @@ class Importer:
 
     def _follow(self, watch: JobWatch) -> None:
         self._followed = watch
-        refusals = 0
         while watch.pending:
-            pause = 0.0
             try:
                 self._look_at(watch)
-                refusals = 0
-            except FullStoryRateLimitError as error:
-                # Others may keep FullStory busy for long: that is no reason to give up before the deadline.
-                refusals += 1
-                pause = min(retry_seconds(error, refusals), self._deadline - time.time())
-                self._say_now_and_then(str(error))
             except FullStoryError as error:
                 watch.missed(error)
+                self._say_now_and_then(str(error))
             if watch.pending:
-                self._pause(max(pause, watch.pause(time.time())))
+                self._pause(watch.pause(time.time()))
 
     def _look_at(self, watch: JobWatch) -> None:
         for job_id in watch.pending:

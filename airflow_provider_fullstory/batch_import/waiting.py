@@ -15,6 +15,7 @@ from airflow_provider_fullstory.api.protocol import retry_seconds
 from airflow_provider_fullstory.exceptions import (
     FullStoryError,
     FullStoryNotFoundError,
+    FullStoryRateLimitError,
     FullStoryTimeoutError,
 )
 
@@ -68,7 +69,7 @@ class JobWatch:
         self._started_at = started_at
         self._poll_interval = poll_interval
         self._deadline = deadline
-        self._failed_rounds = 0
+        self._failed_rounds = self._faults = 0
         self._failure: FullStoryError | None = None
 
     @property
@@ -83,7 +84,8 @@ class JobWatch:
         :param job_id: The job that was asked for.
         :param status: FullStory's answer.
         """
-        self._failed_rounds, self._failure = 0, None
+        self._failed_rounds = self._faults = 0
+        self._failure = None
         if status.is_finished:
             self.outcomes[job_id] = JobOutcome(job_id, status.job.status.value, status.imports, status.errors)
 
@@ -95,11 +97,13 @@ class JobWatch:
         :raises FullStoryError: The same error, where looking again is no use.
         """
         self._failed_rounds += 1
+        # Others may keep FullStory busy for long: that is no reason to give up before the deadline.
+        self._faults += not isinstance(error, FullStoryRateLimitError)
         self._failure = error
         if isinstance(error, FullStoryNotFoundError):
             error.add("FullStory accepted its records, so they may well have been imported.")
             raise error
-        if not error.is_transient or self._failed_rounds >= MAX_FAILED_ROUNDS:
+        if not error.is_transient or self._faults >= MAX_FAILED_ROUNDS:
             error.add(f"{self._failed_rounds} looks in a row failed. {still_running(self.pending)}")
             raise error
 

@@ -122,6 +122,17 @@ def test_passing_failures_are_tolerated_up_to_a_number_in_a_row() -> None:
         waiting.missed(FullStoryServerError("no."))
 
 
+def test_a_storm_of_429_is_no_reason_to_give_up() -> None:
+    waiting = watch()
+    for _ in range(10 * MAX_FAILED_ROUNDS):
+        waiting.missed(FullStoryRateLimitError("too many requests."))
+    for _ in range(MAX_FAILED_ROUNDS - 1):
+        waiting.missed(FullStoryServerError("no."))
+
+    with pytest.raises(FullStoryServerError):
+        waiting.missed(FullStoryServerError("no."))
+
+
 def test_a_look_that_succeeds_forgives_the_failures_before() -> None:
     waiting = watch()
     for _ in range(3 * MAX_FAILED_ROUNDS):
