@@ -18,6 +18,7 @@ from airflow_provider_fullstory.api import protocol
 from airflow_provider_fullstory.exceptions import FullStoryError, FullStoryKilledError
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 from airflow_provider_fullstory.operators import fullstory as operators
+from airflow_provider_fullstory.records.events import CHUNK_ROWS
 from tests.processes import execute
 from tests.tries import Task, join_uploads, numbers, orders, posts
 
@@ -262,13 +263,12 @@ def test_a_task_that_is_killed_does_not_wait_for_uploads_that_a_failure_lets_fin
     emulator: EmulatorClient, make_task: Callable[..., Task]
 ) -> None:
     task = make_task("store", max_parallel_uploads=2)
-    emulator.configure(max_body_bytes=200)
+    emulator.configure(max_body_bytes=200_000)
     emulator.order_fault(**UPLOADS, delay_seconds=HOUR)
 
     def source() -> Iterator[dict[str, Any]]:
-        # Each has other columns than the one before, which makes the one before go on its way.
-        yield orders(1)[0]
-        yield {**orders(1, 1)[0], "note": "x" * 200}
+        yield from orders(CHUNK_ROWS)
+        yield {**orders(CHUNK_ROWS, 1)[0], "note": "x" * 200_000}
         while not posts(emulator):
             pass
 
@@ -276,7 +276,7 @@ def test_a_task_that_is_killed_does_not_wait_for_uploads_that_a_failure_lets_fin
         return any(request["status"] == 413 for request in emulator.requests())
 
     # It fails anyway, and says why.
-    kill_from_thread(emulator, task, is_refused, error=FullStoryError, events=source(), batch_size=1)
+    kill_from_thread(emulator, task, is_refused, error=FullStoryError, events=source(), batch_size=CHUNK_ROWS)
 
 
 def test_a_task_that_is_killed_before_it_runs_sends_nothing(emulator: EmulatorClient, task: Task) -> None:
