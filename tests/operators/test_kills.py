@@ -200,9 +200,10 @@ def test_a_task_that_is_killed_while_it_waits_for_room_names_what_runs(
 ) -> None:
     emulator.configure(processing_seconds=HOUR)
 
-    message = kill(
-        emulator, task, lambda: has_looked(emulator), events=orders(40), max_outstanding_records=20
-    )
+    def has_looked_at_both() -> bool:
+        return len({request["path"] for request in looks(emulator)}) == 2
+
+    message = kill(emulator, task, has_looked_at_both, events=orders(40), max_outstanding_records=20)
 
     assert len(posts(emulator)) == 2
     assert all(job["id"] in message for job in emulator.jobs())
