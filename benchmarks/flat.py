@@ -35,10 +35,6 @@ if TYPE_CHECKING:
     from benchmarks.place import Place
 
 SOURCES: Final = ("query", "file", "generator")
-_COPY: Final = (
-    f"COPY (SELECT {orders.EVENT_IN_SQL}::text FROM orders ORDER BY order_id) "  # noqa: S608 - Our own text.
-    "TO STDOUT WITH (FORMAT csv, DELIMITER E'\\x01', QUOTE E'\\x02')"
-)
 _START: Final = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
 
@@ -143,7 +139,7 @@ def write_file(place: Place, file: Path, rows: int) -> None:
     :param rows: How many.
     """
     with file.open("wb") as target, closing(psycopg2.connect(**place.database)) as connection:
-        query = _COPY.replace("ORDER BY", f"WHERE order_id <= {rows} ORDER BY")
+        query = orders.COPY.replace("ORDER BY", f"WHERE order_id <= {rows} ORDER BY")
         connection.cursor().copy_expert(query, target)
 
 

@@ -29,6 +29,11 @@ EVENT_IN_SQL: Final = """
         ))
     )
 """
+#: Gives a line for each event; delimiter and quote are characters that never occur, so nothing is quoted.
+COPY: Final = (
+    f"COPY (SELECT {EVENT_IN_SQL}::text FROM orders ORDER BY order_id) "  # noqa: S608 - Our own text.
+    "TO STDOUT WITH (FORMAT csv, DELIMITER E'\\x01', QUOTE E'\\x02')"
+)
 _TABLE: Final = """
     CREATE TABLE orders AS
     SELECT

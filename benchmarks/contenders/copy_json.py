@@ -15,17 +15,12 @@ import psycopg2
 import requests
 from requests.adapters import HTTPAdapter
 
-from benchmarks.orders import EVENT_IN_SQL
+from benchmarks.orders import COPY
 
 if TYPE_CHECKING:
     from benchmarks.place import Place
 
 _UPLOADS: Final = 4
-# Characters that never occur, so that nothing is quoted.
-_COPY: Final = (
-    f"COPY (SELECT {EVENT_IN_SQL}::text FROM orders ORDER BY order_id) "  # noqa: S608 - Nothing from outside.
-    "TO STDOUT WITH (FORMAT csv, DELIMITER E'\\x01', QUOTE E'\\x02')"
-)
 
 
 class _Bodies:
@@ -83,7 +78,7 @@ def send(place: Place) -> int:
     """Send all orders."""
     bodies: Any = _Bodies(place)
     with closing(psycopg2.connect(**place.database)) as connection, connection.cursor() as cursor:
-        cursor.copy_expert(_COPY, bodies)
+        cursor.copy_expert(COPY, bodies)
     bodies.finish()
     sent: int = bodies.sent
     return sent
