@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 import types
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,9 +18,9 @@ from tests.accounting import check_accounted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from airflow_provider_fullstory.emulator.client import EmulatorClient
+    from demo.warehouse import Warehouse
     from tests.tries import Task
 
 # Before anything imports Airflow: it reads its configuration once.
@@ -27,6 +28,29 @@ _HOME = tempfile.TemporaryDirectory(prefix="airflow-")
 os.environ["AIRFLOW_HOME"] = _HOME.name
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+
+
+@pytest.fixture(scope="module")
+def postgresql_directory() -> Iterator[Path]:
+    """Give a directory for PostgreSQL's data, which the user that it runs as can enter."""
+    # Not tmp_path: the path of a socket is limited to about 100 characters.
+    with tempfile.TemporaryDirectory(prefix="pg-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        yield directory
+
+
+@pytest.fixture(scope="module")
+def postgresql(postgresql_directory: Path) -> Iterator[Warehouse]:
+    """Run PostgreSQL for the tests of a module."""
+    from demo.warehouse import Warehouse
+
+    warehouse = Warehouse(postgresql_directory)
+    try:
+        warehouse.start()
+        yield warehouse
+    finally:
+        warehouse.stop()
 
 
 class FakeTaskInstance:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_fullstory.api.encoding import DECODER, ENCODER
 from airflow_provider_fullstory.batch_import.batches import Batcher
+from airflow_provider_fullstory.batch_import.garbage import rarely_searched
 from airflow_provider_fullstory.batch_import.report import ImportReport
 from airflow_provider_fullstory.batch_import.traces import Facts
 
@@ -109,7 +110,7 @@ class Sending:
     ) -> Iterator[tuple[Iterator[Batch], Callable[[], None]]]:
         """Make batches; the function puts the refused records into their file, once all were made."""
         writing = nullcontext() if self._refused is None else self._refused.writing(self._facts({}))
-        with writing as file:
+        with rarely_searched(), writing as file:
 
             def refuse(invalid: Sequence[InvalidRecord]) -> None:
                 self._samples.invalid(invalid)

@@ -58,6 +58,11 @@ class Column:
     is_as_given: bool = False
 
     @property
+    def is_uniform(self) -> bool:
+        """Whether every row has a value, and all are declared alike."""
+        return self.is_full and not isinstance(self.declared, list)
+
+    @property
     def declared_by_row(self) -> Iterable[Declared]:
         """The declared type of each value."""
         return self.declared if isinstance(self.declared, list) else repeat(self.declared, len(self.values))
@@ -200,7 +205,7 @@ def _shaped_column(
 
 def _declared_inside(keys: Sequence[str], columns: Sequence[Column], rows: int) -> Declared | list[Declared]:
     """Return what objects with these members declare: the same for all of them, or a list with one a row."""
-    if all(column.is_full and not isinstance(column.declared, list) for column in columns):
+    if all(column.is_uniform for column in columns):
         declared = [column.types(f".{key}")[0] for key, column in zip(keys, columns, strict=True) if rows]
         return tuple(chain.from_iterable(declared)) or None
     types = [column.types(f".{key}") for key, column in zip(keys, columns, strict=True)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +20,7 @@ from airflow_provider_fullstory.api.encoding import DECODER
 from airflow_provider_fullstory.records.events import CHUNK_ROWS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +54,13 @@ class Driver:
         """Make the cursor that the query runs on."""
         return connection.cursor()
 
-    def fetch(self, cursor: Any) -> Iterator[Sequence[Any]]:
-        """Yield rows, as many as are worth a round trip to the database."""
+    def fetch(self, cursor: Any) -> Generator[Sequence[Any], None, None]:
+        """Yield rows, as many as are worth a round trip to the database; to be closed before the cursor."""
         while rows := cursor.fetchmany(CHUNK_ROWS):
             yield rows
 
-    def read(self, cursor: Any, rows: Sequence[Any]) -> Sequence[Any]:  # noqa: ARG002
-        """Return some of the rows with values as they are mapped."""
+    def read(self, description: Sequence[Any], rows: Sequence[Any]) -> Sequence[Any]:  # noqa: ARG002
+        """Return some of the rows with values as they are mapped; the description is the cursor's."""
         return rows
 
     def close_cursor(self, cursor: Any) -> None:
@@ -95,8 +96,9 @@ class _PostgreSQL(Driver):
     Drivers whose plain cursor fetches the whole result at once, and which have server-side cursors.
 
     Each piece costs a round trip: over a network of 10 ms, 500 rows at a time come at a quarter of the speed
-    of 10,000. (psycopg could stream without round trips; but statement_timeout would go on while FullStory
-    makes the reading wait, and the server could not cancel the query meanwhile.)
+    of 10,000. The server does nothing until it is asked for the next piece, so that is while one is mapped.
+    (psycopg could stream without round trips; but statement_timeout would go on while FullStory makes the
+    reading wait, and the server could not cancel the query meanwhile.)
 
     Documents of JSON are read only when their row is mapped: thousands of them alive would keep Python's
     garbage collector busy.
@@ -108,21 +110,38 @@ class _PostgreSQL(Driver):
     growth: Final = 4
     trip_characters: Final = 4 * 1024 * 1024
 
-    def fetch(self, cursor: Any) -> Iterator[Sequence[Any]]:
+    def fetch(self, cursor: Any) -> Generator[Sequence[Any], None, None]:
         size = self.first_rows
-        while rows := cursor.fetchmany(size):
-            yield rows
-            sample = rows[:: len(rows) // 10 + 1]
-            width = sum(len(str(row)) for row in sample) // len(sample)
-            size = max(1, min(self.most_rows, size * self.growth, self.trip_characters // width))
+        rows = cursor.fetchmany(size)
+        # Yielded before the next trip begins: during one, psycopg2's cursor does not know its columns.
+        yield rows
+        if not rows:
+            return
+        with ThreadPoolExecutor(1, thread_name_prefix="fullstory-fetch") as thread:
+            size = self._worthwhile(size, rows)
+            trip = thread.submit(cursor.fetchmany, size)
+            try:
+                while rows := trip.result():
+                    size = self._worthwhile(size, rows)
+                    trip = thread.submit(cursor.fetchmany, size)
+                    yield rows
+            finally:
+                if not trip.done():
+                    _cancel(cursor.connection)
 
-    def read(self, cursor: Any, rows: Sequence[Any]) -> Sequence[Any]:
-        documents = [index for index, column in enumerate(cursor.description) if column[1] in _JSON]
+    def _worthwhile(self, size: int, rows: Sequence[Any]) -> int:
+        """Return how many rows the trip after these brings."""
+        sample = rows[:: len(rows) // 10 + 1]
+        width = sum(len(str(row)) for row in sample) // len(sample)
+        return max(1, min(self.most_rows, size * self.growth, self.trip_characters // width))
+
+    def read(self, description: Sequence[Any], rows: Sequence[Any]) -> Sequence[Any]:
+        documents = [index for index, column in enumerate(description) if column[1] in _JSON]
         if not documents:
             return rows
         columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
         for index in documents:
-            columns[index] = list(map(_document, columns[index]))
+            columns[index] = _documents(columns[index])
         return list(zip(*columns, strict=True))
 
     def advice(self, error: Exception) -> str:
@@ -136,8 +155,23 @@ class _PostgreSQL(Driver):
         )
 
 
+def _cancel(connection: Any) -> None:
+    """End what the server still does for a connection, which nobody waits for any more."""
+    # Where that fails, the server ends it by itself.
+    with suppress(Exception):
+        connection.cancel()
+
+
+def _documents(texts: Sequence[str | bytes | None]) -> list[Any]:
+    """Read values of JSON; their numbers keep their digits."""
+    decode = DECODER.decode
+    try:
+        return [None if text is None else decode(text) for text in texts]
+    except msgspec.DecodeError:
+        return list(map(_document, texts))
+
+
 def _document(text: str | bytes | None) -> Any:
-    """Read a value of JSON; its numbers keep their digits."""
     if text is None:
         return None
     try:

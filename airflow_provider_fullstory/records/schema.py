@@ -95,17 +95,24 @@ def schemas(
     :param own: What the records declare themselves.
     :param rows: Number of rows.
     """
+    always: list[Types] = []
     # What comes later counts.
-    types = [
-        column.types(name, explicit.get(name))
-        for name, column in columns.items()
-        if name in explicit or column.declared is not None
-    ]
+    types: list[Iterable[Types]] = []
+    for name, column in columns.items():
+        if name not in explicit and column.declared is None:
+            continue
+        types_of_rows = column.types(name, explicit.get(name))
+        if column.is_uniform and types_of_rows:
+            always.append(types_of_rows[0])
+        else:
+            types.append(types_of_rows)
     types += [place.types() for place in _places(columns, explicit) if place.rest]
     if own is not None:
         types.append([_own(own, row) for row in range(rows)])
-    encoded = functools.cache(lambda types_of_row: _encoded(tuple(chain.from_iterable(types_of_row))))
-    return list(map(encoded, zip(*types, strict=True))) if types else [UNSET] * rows
+    if not types:
+        return [_encoded(tuple(chain.from_iterable(always)))] * rows
+    encoded = functools.cache(lambda types_of_row: _encoded(tuple(chain(*always, *types_of_row))))
+    return list(map(encoded, zip(*types, strict=True)))
 
 
 def misfits(

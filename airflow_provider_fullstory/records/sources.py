@@ -6,6 +6,7 @@ import gzip
 import os
 import time
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -145,16 +146,18 @@ def query(hook: DbApiHook, sql: str, parameters: Any) -> Iterator[QueryResult]:
             statement = sql.strip().rstrip(";")
             cursor.execute(statement) if parameters is None else cursor.execute(statement, parameters)
             pieces = driver.fetch(cursor)
+            stack.callback(pieces.close)
             # A server-side cursor of psycopg2 knows its columns only after the first rows.
             first = next(pieces, [])
         except Exception as error:
             advice = driver.advice(error) if driver else ""
             raise FullStorySourceError(f"The query failed: {_reason(error)}.{advice}") from error
-        if cursor.description is None:
+        description = cursor.description
+        if description is None:
             raise FullStoryInputError("The query returns no rows at all: sql must be one SELECT.")
-        columns = [column[0] for column in cursor.description]
+        columns = [column[0] for column in description]
         yield QueryResult(
-            columns, (_tuples(columns, driver.read(cursor, rows)) for rows in _chunks(first, pieces))
+            columns, (_tuples(columns, driver.read(description, rows)) for rows in _chunks(first, pieces))
         )
 
 
@@ -166,17 +169,19 @@ def _quietly(close: Callable[[Any], None], what: Any) -> None:
 
 def _chunks(first: Sequence[Any], pieces: Iterator[Sequence[Any]]) -> Iterator[Sequence[Any]]:
     rows, count = first, 0
+    # What fails may have been begun while the rows before were on their way through.
+    pauses: deque[float] = deque(maxlen=2)
     while rows:
         fetched_at = time.monotonic()
         for start in range(0, len(rows), CHUNK_ROWS):
             yield rows[start : start + CHUNK_ROWS]
         count += len(rows)
-        pause = time.monotonic() - fetched_at
+        pauses.append(time.monotonic() - fetched_at)
         try:
             rows = next(pieces, [])
         except Exception as error:
             raise FullStorySourceError(
-                f"The query failed after {count} rows: {_reason(error)}.{_pause_advice(pause)}"
+                f"The query failed after {count} rows: {_reason(error)}.{_pause_advice(max(pauses))}"
             ) from error
 
 

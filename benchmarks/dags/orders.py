@@ -20,6 +20,11 @@ _begun: dict[str, Any] = {}
 
 def _begin(_: Any) -> None:
     _begun.update(bytes=peak_bytes(), at=time.perf_counter())
+    # The operator's own first step, so it counts. Where both are installed, Airflow prefers psycopg to
+    # psycopg2, which all other contenders use.
+    from airflow.providers.postgres.hooks import postgres  # noqa: PLC0415
+
+    postgres.USE_PSYCOPG3 = False
 
 
 def _end(context: Any, report: Any) -> None:

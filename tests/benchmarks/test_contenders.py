@@ -4,38 +4,29 @@ from __future__ import annotations
 
 import datetime
 import importlib
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from benchmarks import flat, orders, process
 from benchmarks.pipeline import CONTENDERS, place_of, running_sink
-from demo.warehouse import Warehouse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from airflow_provider_fullstory.emulator.client import EmulatorClient
     from benchmarks.place import Place
+    from demo.warehouse import Warehouse
 
 ROWS = 700
 MODULES = [module for module in CONTENDERS.values() if module]
 
 
 @pytest.fixture(scope="module")
-def directory() -> Iterator[Path]:
-    # Not tmp_path: the path of a socket is limited to about 100 characters.
-    with tempfile.TemporaryDirectory(prefix="pg-") as name:
-        Path(name).chmod(0o755)
-        warehouse = Warehouse(Path(name))
-        try:
-            warehouse.start()
-            orders.create(warehouse, ROWS)
-            yield Path(name)
-        finally:
-            warehouse.stop()
+def directory(postgresql_directory: Path, postgresql: Warehouse) -> Path:
+    """Give the directory of a server that has the orders."""
+    orders.create(postgresql, ROWS)
+    return postgresql_directory
 
 
 def sent(emulator: EmulatorClient) -> list[tuple[Any, ...]]:

@@ -6,19 +6,16 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
-from demo.warehouse import Warehouse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from airflow_provider_fullstory.emulator.client import EmulatorClient
+    from demo.warehouse import Warehouse
 
 TYPES = """
     SELECT 'u1'                                             AS "user.uid",
@@ -62,24 +59,10 @@ print(peak_kilobytes())
 """
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Warehouse]:
-    """Run PostgreSQL for the tests of this module."""
-    # Not tmp_path: the path of a socket is limited to about 100 characters.
-    with tempfile.TemporaryDirectory(prefix="pg-") as directory:
-        Path(directory).chmod(0o755)
-        warehouse = Warehouse(Path(directory))
-        try:
-            warehouse.start()
-            yield warehouse
-        finally:
-            warehouse.stop()
-
-
 @pytest.fixture(autouse=True)
-def connection(server: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+def connection(postgresql: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the connection 'warehouse' lead to the server."""
-    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", server.connection_json())
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", postgresql.connection_json())
 
 
 def test_every_type_of_column_arrives_as_decided(emulator: EmulatorClient, context: Any) -> None:
@@ -136,12 +119,12 @@ def test_columns_that_hold_whole_objects_are_spread(emulator: EmulatorClient, co
 
 
 def test_the_connection_is_closed_when_the_task_is_done(
-    emulator: EmulatorClient, context: Any, server: Warehouse
+    emulator: EmulatorClient, context: Any, postgresql: Warehouse
 ) -> None:
     FullStoryImportEventsOperator(
         task_id="import", sql="SELECT 'u' AS \"user.uid\"", sql_conn_id="warehouse", event_name="A"
     ).execute(context)
-    with server.cursor() as cursor:
+    with postgresql.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity"
             " WHERE query LIKE '%fullstory_import%' AND pid <> pg_backend_pid()"
@@ -149,12 +132,12 @@ def test_the_connection_is_closed_when_the_task_is_done(
         assert cursor.fetchone() == (0,)
 
 
-def test_memory_does_not_grow_with_the_result(emulator: EmulatorClient, server: Warehouse) -> None:
+def test_memory_does_not_grow_with_the_result(emulator: EmulatorClient, postgresql: Warehouse) -> None:
     emulator.configure(event_quota=10_000_000)
 
     def peak(rows: int) -> int:
         environment = os.environ | {
-            "AIRFLOW_CONN_WAREHOUSE": server.connection_json(),
+            "AIRFLOW_CONN_WAREHOUSE": postgresql.connection_json(),
             "AIRFLOW_CONN_FULLSTORY_DEFAULT": emulator.connection_json(),
         }
         done = subprocess.run(

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,6 @@ from airflow_provider_fullstory.exceptions import FullStorySourceError
 from airflow_provider_fullstory.records import cursors
 from airflow_provider_fullstory.records.sources import query
 from demo.processes import wait_for
-from demo.warehouse import Warehouse
 from tests.mariadb import PROGRAMS, MariaDb
 from tests.records.drivers import (
     EMBEDDED,
@@ -34,6 +34,8 @@ from tests.records.drivers import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from demo.warehouse import Warehouse
 
 # Reads the results of queries; prints how many rows each had, and the peak of the memory after it.
 READ = """
@@ -63,19 +65,6 @@ del result, rows
 gc.collect()
 print("left")
 """
-
-
-@pytest.fixture(scope="module")
-def postgresql() -> Iterator[Warehouse]:
-    # Not tmp_path: the path of a socket is limited to about 100 characters.
-    with tempfile.TemporaryDirectory(prefix="pg-") as directory:
-        Path(directory).chmod(0o755)
-        warehouse = Warehouse(Path(directory))
-        try:
-            warehouse.start()
-            yield warehouse
-        finally:
-            warehouse.stop()
 
 
 @pytest.fixture(scope="module")
@@ -263,8 +252,83 @@ def test_a_connection_in_autocommit_is_read_piece_by_piece_too(driver: str) -> N
 
 
 @drivers_of_postgresql
+def test_the_server_makes_the_next_rows_while_others_are_on_their_way(
+    driver: str, postgresql: Warehouse
+) -> None:
+    with postgresql.cursor() as cursor:
+        cursor.execute("DROP SEQUENCE IF EXISTS made; CREATE SEQUENCE made")
+
+    def made() -> int:
+        with postgresql.cursor() as cursor:
+            cursor.execute("SELECT last_value FROM made")
+            return int(cursor.fetchone()[0])
+
+    with query(hook_of(driver), "SELECT nextval('made') AS n FROM generate_series(1, 5000)", None) as result:
+        taken = [row[0] for row in next(result.chunks)]
+        # The first rows are few, and nothing is fetched with them.
+        assert taken == list(range(1, 101))
+        assert made() == 100
+        taken += [row[0] for row in next(result.chunks)]
+        assert taken == list(range(1, 501))
+        wait_for("rows that nobody has asked for", lambda: made() == 100 + 400 + 1600)
+        taken += [row[0] for chunk in result.chunks for row in chunk]
+
+    assert taken == list(range(1, 5001))
+
+
+@drivers_of_postgresql
+def test_a_result_is_left_at_once_while_the_server_is_busy_with_the_next_rows(
+    driver: str, postgresql: Warehouse
+) -> None:
+    # Nothing waits for an hour: neither leaving the result nor the server.
+    slow = "SELECT n, CASE WHEN n > 500 THEN pg_sleep(3600) END AS nothing FROM generate_series(1, 5000) AS n"
+
+    def is_busy() -> bool:
+        with postgresql.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE wait_event = 'PgSleep' AND pid <> pg_backend_pid()"
+            )
+            return bool(cursor.fetchone()[0])
+
+    with query(hook_of(driver), slow, None) as result:
+        assert sum(len(next(result.chunks)) for _ in range(2)) == 500
+        wait_for("the server to be busy", is_busy)
+
+    wait_for("the server to be idle", lambda: not is_busy())
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("fullstory-fetch")]
+
+
+@drivers_of_postgresql
+def test_an_error_midway_is_raised_after_the_rows_before_it(driver: str) -> None:
+    sql = "SELECT 10000 / (3000 - n) AS share FROM generate_series(1, 5000) AS n"
+
+    rows: list[Any] = []
+    with query(hook_of(driver), sql, None) as result:
+        every_row = (row for chunk in result.chunks for row in chunk)
+        with pytest.raises(FullStorySourceError, match=r"^The query failed after 2100 rows: .*division by z"):
+            rows.extend(every_row)
+
+    assert len(rows) == 100 + 400 + 1600
+
+
+@every_driver
+@pytest.mark.parametrize("rows", [0, 1, 100, 101, 500])
+def test_short_results_are_whole(driver: str, rows: int) -> None:
+    sql = f"SELECT n FROM ({select_rows(driver, 600)}) AS numbers WHERE n <= {rows}"
+
+    assert read_all(driver, sql) == (["n"], [(n,) for n in range(1, rows + 1)])
+
+
+# In the first case nothing is fetched ahead yet; in the second, rows that came before the pause are left.
+@pytest.mark.parametrize(("chunks", "rows_before"), [(1, 100), (2, 2100)])
+@drivers_of_postgresql
 def test_a_pause_that_the_database_does_not_allow_is_told_with_what_helps(
-    driver: str, postgresql: Warehouse, monkeypatch: pytest.MonkeyPatch
+    driver: str,
+    chunks: int,
+    rows_before: int,
+    postgresql: Warehouse,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     connection = json.loads(postgresql.connection_json())
     connection["extra"] = {"options": "-c idle_in_transaction_session_timeout=1500"}
@@ -285,14 +349,15 @@ def test_a_pause_that_the_database_does_not_allow_is_told_with_what_helps(
             return cursor.fetchone()[0]
 
     with query(hook, select_rows(driver, 100_000), None) as result:
-        rows = len(next(result.chunks))
+        for _ in range(chunks):
+            next(result.chunks)
         assert sessions() == 1
         wait_for("PostgreSQL to end the session", lambda: sessions() == 0)
         with pytest.raises(FullStorySourceError) as caught:
             list(result.chunks)
 
     message = str(caught.value)
-    assert message.startswith(f"The query failed after {rows} rows: ")
+    assert message.startswith(f"The query failed after {rows_before} rows: ")
     assert " Before that, nothing was read for " in message
     assert (
         "(PostgreSQL after idle_in_transaction_session_timeout), let it wait longer, or set staging_uri"

@@ -1,0 +1,33 @@
+"""Python's search for garbage, while millions of records pass through."""
+
+from __future__ import annotations
+
+import gc
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: New objects at which Python begins a search. Above all that is on its way at any time (two pieces of a
+#: query's result, and 500 records being mapped), so that records alone never cause one.
+_NEW_OBJECTS: Final = 50_000
+
+
+@contextmanager
+def rarely_searched() -> Iterator[None]:
+    """
+    Let Python search for garbage less often.
+
+    With Python's own 700 new objects, a search comes with every few hundred records and walks over all that
+    are on their way, though they are no garbage. What nothing refers to any more is freed at once either way;
+    only objects that refer to each other wait for a search.
+    """
+    thresholds = gc.get_threshold()
+    # 0 is how to switch it off.
+    if 0 < thresholds[0] < _NEW_OBJECTS:
+        gc.set_threshold(_NEW_OBJECTS, *thresholds[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
