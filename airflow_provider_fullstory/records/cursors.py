@@ -7,12 +7,15 @@ worker's memory. ``_DRIVERS`` holds what is known, from the driver's documentati
 
 from __future__ import annotations
 
+import datetime
+import functools
 import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 import msgspec
 
@@ -20,7 +23,7 @@ from airflow_provider_fullstory.api.encoding import DECODER
 from airflow_provider_fullstory.records.events import CHUNK_ROWS
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
 log = logging.getLogger(__name__)
 
@@ -87,8 +90,65 @@ class _Sized(Driver):
         return cursor
 
 
-#: The numbers of the types json and jsonb in PostgreSQL.
-_JSON: Final = (114, 3802)
+_Texts: TypeAlias = "Sequence[str | None]"
+
+
+def _documents(texts: _Texts) -> list[Any]:
+    """Read values of JSON; their numbers keep their digits."""
+    try:
+        return _each(DECODER.decode, texts)
+    except msgspec.DecodeError:
+        return _each(_document, texts)
+
+
+def _document(text: str) -> Any:
+    try:
+        return DECODER.decode(text)
+    except msgspec.DecodeError:
+        # Such as half a pair of surrogates, which is refused with its record alone.
+        return json.loads(text)
+
+
+def _times(read: Callable[[str], Any], texts: _Texts) -> list[Any]:
+    try:
+        return _each(read, texts)
+    except ValueError:
+        return _each(functools.partial(_time, read), texts)
+
+
+def _time(read: Callable[[str], Any], text: str) -> Any:
+    try:
+        return read(text)
+    except ValueError:
+        return TimeBeyondPython(text)
+
+
+@dataclass(frozen=True)
+class TimeBeyondPython:
+    """
+    A time that is infinite, or not in the years 1 to 9999; as any type that is not known, it is refused.
+
+    :param text: As the database has it.
+    """
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def _each(read: Callable[[str], Any], texts: _Texts) -> list[Any]:
+    return [None if text is None else read(text) for text in texts]
+
+
+# By the number of the type in PostgreSQL.
+_JSON: Final[Mapping[int, Callable[[_Texts], list[Any]]]] = {114: _documents, 3802: _documents}
+_NUMERIC: Final = {1700: functools.partial(_each, Decimal)}
+_TIMES: Final = {
+    1082: functools.partial(_times, datetime.date.fromisoformat),
+    1114: functools.partial(_times, datetime.datetime.fromisoformat),
+    1184: functools.partial(_times, datetime.datetime.fromisoformat),
+}
 
 
 class _PostgreSQL(Driver):
@@ -103,6 +163,9 @@ class _PostgreSQL(Driver):
     Documents of JSON are read only when their row is mapped: thousands of them alive would keep Python's
     garbage collector busy.
     """
+
+    #: How columns of types that come as text are read.
+    readers: ClassVar[Mapping[int, Callable[[_Texts], list[Any]]]] = _JSON
 
     most_rows: Final = 10_000
     #: The first trip brings few: nobody knows yet how wide they are.
@@ -136,12 +199,16 @@ class _PostgreSQL(Driver):
         return max(1, min(self.most_rows, size * self.growth, self.trip_characters // width))
 
     def read(self, description: Sequence[Any], rows: Sequence[Any]) -> Sequence[Any]:
-        documents = [index for index, column in enumerate(description) if column[1] in _JSON]
-        if not documents:
+        readers = [
+            (index, self.readers[column[1]])
+            for index, column in enumerate(description)
+            if column[1] in self.readers
+        ]
+        if not readers:
             return rows
         columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
-        for index in documents:
-            columns[index] = _documents(columns[index])
+        for index, read in readers:
+            columns[index] = read(columns[index])
         return list(zip(*columns, strict=True))
 
     def advice(self, error: Exception) -> str:
@@ -162,25 +229,6 @@ def _cancel(connection: Any) -> None:
         connection.cancel()
 
 
-def _documents(texts: Sequence[str | bytes | None]) -> list[Any]:
-    """Read values of JSON; their numbers keep their digits."""
-    decode = DECODER.decode
-    try:
-        return [None if text is None else decode(text) for text in texts]
-    except msgspec.DecodeError:
-        return list(map(_document, texts))
-
-
-def _document(text: str | bytes | None) -> Any:
-    if text is None:
-        return None
-    try:
-        return DECODER.decode(text)
-    except msgspec.DecodeError:
-        # Such as half a pair of surrogates, which is refused with its record alone.
-        return json.loads(text)
-
-
 def _begin_transaction(connection: Any) -> None:
     """Leave autocommit, which would end the transaction that a server-side cursor lives in."""
     if connection.autocommit:
@@ -188,13 +236,17 @@ def _begin_transaction(connection: Any) -> None:
 
 
 class _Psycopg2(_PostgreSQL):
+    #: psycopg2 takes several times as long to make a Decimal or a time, calling Python for each.
+    readers: ClassVar = {**_JSON, **_NUMERIC, **_TIMES}
+
     def cursor(self, connection: Any) -> Any:
-        from psycopg2.extensions import UNICODE, cursor, new_type, register_type
+        from psycopg2.extensions import UNICODE, cursor
 
         _begin_transaction(connection)
         # Not the connection's own kind of cursor, which may make a dict of each row.
         named = connection.cursor(name="fullstory_import", cursor_factory=cursor)
-        register_type(new_type(_JSON, "JSON", UNICODE), named)
+        # Where register_type() puts a type of one's own, which would be called for each value.
+        named.string_types = dict.fromkeys(self.readers, UNICODE)
         return named
 
 

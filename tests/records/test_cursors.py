@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import logging
 import os
@@ -19,6 +20,8 @@ import pytest
 from airflow_provider_fullstory.api.encoding import ENCODER
 from airflow_provider_fullstory.exceptions import FullStorySourceError
 from airflow_provider_fullstory.records import cursors
+from airflow_provider_fullstory.records.events import events_of_rows
+from airflow_provider_fullstory.records.mapping import MappingOptions
 from airflow_provider_fullstory.records.sources import query
 from demo.processes import wait_for
 from tests.mariadb import PROGRAMS, MariaDb
@@ -428,6 +431,74 @@ def test_numbers_in_json_of_postgresql_keep_their_digits(driver: str, kind: str)
         b'{"price":1.10,"tiny":0.1000000000000000055}'
     )
     assert value["whole"] == 123456789012345678901234567890
+
+
+@drivers_of_postgresql
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata", "America/St_Johns", "Europe/Amsterdam"])
+def test_numbers_and_times_of_postgresql_are_those_of_its_drivers(
+    driver: str, zone: str, postgresql: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with postgresql.cursor() as cursor:
+        cursor.execute("ALTER ROLE postgres SET TimeZone TO %s", [zone])
+    try:
+        values = [
+            "'2026-01-01 00:00:00'",
+            "'2026-07-01 12:34:56.5'",
+            "'1890-01-01 00:00:00.000001'",
+            "'0001-01-02 00:00:00'",
+            "'9999-12-30 23:59:59.999999'",
+            "NULL",
+        ]
+        types = [f"{value}::{kind}" for value in values for kind in ("timestamptz", "timestamp", "date")]
+        numbers = ["0.10", "-12345678901234567890.12345", "1e-20", "0", "7.00", "NULL", "'NaN'"]
+        types += [f"{number}::numeric" for number in numbers]
+        sql = "SELECT " + ", ".join(f"{value} AS c{number}" for number, value in enumerate(types))
+
+        _, [row] = read_all(driver, sql)
+        with closing(hook_of(driver).get_conn()) as connection, closing(connection.cursor()) as cursor:
+            cursor.execute(sql)
+            plain = cursor.fetchone()
+    finally:
+        with postgresql.cursor() as cursor:
+            cursor.execute("ALTER ROLE postgres RESET TimeZone")
+
+    # Spelled, since numbers and times may be equal and yet say different things.
+    assert [spelled(value) for value in row] == [spelled(value) for value in plain]
+
+
+def spelled(value: Any) -> tuple[type, str]:
+    return type(value), value.isoformat() if isinstance(value, datetime.date) else str(value)
+
+
+@for_each("psycopg2")
+@pytest.mark.parametrize(
+    "value",
+    [
+        "timestamptz 'infinity'",
+        "timestamp '-infinity'",
+        "date 'infinity'",
+        "timestamptz '12026-01-01 00:00:00+00'",
+        "timestamp '294276-12-31 23:59:59'",
+        "date '12026-01-01'",
+        "date '120210-01-01'",
+        "timestamp '0044-03-15 00:00:00 BC'",
+        "date '0044-03-15 BC'",
+    ],
+)
+def test_a_time_beyond_those_of_python_is_refused_with_its_record_alone(driver: str, value: str) -> None:
+    due = f"CASE n WHEN 2 THEN {value} END AS due"
+    sql = f"SELECT 'u' AS \"user.uid\", n, {due} FROM generate_series(1, 3) AS n"
+    options = MappingOptions(event_name="A")
+
+    with query(hook_of(driver), sql, None) as result:
+        [chunk] = events_of_rows(result.columns, result.chunks, options)
+        [text] = [row for row in read_all(driver, sql.replace(value, f"({value})::text"))[1] if row[2]]
+
+    assert chunk.positions == [1, 3]
+    [record] = chunk.invalid
+    assert record.position == 2
+    assert "'due' is of type TimeBeyondPython" in record.refusal.reason
+    assert str(text[2]) in json.dumps(record.record)
 
 
 @drivers_of_postgresql
