@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: New objects at which Python begins a search. Above all that is on its way at any time (two pieces of a
-#: query's result, and 500 records being mapped), so that records alone never cause one.
+#: query's result, and 500 records being mapped), so that flat records alone cause none.
 _NEW_OBJECTS: Final = 50_000
 
 
@@ -19,15 +19,17 @@ def rarely_searched() -> Iterator[None]:
     """
     Let Python search for garbage less often.
 
-    With Python's own 700 new objects, a search comes with every few hundred records and walks over all that
-    are on their way, though they are no garbage. What nothing refers to any more is freed at once either way;
-    only objects that refer to each other wait for a search.
+    As Python is set up, a search comes with every few hundred records and walks over all that are on their
+    way, though they are no garbage. What nothing refers to any more is freed at once either way; only objects
+    that refer to each other wait for a search. A user's own setting that is higher, or 0 (never), stays.
     """
-    thresholds = gc.get_threshold()
-    # 0 is how to switch it off.
-    if 0 < thresholds[0] < _NEW_OBJECTS:
-        gc.set_threshold(_NEW_OBJECTS, *thresholds[1:])
+    before, *others = gc.get_threshold()
+    if not 0 < before < _NEW_OBJECTS:
+        yield
+        return
+    gc.set_threshold(_NEW_OBJECTS, *others)
     try:
         yield
     finally:
-        gc.set_threshold(*thresholds)
+        if gc.get_threshold()[0] == _NEW_OBJECTS:
+            gc.set_threshold(before, *others)

@@ -11,7 +11,8 @@ import datetime
 import functools
 import json
 import logging
-from concurrent.futures import ThreadPoolExecutor
+import re
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -53,6 +54,9 @@ class Driver:
     name: str
     caution: str = ""
 
+    #: How many pieces are on their way while one is mapped.
+    pieces_ahead: ClassVar = 0
+
     def cursor(self, connection: Any) -> Any:
         """Make the cursor that the query runs on."""
         return connection.cursor()
@@ -62,9 +66,9 @@ class Driver:
         while rows := cursor.fetchmany(CHUNK_ROWS):
             yield rows
 
-    def read(self, description: Sequence[Any], rows: Sequence[Any]) -> Sequence[Any]:  # noqa: ARG002
-        """Return some of the rows with values as they are mapped; the description is the cursor's."""
-        return rows
+    def reader(self, cursor: Any) -> Callable[[Sequence[Any]], Sequence[Any]]:  # noqa: ARG002
+        """Return what makes of rows those that are mapped; to be asked for once the first rows are there."""
+        return _as_they_are
 
     def close_cursor(self, cursor: Any) -> None:
         """Close a cursor without reading what is left of its result."""
@@ -79,6 +83,10 @@ class Driver:
         return ""
 
 
+def _as_they_are(rows: Sequence[Any]) -> Sequence[Any]:
+    return rows
+
+
 class _Sized(Driver):
     """Drivers that fetch ``arraysize`` rows at once, whatever one asks for; Oracle's default is 100."""
 
@@ -91,21 +99,22 @@ class _Sized(Driver):
 
 
 _Texts: TypeAlias = "Sequence[str | None]"
+_Reader: TypeAlias = "Callable[[_Texts], Sequence[Any]]"
 
 
 def _documents(texts: _Texts) -> list[Any]:
     """Read values of JSON; their numbers keep their digits."""
     try:
         return _each(DECODER.decode, texts)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, ArithmeticError):
         return _each(_document, texts)
 
 
 def _document(text: str) -> Any:
     try:
         return DECODER.decode(text)
-    except msgspec.DecodeError:
-        # Such as half a pair of surrogates, which is refused with its record alone.
+    except (msgspec.DecodeError, ArithmeticError):
+        # Such as half a pair of surrogates, or an exponent of 20 digits: refused with its record alone.
         return json.loads(text)
 
 
@@ -117,10 +126,10 @@ def _times(read: Callable[[str], Any], texts: _Texts) -> list[Any]:
 
 
 def _time(read: Callable[[str], Any], text: str) -> Any:
-    try:
-        return read(text)
-    except ValueError:
-        return TimeBeyondPython(text)
+    return TimeBeyondPython(text) if _BEYOND_PYTHON.fullmatch(text) else read(text)
+
+
+_BEYOND_PYTHON: Final = re.compile(r"-?infinity|\d{5,}-.*|.* BC")
 
 
 @dataclass(frozen=True)
@@ -141,14 +150,26 @@ def _each(read: Callable[[str], Any], texts: _Texts) -> list[Any]:
     return [None if text is None else read(text) for text in texts]
 
 
-# By the number of the type in PostgreSQL.
-_JSON: Final[Mapping[int, Callable[[_Texts], list[Any]]]] = {114: _documents, 3802: _documents}
-_NUMERIC: Final = {1700: functools.partial(_each, Decimal)}
-_TIMES: Final = {
-    1082: functools.partial(_times, datetime.date.fromisoformat),
-    1114: functools.partial(_times, datetime.datetime.fromisoformat),
-    1184: functools.partial(_times, datetime.datetime.fromisoformat),
+# By the number of the type in PostgreSQL (pg_type).
+_JSON: Final[Mapping[int, _Reader]] = {114: _documents, 3802: _documents}
+#: With psycopg2's name for what reads them.
+_NUMBERS_AND_TIMES: Final[Mapping[int, tuple[str, _Reader]]] = {
+    1700: ("DECIMAL", functools.partial(_each, Decimal)),
+    1082: ("DATE", functools.partial(_times, datetime.date.fromisoformat)),
+    1114: ("DATETIME", functools.partial(_times, datetime.datetime.fromisoformat)),
+    1184: ("DATETIMETZ", functools.partial(_times, datetime.datetime.fromisoformat)),
 }
+# From bool to uuid, and arrays of them.
+# fmt: off
+_SCALARS: Final = {
+    16, 17, 18, 19, 20, 21, 23, 25, 26, 114, 700, 701, 705, 1042, 1043, 1082, 1083, 1114, 1184,
+    1186, 1266, 1700, 2950, 3802,
+}
+_ARRAYS: Final = {
+    199, 1000, 1001, 1005, 1007, 1009, 1014, 1015, 1016, 1021, 1022, 1115, 1182, 1183, 1185, 1187,
+    1231, 1270, 2951, 3807,
+}
+# fmt: on
 
 
 class _PostgreSQL(Driver):
@@ -164,32 +185,33 @@ class _PostgreSQL(Driver):
     garbage collector busy.
     """
 
-    #: How columns of types that come as text are read.
-    readers: ClassVar[Mapping[int, Callable[[_Texts], list[Any]]]] = _JSON
-
+    pieces_ahead = 1
     most_rows: Final = 10_000
     #: The first trip brings few: nobody knows yet how wide they are.
     first_rows: Final = 100
     growth: Final = 4
     trip_characters: Final = 4 * 1024 * 1024
+    seconds_between_cancels: Final = 0.05
 
     def fetch(self, cursor: Any) -> Generator[Sequence[Any], None, None]:
         size = self.first_rows
-        rows = cursor.fetchmany(size)
-        # Yielded before the next trip begins: during one, psycopg2's cursor does not know its columns.
-        yield rows
-        if not rows:
-            return
         with ThreadPoolExecutor(1, thread_name_prefix="fullstory-fetch") as thread:
-            size = self._worthwhile(size, rows)
-            trip = thread.submit(cursor.fetchmany, size)
             try:
+                rows = thread.submit(cursor.fetchmany, size).result()
+                # Before the next trip begins: during one, psycopg2's cursor does not know its columns.
+                yield rows
+                if not rows:
+                    return
+                size = self._worthwhile(size, rows)
+                trip = thread.submit(cursor.fetchmany, size)
                 while rows := trip.result():
                     size = self._worthwhile(size, rows)
                     trip = thread.submit(cursor.fetchmany, size)
                     yield rows
             finally:
-                if not trip.done():
+                # Done when no trip is under way.
+                idle = thread.submit(int)
+                while wait([idle], self.seconds_between_cancels).not_done:
                     _cancel(cursor.connection)
 
     def _worthwhile(self, size: int, rows: Sequence[Any]) -> int:
@@ -198,18 +220,16 @@ class _PostgreSQL(Driver):
         width = sum(len(str(row)) for row in sample) // len(sample)
         return max(1, min(self.most_rows, size * self.growth, self.trip_characters // width))
 
-    def read(self, description: Sequence[Any], rows: Sequence[Any]) -> Sequence[Any]:
-        readers = [
-            (index, self.readers[column[1]])
-            for index, column in enumerate(description)
-            if column[1] in self.readers
-        ]
-        if not readers:
-            return rows
-        columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
-        for index, read in readers:
-            columns[index] = read(columns[index])
-        return list(zip(*columns, strict=True))
+    def reader(self, cursor: Any) -> Callable[[Sequence[Any]], Sequence[Any]]:
+        known = self._readers(cursor)
+        readers = {
+            index: known[column[1]] for index, column in enumerate(cursor.description) if column[1] in known
+        }
+        return functools.partial(_read, readers) if readers else _as_they_are
+
+    def _readers(self, cursor: Any) -> Mapping[int, _Reader]:  # noqa: ARG002
+        """Return how columns of types that come as text are read."""
+        return _JSON
 
     def advice(self, error: Exception) -> str:
         state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
@@ -222,9 +242,16 @@ class _PostgreSQL(Driver):
         )
 
 
+def _read(readers: Mapping[int, _Reader], rows: Sequence[Any]) -> Sequence[Any]:
+    columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
+    for index, read in readers.items():
+        columns[index] = read(columns[index])
+    return list(zip(*columns, strict=True))
+
+
 def _cancel(connection: Any) -> None:
-    """End what the server still does for a connection, which nobody waits for any more."""
-    # Where that fails, the server ends it by itself.
+    """Ask the server to end what it does for a connection; it forgets that if it does nothing yet."""
+    # Where that fails, the rows are waited for.
     with suppress(Exception):
         connection.cancel()
 
@@ -236,18 +263,42 @@ def _begin_transaction(connection: Any) -> None:
 
 
 class _Psycopg2(_PostgreSQL):
-    #: psycopg2 takes several times as long to make a Decimal or a time, calling Python for each.
-    readers: ClassVar = {**_JSON, **_NUMERIC, **_TIMES}
+    """Takes several times as long to make Decimals and times, calling Python for each."""
 
     def cursor(self, connection: Any) -> Any:
-        from psycopg2.extensions import UNICODE, cursor
+        from psycopg2.extensions import cursor
 
         _begin_transaction(connection)
         # Not the connection's own kind of cursor, which may make a dict of each row.
-        named = connection.cursor(name="fullstory_import", cursor_factory=cursor)
-        # Where register_type() puts a type of one's own, which would be called for each value.
-        named.string_types = dict.fromkeys(self.readers, UNICODE)
-        return named
+        return connection.cursor(name="fullstory_import", cursor_factory=cursor)
+
+    def fetch(self, cursor: Any) -> Generator[Sequence[Any], None, None]:
+        from psycopg2.extensions import UNICODE
+
+        # Brings no row, but tells the columns.
+        cursor.fetchmany(0)
+        cursor.string_types = dict.fromkeys(self._as_text(cursor), UNICODE)
+        return super().fetch(cursor)
+
+    def _as_text(self, cursor: Any) -> list[int]:
+        """Return the types whose values are to come as text."""
+        from psycopg2.extensions import string_types
+
+        kinds = {column[1] for column in cursor.description}
+        if not kinds <= _SCALARS | _ARRAYS:
+            # Composites and ranges read their parts as the cursor reads values of their types.
+            return list(_JSON)
+        own = cursor.connection.string_types
+        return [*_JSON] + [
+            kind
+            for kind, (name, _) in _NUMBERS_AND_TIMES.items()
+            # Unless a user reads them in another way.
+            if kind not in own and string_types[kind].name == name
+        ]
+
+    def _readers(self, cursor: Any) -> Mapping[int, _Reader]:
+        known = {**_JSON, **{kind: read for kind, (_, read) in _NUMBERS_AND_TIMES.items()}}
+        return {kind: known[kind] for kind in cursor.string_types}
 
 
 class _Psycopg(_PostgreSQL):

@@ -156,9 +156,9 @@ def query(hook: DbApiHook, sql: str, parameters: Any) -> Iterator[QueryResult]:
         if description is None:
             raise FullStoryInputError("The query returns no rows at all: sql must be one SELECT.")
         columns = [column[0] for column in description]
-        yield QueryResult(
-            columns, (_tuples(columns, driver.read(description, rows)) for rows in _chunks(first, pieces))
-        )
+        read = driver.reader(cursor)
+        chunks = _chunks(first, pieces, driver.pieces_ahead, lambda rows: _tuples(columns, read(rows)))
+        yield QueryResult(columns, chunks)
 
 
 def _quietly(close: Callable[[Any], None], what: Any) -> None:
@@ -167,22 +167,36 @@ def _quietly(close: Callable[[Any], None], what: Any) -> None:
         close(what)
 
 
-def _chunks(first: Sequence[Any], pieces: Iterator[Sequence[Any]]) -> Iterator[Sequence[Any]]:
+def _chunks(
+    first: Sequence[Any],
+    pieces: Iterator[Sequence[Any]],
+    pieces_ahead: int,
+    read: Callable[[Sequence[Any]], Sequence[Any]],
+) -> Iterator[Sequence[Any]]:
     rows, count = first, 0
-    # What fails may have been begun while the rows before were on their way through.
-    pauses: deque[float] = deque(maxlen=2)
+    # What is fetched ahead was begun after the pause before the last one.
+    pauses: deque[float] = deque(maxlen=1 + pieces_ahead)
     while rows:
         fetched_at = time.monotonic()
         for start in range(0, len(rows), CHUNK_ROWS):
-            yield rows[start : start + CHUNK_ROWS]
+            chunk = rows[start : start + CHUNK_ROWS]
+            try:
+                values = read(chunk)
+            except Exception as error:
+                raise _failed(count + start, error) from error
+            yield values
         count += len(rows)
         pauses.append(time.monotonic() - fetched_at)
         try:
             rows = next(pieces, [])
         except Exception as error:
-            raise FullStorySourceError(
-                f"The query failed after {count} rows: {_reason(error)}.{_pause_advice(max(pauses))}"
-            ) from error
+            raise _failed(count, error, pauses[0]) from error
+
+
+def _failed(rows: int, error: Exception, pause: float = 0.0) -> FullStorySourceError:
+    return FullStorySourceError(
+        f"The query failed after {rows} rows: {_reason(error)}.{_pause_advice(pause)}"
+    )
 
 
 def _pause_advice(seconds: float) -> str:

@@ -45,6 +45,23 @@ def test_whatever_ends_it_searches_are_as_before() -> None:
     assert gc.get_threshold() == THRESHOLDS
 
 
+def test_imports_at_the_same_time_do_not_leave_searches_rare() -> None:
+    one, other = rarely_searched(), rarely_searched()
+    one.__enter__()
+    other.__enter__()
+    one.__exit__(None, None, None)
+    other.__exit__(None, None, None)
+
+    assert gc.get_threshold() == THRESHOLDS
+
+
+def test_what_is_set_meanwhile_stays() -> None:
+    with rarely_searched():
+        gc.set_threshold(5, 5, 5)
+
+    assert gc.get_threshold() == (5, 5, 5)
+
+
 @pytest.mark.parametrize("thresholds", [(0, 10, 10), (100_000, 5, 5)])
 def test_what_a_user_has_set_is_left_alone(thresholds: tuple[int, int, int]) -> None:
     gc.set_threshold(*thresholds)

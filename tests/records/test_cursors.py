@@ -12,14 +12,16 @@ import sys
 import tempfile
 import threading
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_fullstory.api.encoding import ENCODER
 from airflow_provider_fullstory.exceptions import FullStorySourceError
-from airflow_provider_fullstory.records import cursors
+from airflow_provider_fullstory.records import cursors, sources
 from airflow_provider_fullstory.records.events import events_of_rows
 from airflow_provider_fullstory.records.mapping import MappingOptions
 from airflow_provider_fullstory.records.sources import query
@@ -303,6 +305,40 @@ def test_a_result_is_left_at_once_while_the_server_is_busy_with_the_next_rows(
 
 
 @drivers_of_postgresql
+@pytest.mark.parametrize("chunks", [0, 1, 2])
+def test_a_result_is_left_at_once_before_the_server_has_begun_with_the_next_rows(
+    driver: str, chunks: int
+) -> None:
+    slow = "SELECT n, CASE WHEN n > 500 THEN pg_sleep(3600) END AS nothing FROM generate_series(1, 5000) AS n"
+
+    with query(hook_of(driver), slow, None) as result:
+        for _ in range(chunks):
+            next(result.chunks)
+
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("fullstory-fetch")]
+
+
+@drivers_of_postgresql
+@pytest.mark.parametrize(("chunks", "is_told"), [(2, True), (6, False)])
+def test_a_pause_is_told_only_where_it_came_before_what_failed(
+    driver: str, chunks: int, is_told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(sources, "time", SimpleNamespace(monotonic=lambda: now))
+    sql = "SELECT 10000 / (3000 - n) AS share FROM generate_series(1, 5000) AS n"
+
+    with query(hook_of(driver), sql, None) as result:
+        for _ in range(chunks):
+            next(result.chunks)
+        # After six chunks, the rows with the error are already on their way.
+        now += 100.0
+        with pytest.raises(FullStorySourceError, match="division by zero") as caught:
+            list(result.chunks)
+
+    assert ("nothing was read for 100 s" in str(caught.value)) is is_told
+
+
+@drivers_of_postgresql
 def test_an_error_midway_is_raised_after_the_rows_before_it(driver: str) -> None:
     sql = "SELECT 10000 / (3000 - n) AS share FROM generate_series(1, 5000) AS n"
 
@@ -471,6 +507,61 @@ def spelled(value: Any) -> tuple[type, str]:
 
 
 @for_each("psycopg2")
+def test_composites_that_a_user_reads_have_values_of_their_types(driver: str, postgresql: Warehouse) -> None:
+    from psycopg2.extras import CompositeCaster, register_composite
+
+    with postgresql.cursor() as cursor:
+        cursor.execute("DROP TYPE IF EXISTS price CASCADE")
+        cursor.execute("CREATE TYPE price AS (amount numeric, at timestamptz)")
+
+    class AsDict(CompositeCaster):
+        def make(self, values: list[Any]) -> dict[str, Any]:
+            return dict(zip(self.attnames, values, strict=True))
+
+    def connect() -> Any:
+        connection = hook_of(driver).get_conn()
+        register_composite("price", connection, factory=AsDict)
+        return connection
+
+    price = "(1.50, timestamptz '2026-01-01 00:00:00+02')::price"
+    sql = f"SELECT {price} AS price, 2.50 AS total, '{{}}'::json AS more"
+    with query(HookOf(connect), sql, None) as result:
+        [[values]] = result.chunks
+
+    at = datetime.datetime(2025, 12, 31, 22, tzinfo=datetime.UTC)
+    assert values == ({"amount": Decimal("1.50"), "at": at}, Decimal("2.50"), {})
+
+
+@for_each("psycopg2")
+def test_the_way_in_which_a_user_reads_a_type_stays(driver: str) -> None:
+    from psycopg2.extensions import new_type, register_type
+
+    def connect() -> Any:
+        connection = hook_of(driver).get_conn()
+        register_type(new_type((1700,), "FLOAT", lambda text, _: text and float(text)), connection)
+        register_type(new_type((1082,), "TEXT", lambda text, _: text), connection)
+        return connection
+
+    with query(HookOf(connect), "SELECT 1.50 AS total, date 'infinity' AS due, now() AS at", None) as result:
+        [[(total, due, at)]] = result.chunks
+
+    assert (total, type(total), due) == (1.5, float, "infinity")
+    assert isinstance(at, datetime.datetime)
+
+
+@drivers_of_postgresql
+def test_a_style_of_dates_that_nobody_can_read_fails_the_query(driver: str) -> None:
+    def connect() -> Any:
+        connection = hook_of(driver).get_conn()
+        connection.cursor().execute("SET datestyle TO SQL, DMY")
+        return connection
+
+    with pytest.raises(FullStorySourceError, match=r"^The query failed"):  # noqa: SIM117
+        with query(HookOf(connect), "SELECT timestamptz '2026-01-31 00:00:00' AS at", None) as result:
+            list(result.chunks)
+
+
+@for_each("psycopg2")
 @pytest.mark.parametrize(
     "value",
     [
@@ -499,6 +590,13 @@ def test_a_time_beyond_those_of_python_is_refused_with_its_record_alone(driver: 
     assert record.position == 2
     assert "'due' is of type TimeBeyondPython" in record.refusal.reason
     assert str(text[2]) in json.dumps(record.record)
+
+
+@drivers_of_postgresql
+def test_a_number_in_json_that_nothing_can_hold_does_not_fail_the_query(driver: str) -> None:
+    _, rows = read_all(driver, "SELECT '1e99999999999999999999'::json AS n UNION ALL SELECT '1.10'::json")
+
+    assert [str(row[0]) for row in rows] == ["inf", "1.10"]
 
 
 @drivers_of_postgresql
