@@ -21,7 +21,7 @@ from airflow_provider_fullstory.batch_import.importer import MAX_PARALLEL_UPLOAD
 from airflow_provider_fullstory.batch_import.ledger import Ledger
 from airflow_provider_fullstory.batch_import.samples import Samples
 from airflow_provider_fullstory.batch_import.sending import Sending
-from airflow_provider_fullstory.batch_import.staging import FolderStore
+from airflow_provider_fullstory.batch_import.stores import FolderStore
 from airflow_provider_fullstory.records.events import events_of_records, events_of_rows
 from airflow_provider_fullstory.records.mapping import MappingOptions
 from airflow_provider_fullstory.records.sources import query, records_of
