@@ -34,6 +34,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 .venv-airflow-2/.installed: pyproject.toml constraints-airflow-2.txt
 	$(call install,.venv-airflow-2,$(PYTHON_AIRFLOW_2),constraints-airflow-2.txt)
 
+.venv-airflow-next/.installed: pyproject.toml constraints-airflow-next.txt
+	$(call install,.venv-airflow-next,$(PYTHON),constraints-airflow-next.txt)
+
 demo: $(VENV)/.installed ## Import 69,659 purchases into a local FullStory with a real Airflow, and check every one.
 	@$(BIN)/python -m demo
 
@@ -99,6 +102,8 @@ COMPILE := $(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --no-em
 constraints: $(VENV)/.installed ## Refresh the constraints with the newest versions that fit together.
 	$(COMPILE) --universal --output-file constraints.txt
 	$(COMPILE) --constraints <(echo 'apache-airflow~=2.11.0') --output-file constraints-airflow-2.txt
+	$(COMPILE) --constraints <(printf 'apache-airflow%s\n' ==$(NEXT) -core==$(NEXT) -task-sdk==$(NEXT:3.%=1.%)) \
+		--output-file constraints-airflow-next.txt
 
 clean: ## Remove what the other targets made.
 	rm -rf $(VENV) .venv-airflow-2 .demo .hypothesis .mypy_cache .ruff_cache build dist
