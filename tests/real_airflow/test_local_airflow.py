@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import pytest
+
 from demo.services import AIRFLOW_VERSION
 from tests.real_airflow.orders import ORDERS
 from tests.real_airflow.runs import Run
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from demo.services import Services
+
+pytestmark = pytest.mark.all_airflows
 
 DAG_ID = "endings_deferred"
 TASK = "import_orders"
