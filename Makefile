@@ -9,6 +9,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 # Airflow 2.11 knows Python up to 3.12.
 PYTHON_AIRFLOW_2 ?= $(shell for p in $(PYTHON) python3.12 python3.11; do \
 	command -v $$p >/dev/null && $$p -c '$(subst 13,12,$(USABLE))' 2>/dev/null && echo $$p && break; done)
+# A pre-release of Airflow's next version; "make constraints" resolves it.
+NEXT := 3.4.0b2
 
 # $(call install,folder,interpreter,constraints)
 define install
@@ -23,16 +25,19 @@ define install
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui chaos bench bench-flat bench-imports bench-pipe bench-rules bench-wait test test-fast test-airflow-2 test-mariadb lint format constraints clean
+.PHONY: help demo demo-ui chaos bench bench-flat bench-imports bench-pipe bench-rules bench-wait test test-fast test-airflow-2 test-airflow-next test-mariadb lint format constraints clean
 
 help: ## Show the targets.
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 19
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(call install,$(VENV),$(PYTHON),constraints.txt)
 
 .venv-airflow-2/.installed: pyproject.toml constraints-airflow-2.txt
 	$(call install,.venv-airflow-2,$(PYTHON_AIRFLOW_2),constraints-airflow-2.txt)
+
+.venv-airflow-next/.installed: pyproject.toml constraints-airflow-next.txt
+	$(call install,.venv-airflow-next,$(PYTHON),constraints-airflow-next.txt)
 
 demo: $(VENV)/.installed ## Import 69,659 purchases into a local FullStory with a real Airflow, and check every one.
 	@$(BIN)/python -m demo
@@ -72,8 +77,13 @@ bench-wait: $(VENV)/.installed ## Measure what 1,000 waiting imports cost Airflo
 test-fast: $(VENV)/.installed ## Run the tests that need no running Airflow.
 	$(BIN)/python -m pytest -m "not real_airflow" $(PYTEST_ARGS)
 
-test-airflow-2: .venv-airflow-2/.installed ## Run the fast tests on the oldest Airflow that is supported.
+test-airflow-2: .venv-airflow-2/.installed ## Run the fast tests, and those of all Airflows, on the oldest one.
 	.venv-airflow-2/bin/python -m pytest -m "not real_airflow" $(PYTEST_ARGS)
+	.venv-airflow-2/bin/python -m pytest -m "real_airflow and all_airflows" $(PYTEST_ARGS)
+
+test-airflow-next: .venv-airflow-next/.installed ## Run all tests on the Airflow to come, NEXT in the Makefile.
+	.venv-airflow-next/bin/python -m pytest -m "not real_airflow" $(PYTEST_ARGS)
+	.venv-airflow-next/bin/python -m pytest -m real_airflow $(PYTEST_ARGS)
 
 $(VENV)/.installed-mariadb: $(VENV)/.installed
 	@PATH=$$PATH:/usr/sbin command -v mariadbd >/dev/null || \
@@ -99,6 +109,8 @@ COMPILE := $(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --no-em
 constraints: $(VENV)/.installed ## Refresh the constraints with the newest versions that fit together.
 	$(COMPILE) --universal --output-file constraints.txt
 	$(COMPILE) --constraints <(echo 'apache-airflow~=2.11.0') --output-file constraints-airflow-2.txt
+	$(COMPILE) --constraints <(printf 'apache-airflow%s\n' ==$(NEXT) -core==$(NEXT) -task-sdk==$(NEXT:3.%=1.%)) \
+		--output-file constraints-airflow-next.txt
 
 clean: ## Remove what the other targets made.
-	rm -rf $(VENV) .venv-airflow-2 .demo .hypothesis .mypy_cache .ruff_cache build dist
+	rm -rf $(VENV) .venv-airflow-2 .venv-airflow-next .demo .hypothesis .mypy_cache .ruff_cache build dist

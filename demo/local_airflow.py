@@ -6,11 +6,13 @@ import os
 import secrets
 import socket
 import sys
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from cryptography.fernet import Fernet
 
+from demo import clock
 from demo.airflow_api import AirflowApi
 from demo.processes import Process, wait_for
 from demo.task_logs import readable_lines
@@ -21,13 +23,6 @@ if TYPE_CHECKING:
 
     from demo.warehouse import Warehouse
 
-COMPONENTS: dict[str, tuple[str, ...]] = {
-    "api-server": (),
-    "dag-processor": (),
-    "scheduler": ("--skip-serve-logs",),
-    "triggerer": ("--skip-serve-logs",),
-}
-
 
 class DagImportError(Exception):
     """Say why a DAG file cannot be imported."""
@@ -35,7 +30,7 @@ class DagImportError(Exception):
 
 class LocalAirflow:
     """
-    Run the components of Airflow, each a process that can be killed and started again.
+    Run the components of Airflow 3, each a process that can be killed and started again.
 
     It takes nothing from an Airflow that may be installed or configured on this machine.
 
@@ -45,6 +40,17 @@ class LocalAirflow:
     :param connections: Airflow connections, as JSON or URI, by id.
     :param settings: More environment variables, such as `AIRFLOW__TRIGGERER__CAPACITY`.
     """
+
+    #: The options of each component.
+    options: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "api-server": (),
+        "dag-processor": (),
+        "scheduler": ("--skip-serve-logs",),
+        "triggerer": ("--skip-serve-logs",),
+    }
+    #: The component that serves UI and API.
+    server = "api-server"
+    api_class = AirflowApi
 
     def __init__(
         self,
@@ -60,32 +66,75 @@ class LocalAirflow:
         self._connections = connections
         self._settings = settings or {}
         self._port = _free_port()
-        self.api = AirflowApi(f"http://127.0.0.1:{self._port}")
+        self._ahead = timedelta(0)
+        self.api = self.api_class(f"http://127.0.0.1:{self._port}")
 
     @cached_property
     def components(self) -> dict[str, Process]:
         """The processes by the name of the component."""
-        return {name: self._process(name, *options) for name, options in COMPONENTS.items()}
+        return {name: self._process(name, *options) for name, options in self.options.items()}
 
     def start(self) -> None:
         """Begin to start; see `wait_until_healthy`."""
         # Both keep a processor busy for several seconds, and the API server needs no tables to start.
+        self._start_migration()
+        self.components[self.server].start()
+
+    def _start_migration(self) -> None:
         self._migration = self._process("db", "migrate")
         self._migration.start()
-        self.components["api-server"].start()
 
     def wait_until_healthy(self) -> None:
         """Wait until all components work, so that a run can be triggered."""
-        api_server = self.components["api-server"]
-        wait_for("Airflow to create its database", self._migration.has_succeeded, [api_server])
-        for name, component in self.components.items():
-            if name != "api-server":
-                component.start()
+        started = [component for component in self.components.values() if component.is_running]
+        wait_for("Airflow to create its database", self._migration.has_succeeded, started)
+        self._start_components()
+
+    def _start_components(self) -> None:
         components = self.components.values()
+        for component in components:
+            if not component.is_running:
+                component.start()
         wait_for("Airflow's API server", self.api.is_up, components)
         # Otherwise the first task would have to wait for it.
         wait_for("Airflow's API for tasks", self.api.serves_tasks, components)
         wait_for("Airflow's components", lambda: not self.api.unhealthy_components(), components)
+
+    def now(self) -> datetime:
+        """Return what Airflow takes for the present time."""
+        return datetime.now(UTC) + self._ahead
+
+    def start_later(self, by: timedelta) -> None:
+        """
+        Start all components again after `stop`, with their clocks ahead, and wait until they work.
+
+        :param by: How much time passes; what passed before that is kept.
+        """
+        self._ahead += by
+        # All components share one environment.
+        self._environment.update(clock.moved(self._ahead))
+        self.api.forget_login()
+        self._start_components()
+
+    def backfill(self, dag_id: str, start: datetime, end: datetime) -> None:
+        """
+        Make runs of a DAG for a time in the past, by the command that people use.
+
+        With Airflow 2 it lasts until they have ended, and runs their tasks.
+
+        :param dag_id: The DAG.
+        :param start: The first logical date.
+        :param end: The last logical date.
+        """
+        command = self._process(*self._backfill_command(dag_id, start, end))
+        command.start()
+        wait_for("the backfill command", command.has_succeeded, self.components.values(), seconds=300)
+
+    def _backfill_command(self, dag_id: str, start: datetime, end: datetime) -> tuple[str, ...]:
+        return (
+            *("backfill", "create", "--dag-id", dag_id),
+            *("--from-date", start.isoformat(), "--to-date", end.isoformat()),
+        )
 
     def stop(self) -> None:
         """End all components at once: nothing that they hold is worth a goodbye."""
@@ -141,29 +190,34 @@ class LocalAirflow:
     def _configuration(self) -> dict[str, str]:
         return {
             "AIRFLOW_HOME": str(self._directory / "airflow"),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(self._dags_folder),
+            "AIRFLOW__CORE__FERNET_KEY": Fernet.generate_key().decode(),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__PARALLELISM": "4",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self._database.sqlalchemy_url("airflow", "psycopg2"),
+            "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self._directory / "task_logs"),
+            "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+            **self._configuration_of_version(),
+            **self._settings,
+        }
+
+    def _configuration_of_version(self) -> dict[str, str]:
+        return {
             "AIRFLOW__API__BASE_URL": self.api.url,
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(self._port),
             "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(64),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(self._dags_folder),
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.api.url}/execution/",
-            "AIRFLOW__CORE__FERNET_KEY": Fernet.generate_key().decode(),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__CORE__PARALLELISM": "4",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
             # The API server starts while the database is still being created.
             "AIRFLOW__DATABASE__CHECK_MIGRATIONS": "False",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self._database.sqlalchemy_url("airflow", "psycopg2"),
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": self._database.sqlalchemy_url("airflow", "asyncpg"),
-            "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self._directory / "task_logs"),
-            "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
             # The API server may be busy for longer than the default of 5 seconds on a slow machine.
             "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
             # How late it may be noticed that a worker has ended. A deferred task whose trigger fires before
             # that may be marked as failed by Airflow 3.3: "finished with state success, but queued".
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
-            **self._settings,
         }
 
 

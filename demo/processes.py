@@ -64,6 +64,11 @@ class Process:
             raise RuntimeError(f"{self.name} was not started.")
         return self._popen.pid
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the command was started and has not ended."""
+        return self._popen is not None and self._popen.poll() is None
+
     def abandon(self) -> int:
         """Kill the command alone, and return the session in which what it started may go on."""
         if self._popen is None:

@@ -7,19 +7,23 @@ import shutil
 import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from demo.emulator import Emulator
 from demo.local_airflow import LocalAirflow
+from demo.local_airflow_2 import LocalAirflow2
 from demo.warehouse import Warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import timedelta
 
     from airflow_provider_fullstory.emulator.client import EmulatorClient
 
 EXAMPLE_DAGS = Path(__file__).parents[1] / "example_dags"
+AIRFLOW_VERSION = tuple(int(number) for number in version("apache-airflow").split(".")[:2])
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,18 @@ class Services:
     emulator_process: Emulator
     warehouse: Warehouse
     airflow: LocalAirflow
+
+    def move_clock(self, by: timedelta) -> None:
+        """
+        Let time pass for Airflow, its tasks and FullStory, while Airflow is down.
+
+        Needs Debian's package `faketime`. The clock of the warehouse does not move.
+
+        :param by: How much time passes.
+        """
+        self.airflow.stop()
+        self.emulator.advance_clock(by.total_seconds())
+        self.airflow.start_later(by)
 
 
 @contextmanager
@@ -85,7 +101,8 @@ def running_services(
             ),
             "warehouse": warehouse.connection_json(),
         }
-        airflow = LocalAirflow(directory, dags_folder, warehouse, connections, settings)
+        kind = LocalAirflow2 if AIRFLOW_VERSION < (3, 0) else LocalAirflow
+        airflow = kind(directory, dags_folder, warehouse, connections, settings)
         stack.callback(airflow.stop)
         airflow.start()
         yield Services(directory, client, emulator, warehouse, airflow)

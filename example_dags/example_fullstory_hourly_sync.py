@@ -5,6 +5,9 @@ Every run reads the rows of its own data interval, so a run can be repeated or b
 ORDER BY makes a repeated query give the same batches. The task deploys with retries: a retry waits for the
 batches that FullStory has accepted and sends only the rest.
 
+The timetable gives each run the hour before it. In Airflow 3 a plain cron string or timedelta would give it a
+point in time, and the query would select nothing.
+
 The column "ordered_at" holds UTC without saying so. Where yours holds another time zone, compare it with the
 interval in that zone, and set `timezone=` to its name.
 
@@ -17,12 +20,13 @@ from datetime import timedelta
 
 import pendulum
 from airflow.providers.common.compat.sdk import DAG
+from airflow.timetables.interval import CronDataIntervalTimetable
 
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
 
 with DAG(
     "example_fullstory_hourly_sync",
-    schedule=timedelta(hours=1),
+    schedule=CronDataIntervalTimetable("0 * * * *", timezone="UTC"),
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},

@@ -104,6 +104,7 @@ print(sorted(set(sys.modules) - before))
     allowed = {
         "airflow_provider_fullstory",
         "airflow_provider_fullstory.exceptions",
+        "airflow_provider_fullstory.intervals",
         "airflow_provider_fullstory.operators",
         "airflow_provider_fullstory.operators.fullstory",
         "airflow_provider_fullstory.operators.hidden_records",

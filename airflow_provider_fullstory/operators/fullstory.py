@@ -19,6 +19,11 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryRecordsRefusedError,
     FullStoryTooFewRecordsError,
 )
+from airflow_provider_fullstory.intervals import (
+    explain_missing_interval,
+    names_interval,
+    warn_of_empty_interval,
+)
 from airflow_provider_fullstory.operators.hidden_records import HiddenRecords, is_records
 from airflow_provider_fullstory.outcome import (
     check_max_rejected,
@@ -192,6 +197,8 @@ class FullStoryImportEventsOperator(BaseOperator):
     _importer: Importer | None = None
     _state: ImportState | None = None
     _is_killed = False
+    _names_interval = False
+    _empty_interval = ""
 
     def __init__(
         self,
@@ -277,6 +284,12 @@ class FullStoryImportEventsOperator(BaseOperator):
         is_rendered = hasattr(self, "_events")
         self._events = HiddenRecords(value) if is_records(value, is_rendered=is_rendered) else value
 
+    def render_template(self, content: Any, context: Context, *arguments: Any, **keywords: Any) -> Any:
+        """Render a template, and note whether it names the data interval."""
+        self._names_interval = self._names_interval or names_interval(content)
+        with without_retry(), explain_missing_interval():
+            return super().render_template(content, context, *arguments, **keywords)
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Send all records that no earlier try has sent, and wait for FullStory as far as that is wanted."""
         from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
@@ -289,6 +302,8 @@ class FullStoryImportEventsOperator(BaseOperator):
             self._state = state = self._import_state(context)
             # First of all: where this try fails, the next one knows that nothing was sent.
             report = state.begin(context, self._fingerprint())
+        if self._names_interval:
+            self._empty_interval = warn_of_empty_interval(self, context)
         deadline = deadline_of(self, time.time(), self.timeout)
         with (
             without_retry(),
@@ -587,7 +602,8 @@ class FullStoryImportEventsOperator(BaseOperator):
 
     def _log_submissions(self, report: ImportReport) -> None:
         if not report.records:
-            self.log.warning("The source gave no records: nothing was sent to FullStory.")
+            nothing = f"{self._empty_interval} The source gave no records: nothing was sent to FullStory."
+            self.log.warning("%s", nothing.lstrip())
             return
         assert self._importer is not None  # noqa: S101 - Tells the type checker.
         self.log.info(

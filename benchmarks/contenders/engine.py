@@ -154,7 +154,7 @@ def _send(place: Place, chunks: Iterable[MappedChunk]) -> Sent:
     with tempfile.TemporaryDirectory() as folder:
         store = _CountingStore(Folder(UPath(f"file://{folder}")))  # type: ignore[arg-type]
         ledger = Ledger(store)
-        ledger.begin(arguments=None, life=0)
+        ledger.begin(None, try_number=1, sent_since=None)
         client = _Client(place)
         importer = Importer(
             ledger,
@@ -176,5 +176,5 @@ def _send(place: Place, chunks: Iterable[MappedChunk]) -> Sent:
             allowance=lambda: None,
         )
         report, submissions = sending.streamed(chunks)
-        ledger.submitted(report, submissions[-1].ordinal)
+        ledger.sent(report, submissions[-1].ordinal)
     return Sent(report, store.writes, store.largest)

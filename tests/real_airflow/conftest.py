@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from demo import clock
 from demo.purchases import fetch_purchases, read_purchases
 from demo.services import EXAMPLE_DAGS, Services, running_services, temporary_directory
 from tests.real_airflow.orders import ORDERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from datetime import timedelta
 
 # Airflow 3.3 may fail a task whose trigger fires while its worker is still ending.
 PROCESSING_SECONDS = 3
@@ -29,6 +31,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "real_airflow" in item.path.parts:
             item.add_marker("real_airflow")
+    # All tests share one Airflow, whose clock only goes forward.
+    items.sort(key=lambda item: "move_clock" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")
@@ -70,3 +74,11 @@ def services(running: Services) -> Services:
     """The services, with an emulator that has forgotten the tests before."""
     running.emulator.reset()
     return running
+
+
+@pytest.fixture
+def move_clock(services: Services) -> Callable[[timedelta], None]:
+    """Let time pass for Airflow and FullStory; tests that ask for it run last."""
+    if not clock.can_be_moved():
+        pytest.skip("Debian's package faketime is not installed.")
+    return services.move_clock

@@ -13,6 +13,7 @@ from demo.processes import wait_for
 from tests.accounting import check_accounted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from airflow_provider_fullstory.emulator.client import EmulatorClient
@@ -33,11 +34,13 @@ class Run:
         cls,
         services: Services,
         dag_id: str,
-        data_interval: tuple[datetime, datetime] | None = None,
+        logical_date: datetime | None = None,
         conf: dict[str, Any] | None = None,
     ) -> Run:
-        services.airflow.wait_for_dag(dag_id)
-        run_id = services.airflow.api.trigger(dag_id, data_interval=data_interval, conf=conf)
+        """Do what the button "Trigger" does; it fills in the present time as the logical date."""
+        airflow = services.airflow
+        airflow.wait_for_dag(dag_id)
+        run_id = airflow.api.trigger(dag_id, conf, logical_date or airflow.now())
         return cls(services, dag_id, run_id)
 
     def wait_until(self, state: str, task_id: str) -> None:
@@ -48,14 +51,37 @@ class Run:
             self._fail_with(tasks)
             return any(task.task_id == task_id and task.state == state for task in tasks)
 
-        self._wait_for(f"{task_id} to be {state}", is_reached)
+        self.wait(f"{task_id} to be {state}", is_reached)
 
     def wait_for_success(self) -> None:
         def has_ended() -> bool:
             self._fail_with(self.tasks())
             return self.services.airflow.api.run_state(self.dag_id, self.run_id) == "success"
 
-        self._wait_for(f"{self.dag_id} to succeed", has_ended)
+        self.wait(f"{self.dag_id} to succeed", has_ended)
+
+    def wait_for_try(self, number: int, *states: str) -> None:
+        """Wait until the only task is in one of these states in this try, or in a later one."""
+
+        def is_reached() -> bool:
+            [task] = self.tasks()
+            return task.try_number >= number and task.state in states
+
+        self.wait(f"try {number} to be {' or '.join(states)}", is_reached)
+
+    def wait_for_log(self, task_id: str, text: str) -> None:
+        self.wait(f"the log to say {text!r}", lambda: text in self.logs(task_id))
+
+    def wait(self, what: str, ask: Callable[[], bool]) -> None:
+        """Wait until there is an answer that counts as true, and say where the tasks are if none comes."""
+        airflow = self.services.airflow
+        try:
+            wait_for(what, ask, airflow.components.values(), seconds=180)
+        except TimeoutError as error:
+            states = [f"{task.task_id} is {task.state} in try {task.try_number}." for task in self.tasks()]
+            tail = airflow.task_log_tail(self.dag_id, self.run_id)
+            error.add_note("\n".join([*states, "The end of the logs:", tail]))
+            raise
 
     def tasks(self) -> list[TaskInstance]:
         return self.services.airflow.api.task_instances(self.dag_id, self.run_id)
@@ -91,9 +117,6 @@ class Run:
             if task.state in {"failed", "up_for_retry", "upstream_failed"}:
                 tail = self.services.airflow.task_log_tail(self.dag_id, self.run_id)
                 pytest.fail(f"{task.task_id} is {task.state}. The end of its log:\n{tail}", pytrace=False)
-
-    def _wait_for(self, what: str, ask: Any) -> None:
-        wait_for(what, ask, self.services.airflow.components.values(), seconds=180)
 
 
 def assert_keeps_secrets(text: str, emulator: EmulatorClient, *people: str) -> None:

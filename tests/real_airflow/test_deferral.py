@@ -19,8 +19,8 @@ TASK = "import_orders"
 def defer(services: Services, start: datetime) -> Run:
     """Run the task that sends an hour's orders, up to where it waits for an import that takes an hour."""
     services.emulator.configure(processing_seconds=HOUR)
-    interval = (start.replace(tzinfo=UTC), (start + timedelta(hours=1)).replace(tzinfo=UTC))
-    run = Run.trigger(services, "example_fullstory_hourly_sync", interval)
+    end = start.replace(tzinfo=UTC) + timedelta(hours=1)
+    run = Run.trigger(services, "example_fullstory_hourly_sync", logical_date=end)
     run.wait_until("deferred", TASK)
     return run
 

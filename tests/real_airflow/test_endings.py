@@ -6,13 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.processes import wait_for
 from tests.real_airflow.orders import ORDERS
 from tests.real_airflow.runs import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from demo.services import Services
 
 HOUR = 3600
@@ -24,37 +21,15 @@ def begin(services: Services, dag_id: str) -> Run:
     """Run an import up to where FullStory has accepted everything, which it will take an hour over."""
     services.emulator.configure(processing_seconds=HOUR)
     run = Run.trigger(services, dag_id)
-    wait(run, "the batches to be accepted", lambda: len(services.emulator.jobs()) == BATCHES)
+    run.wait("the batches to be accepted", lambda: len(services.emulator.jobs()) == BATCHES)
     return run
-
-
-def wait(run: Run, what: str, ask: Callable[[], bool]) -> None:
-    try:
-        wait_for(what, ask, run.services.airflow.components.values(), seconds=90)
-    except TimeoutError as error:
-        [task] = run.tasks()
-        tail = run.services.airflow.task_log_tail(run.dag_id, run.run_id)
-        error.add_note(f"The task is {task.state} in try {task.try_number}. The end of its log:\n{tail}")
-        raise
-
-
-def wait_for_try(run: Run, number: int, *states: str) -> None:
-    def is_reached() -> bool:
-        [task] = run.tasks()
-        return task.try_number >= number and task.state in states
-
-    wait(run, f"try {number} to be {' or '.join(states)}", is_reached)
-
-
-def wait_for_log(run: Run, text: str) -> None:
-    wait(run, f"the log to say {text!r}", lambda: text in run.logs(TASK))
 
 
 def finish(run: Run) -> None:
     """Let the hour pass, and check that everything is there once, from the jobs of the first try."""
     services = run.services
     services.emulator.advance_clock(HOUR)
-    wait(run, "the task to succeed", lambda: run.tasks()[0].state == "success")
+    run.wait("the task to succeed", lambda: run.tasks()[0].state == "success")
     accepted = [job["id"] for job in services.emulator.jobs()]
     assert len(accepted) == BATCHES
     report = run.result(TASK)
@@ -71,7 +46,7 @@ def looks(services: Services) -> int:
 
 def assert_names_jobs(run: Run) -> None:
     """Check that the log says which jobs go on, once the end was noticed."""
-    wait_for_log(run, "FullStory may still be working on 3 of its jobs, and cannot cancel them: ")
+    run.wait_for_log(TASK, "FullStory may still be working on 3 of its jobs, and cannot cancel them: ")
     [*sentences] = run.logs(TASK).split("cannot cancel them: ")[1:]
     assert all(job["id"] in sentences[0] for job in run.services.emulator.jobs())
 
@@ -79,26 +54,26 @@ def assert_names_jobs(run: Run) -> None:
 @pytest.mark.parametrize("ending", ["failed", "cleared"])
 def test_a_task_that_is_ended_while_it_polls(services: Services, ending: str) -> None:
     run = begin(services, "endings_polling")
-    wait_for_try(run, 1, "running")
-    wait_for_log(run, "FullStory has accepted 540 records in 3 batches")
+    run.wait_for_try(1, "running")
+    run.wait_for_log(TASK, "FullStory has accepted 540 records in 3 batches")
     if ending == "failed":
         run.services.airflow.api.mark_failed(run.dag_id, run.run_id, TASK)
         assert_names_jobs(run)
-        wait_for_log(run, "FullStoryKilledError")
+        run.wait_for_log(TASK, "FullStoryKilledError")
         assert run.tasks()[0].state == "failed"
     run.services.airflow.api.clear(run.dag_id, run.run_id, TASK)
     if ending == "cleared":
         assert_names_jobs(run)
-    wait_for_try(run, 2, "running")
-    wait_for_log(run, "An earlier try has sent all 3 batches: nothing is sent, their jobs count.")
+    run.wait_for_try(2, "running")
+    run.wait_for_log(TASK, "An earlier try has sent all 3 batches: nothing is sent, their jobs count.")
     finish(run)
 
 
 @pytest.mark.parametrize("ending", ["failed", "cleared"])
 def test_a_task_that_is_ended_while_it_is_deferred(services: Services, ending: str) -> None:
     run = begin(services, "endings_deferred")
-    wait_for_try(run, 1, "deferred")
-    wait(run, "the triggerer to look at all jobs", lambda: looks(services) > BATCHES)
+    run.wait_for_try(1, "deferred")
+    run.wait("the triggerer to look at all jobs", lambda: looks(services) > BATCHES)
     if ending == "failed":
         run.services.airflow.api.mark_failed(run.dag_id, run.run_id, TASK)
     else:
@@ -106,25 +81,25 @@ def test_a_task_that_is_ended_while_it_is_deferred(services: Services, ending: s
     assert_names_jobs(run)
     if ending == "failed":
         run.services.airflow.api.clear(run.dag_id, run.run_id, TASK)
-    wait_for_try(run, 2, "deferred")
+    run.wait_for_try(2, "deferred")
     finish(run)
 
 
 @pytest.mark.parametrize("dag_id", ["endings_execution_timeout", "endings_timeout"])
 def test_time_that_is_up_while_the_task_polls(services: Services, dag_id: str) -> None:
     run = begin(services, dag_id)
-    wait_for_try(run, 2, "running")
+    run.wait_for_try(2, "running")
     assert_names_jobs(run)
     finish(run)
 
 
 def test_time_that_is_up_in_the_triggerer_whatever_happens_to_that(services: Services) -> None:
     run = begin(services, "endings_execution_timeout_deferred")
-    wait_for_try(run, 1, "deferred")
+    run.wait_for_try(1, "deferred")
     triggerer = services.airflow.components["triggerer"]
     triggerer.kill()
     triggerer.start()
-    wait_for_try(run, 2, "deferred")
+    run.wait_for_try(2, "deferred")
     assert_names_jobs(run)
     assert "The import did not finish within 1" in run.logs(TASK)
     finish(run)
@@ -136,7 +111,7 @@ def test_a_finished_import_that_is_cleared_runs_again(services: Services) -> Non
     # Cleared while its scheduler is still taking note of the end of a try, a task may get stuck.
     run.wait_for_success()
     run.services.airflow.api.clear(run.dag_id, run.run_id, TASK)
-    wait_for_try(run, 2, "success")
+    run.wait_for_try(2, "success")
     posts = [request for request in services.emulator.requests() if request["method"] == "POST"]
     assert [request["replayed"] for request in posts] == [False] * BATCHES + [True] * BATCHES
     finish(run)

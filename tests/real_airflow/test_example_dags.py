@@ -123,8 +123,7 @@ def test_refused_records(services: Services) -> None:
 
 def test_hourly_sync(services: Services) -> None:
     start, end = FIRST_HOUR + timedelta(hours=1), FIRST_HOUR + timedelta(hours=2)
-    interval = (start.replace(tzinfo=UTC), end.replace(tzinfo=UTC))
-    run = Run.trigger(services, "example_fullstory_hourly_sync", interval)
+    run = Run.trigger(services, "example_fullstory_hourly_sync", logical_date=end.replace(tzinfo=UTC))
     run.wait_for_success()
     orders = between(start, end)
     assert_equal([order_event(order, "order_id", "status", "total") for order in orders], run.events())
