@@ -144,12 +144,16 @@ class FullStoryKilledError(FullStoryError):
     """Say that the task was told to end before its import did, and what goes on in FullStory."""
 
 
+class FullStoryStorageError(FullStoryError):
+    """Say that a file of the import cannot be read or written where it is kept."""
+
+
 class FullStoryLedgerError(FullStoryError):
-    """Say that a file of the import (ledger, staged batches, refused records) cannot be read or written."""
+    """Say that what the ledger or the staged batches of an import hold cannot be used."""
 
 
 class FullStoryDiskError(FullStoryError):
-    """The worker's disk did not take a batch that was to be sent."""
+    """The worker's disk did not take a batch that was to be sent, or a record that was refused."""
 
 
 class FullStorySourceChangedError(FullStoryError):

@@ -13,6 +13,11 @@ from airflow_provider_fullstory.batch_import.folder import Folder
 from airflow_provider_fullstory.batch_import.refused import RefusedFile
 from airflow_provider_fullstory.exceptions import FullStoryInputError
 
+#: What is left of a template that was not rendered.
+_TEMPLATE_MARKS = ("{{", "}}", "{%", "%}")
+#: Schemes of the worker's disk; a path has none.
+_LOCAL_SCHEMES = ("", "file", "local")
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -28,7 +33,7 @@ def staging_folder(uri: str, run: RunIdentity) -> Folder:
     :param run: The run of the task.
     """
     *parents, own = _parts(run)
-    return Folder(_path(uri, "staging_uri").joinpath(*parents, own), "staging_uri")
+    return Folder(object_storage_path(uri, "staging_uri").joinpath(*parents, own), "staging_uri")
 
 
 def refused_file(
@@ -42,18 +47,30 @@ def refused_file(
     :param is_given: Whether the file may be that of another task, which imported what this one waits for.
     :param others: Traces of imports whose records refused here are in files of their own.
     """
-    if not uri:
-        raise FullStoryInputError("rejected_uri is empty; leave it out where no file is wanted.")
+    path = object_storage_path(uri, "rejected_uri")
     if uri.endswith("/"):
         *parents, own = _parts(run)
         uri = uri + "/".join([*parents, f"{own}.ndjson"])
-    path = _path(uri, "rejected_uri")
-    owner = "/".join([run.dag_id, run.run_id, run.task_id, str(run.map_index)])
+        path = path.joinpath(*parents, f"{own}.ndjson")
+    if not path.name:
+        raise FullStoryInputError(
+            f"rejected_uri is {uri!r}, which names no file; a folder ends with a slash."
+        )
     folder = Folder(path.parent, "rejected_uri")
-    return RefusedFile(folder, path.name, owner, uri, is_given=is_given, others=others)
+    return RefusedFile(folder, path.name, _owner(run), uri, is_given=is_given, others=others)
 
 
-def _path(uri: str, argument: str) -> ObjectStoragePath:
+def object_storage_path(uri: str, argument: str) -> ObjectStoragePath:
+    """
+    Return where a URI leads to; nothing is read or written.
+
+    :param uri: An absolute path (``/...``, ``file:///...``), or one of any other storage
+        (``scheme://connection@bucket/...``).
+    :param argument: The argument that it is of, for messages.
+    :raises FullStoryInputError: Where it is none, or one that was made from a template without a value.
+    """
+    if problem := _problem(uri):
+        raise FullStoryInputError(f"{argument} is {uri!r}, {problem}")
     try:
         path = ObjectStoragePath(uri)
         # A scheme that nothing installed can read shows only here.
@@ -61,6 +78,28 @@ def _path(uri: str, argument: str) -> ObjectStoragePath:
     except (ValueError, ImportError, AirflowNotFoundException) as error:
         raise FullStoryInputError(f"{argument} is {uri!r}, which cannot be opened: {error}.") from error
     return path
+
+
+def _problem(uri: str) -> str | None:
+    """Return what is wrong with a URI: what is relative would end in the worker's current folder."""
+    if not uri.strip():
+        return "which is empty; leave it out where none is wanted."
+    if any(mark in uri for mark in _TEMPLATE_MARKS):
+        return "a template that Airflow has not rendered. Only an operator's own arguments are rendered."
+    if "None" in re.split("[/@]+", uri):
+        return "which a template without a value has made; look at what it refers to."
+    found = re.match(r"([A-Za-z][\w+.-]*)://(.*)", uri, re.DOTALL)
+    scheme, place = found.groups() if found else ("", uri)
+    if scheme in _LOCAL_SCHEMES and not place.startswith("/"):
+        return "which is no absolute path and no URI: it must begin with /, file:/// or scheme://."
+    return None
+
+
+def _owner(run: RunIdentity) -> str:
+    """Return what names an import to people, and no other one."""
+    # The salt is left out: what an earlier try sent counts under any.
+    parts = [run.dag_id, run.run_id, run.task_id, str(run.map_index)]
+    return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts)
 
 
 def _parts(run: RunIdentity) -> list[str]:

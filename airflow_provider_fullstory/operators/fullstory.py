@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -423,8 +423,12 @@ class FullStoryImportEventsOperator(BaseOperator):
     def _submit(self, context: Context, hook: FullStoryHook, durability: Durability) -> ImportReport:
         """Send what no earlier try has sent, and return the report so far."""
         refused = self._refused_file(context)
-        if refused is not None:
-            refused.check()
+        with nullcontext() if refused is None else refused.claimed():
+            return self._submit_claimed(context, hook, durability, refused)
+
+    def _submit_claimed(
+        self, context: Context, hook: FullStoryHook, durability: Durability, refused: RefusedFile | None
+    ) -> ImportReport:
         arguments = self._fingerprint()
         report = durability.ledger.begin(arguments, context["ti"].max_tries)
         if report is not None:
@@ -548,7 +552,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         outcomes: Sequence[JobOutcome],
         waited: float,
     ) -> None:
-        complete(hook, report, outcomes, self._refused_file(context, report), self._samples())
+        complete(hook, [report], outcomes, self._refused_file(context, report), self._samples())
         tell(report, self, retries=hook.retries, waited=waited)
 
     def _end(self, context: Context, durability: Durability, report: ImportReport) -> dict[str, Any]:
@@ -559,7 +563,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         if report.imported is not None:
             refused = self._refused_file(context, report)
             if refused is not None:
-                clean_up(self, refused.traces.remove)
+                clean_up(self, refused.release)
         try:
             result = judge(report, self, context, max_rejected=self.max_rejected)
         except FullStoryRecordsRefusedError as error:
@@ -603,7 +607,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         uri = report.rejected_uri if report and report.rejected_uri else self.rejected_uri
         if uri is None:
             return None
-        return refused_file(str(uri), run_identity(context), is_given=report is not None)
+        return refused_file(str(uri), run_identity(context))
 
     def _samples(self) -> Samples:
         from airflow_provider_fullstory.batch_import.samples import Samples

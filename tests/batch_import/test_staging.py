@@ -29,6 +29,7 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryLedgerError,
     FullStorySourceChangedError,
     FullStorySourceError,
+    FullStoryStorageError,
 )
 from airflow_provider_fullstory.operators import fullstory as operators
 from airflow_provider_fullstory.records.mapping import MappedChunk
@@ -395,7 +396,9 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_sent(
     (tmp_path / "file").write_text("")
     task = make_task("store", staging_uri=f"file://{tmp_path}/file/staging")
 
-    with pytest.raises(FullStoryLedgerError, match="Check staging_uri and the permissions of its connection"):
+    with pytest.raises(
+        FullStoryStorageError, match="Check staging_uri and the permissions of its connection"
+    ):
         task.attempt(events=orders(25))
 
     assert emulator.requests() == []

@@ -23,6 +23,7 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryNotFoundError,
     FullStoryServerError,
     FullStorySourceChangedError,
+    FullStoryStorageError,
     FullStoryTimeoutError,
 )
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
@@ -686,7 +687,7 @@ def test_what_was_staged_and_cannot_be_removed_does_not_fail_an_import_that_was_
     emulator: EmulatorClient, make_task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> None:
-        raise FullStoryLedgerError("no.")
+        raise FullStoryStorageError("no.")
 
     monkeypatch.setattr(staging, "remove_staged", refuse)
 
