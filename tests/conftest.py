@@ -207,3 +207,34 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "warehouse.db"
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(path)}))
     return path
+
+
+@pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let requests that fail in a passing way be repeated at once, and not for long."""
+    monkeypatch.setattr("airflow_provider_fullstory.api.protocol.FIRST_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("airflow_provider_fullstory.operators.fullstory._RETRY_FOR", 0.05)
+
+
+@pytest.fixture
+def uri(tmp_path: Path) -> str:
+    """Give the URI of a file of refused records, whose folder is still to be made."""
+    return f"file://{tmp_path}/refused/file.ndjson"
+
+
+@pytest.fixture
+def memory() -> str:
+    """Give the URI of an empty bucket of an object storage."""
+    import fsspec
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    try:
+        from airflow.sdk.io import attach
+    except ImportError:
+        from airflow.io.store import attach
+
+    attach("memory", fs=fsspec.filesystem("memory"))
+    root = "memory://refused-bucket"
+    if ObjectStoragePath(root).exists():
+        ObjectStoragePath(root).rmdir(recursive=True)
+    return root
