@@ -9,8 +9,9 @@ import os
 import sys
 import tempfile
 import types
+import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -222,19 +223,25 @@ def uri(tmp_path: Path) -> str:
     return f"file://{tmp_path}/refused/file.ndjson"
 
 
-@pytest.fixture
-def memory() -> str:
-    """Give the URI of an empty bucket of an object storage."""
-    import fsspec
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
+def attached(storage: Any) -> str:
+    """Return a URI that leads to a storage, as one of a connection does."""
     try:
         from airflow.sdk.io import attach
     except ImportError:
         from airflow.io.store import attach
 
-    attach("memory", fs=fsspec.filesystem("memory"))
-    root = "memory://refused-bucket"
-    if ObjectStoragePath(root).exists():
-        ObjectStoragePath(root).rmdir(recursive=True)
-    return root
+    conn_id = uuid.uuid4().hex
+    attach("memory", conn_id=conn_id, fs=storage)
+    return f"memory://{conn_id}@bucket"
+
+
+@pytest.fixture
+def memory() -> str:
+    """Give the URI of an empty bucket of an object storage."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    class Storage(MemoryFileSystem):
+        store: ClassVar[dict[str, Any]] = {}
+        pseudo_dirs: ClassVar[list[str]] = [""]
+
+    return attached(Storage())

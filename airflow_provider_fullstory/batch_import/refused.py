@@ -8,8 +8,8 @@ kept, so that doing it twice gives the same file.
 A file belongs to one import. Its lines name it; before there are any, a claim beside the file does, from
 before anything is sent until the import is accounted for. Storages have no locks, but most write a file on
 the condition that there is none. Where one does not, two imports that claim a file within the time of a
-request may both go on; then the claim of the one is gone when its lines are to be written, and it fails
-without writing over those of the other.
+request may both go on. The claim is then another's when one of them is to write its lines, or has just
+written them, and that import fails and says so.
 """
 
 from __future__ import annotations
@@ -264,6 +264,12 @@ class RefusedFile:
             self._folder.write(self._name, spool.finished())
         else:
             self._folder.remove(self._name)
+        if self._claimant() != self._owner:
+            raise FullStoryInputError(
+                f"rejected_uri is {self}, which another import wrote at the same moment: its refused records "
+                "may be lost. Clear the task that imported them, which sends nothing again, and give each run "
+                "a file of its own."
+            )
 
     def line(self, record: Any, refusal: Mapping[str, Any], facts: Facts, item: str = EVENT) -> bytes:
         """

@@ -47,15 +47,20 @@ class NamedBreaking(Breaking):
 
 def crashing_writes(breaking: Breaking) -> Any:
     """Let all that changes a folder break: writing and removing."""
-    write_, remove = Folder.write, Folder.remove
+    write_, create, remove = Folder.write, Folder.create, Folder.remove
 
     def broken_write(folder: Folder, name: str, content: Any) -> None:
         breaking(name, {}, lambda: write_(folder, name, content))
 
+    def broken_create(folder: Folder, name: str, content: Any) -> bytes:
+        held: list[bytes] = []
+        breaking(name, {}, lambda: held.append(create(folder, name, content)))
+        return held[0]
+
     def broken_remove(folder: Folder, name: str = "") -> None:
         breaking(f"-{name}", {}, lambda: remove(folder, name))
 
-    return patch.multiple(Folder, write=broken_write, remove=broken_remove)
+    return patch.multiple(Folder, write=broken_write, create=broken_create, remove=broken_remove)
 
 
 @pytest.mark.parametrize("is_done", [False, True])
