@@ -105,7 +105,8 @@ class RefusedFile:
         """
         self._claim(
             "Nothing was sent. Give each run its own: put {{ run_id }} into rejected_uri (and "
-            "{{ ti.map_index }} where the task is mapped), or end it with / for a folder."
+            "{{ ti.map_index }} where the task is mapped), or end it with / for a folder; or move the file "
+            "away once it is dealt with."
         )
         try:
             yield
@@ -152,10 +153,7 @@ class RefusedFile:
         if line == b"" or (owner := _owner_in(line)) == self._owner:
             return
         whose = f"the refused records of {owner}" if owner else "something else than refused records"
-        raise FullStoryInputError(
-            f"rejected_uri is {self}, which holds {whose}; it would be lost. {state} Or move the file away "
-            "once it is dealt with."
-        )
+        raise FullStoryInputError(f"rejected_uri is {self}, which holds {whose}; it would be lost. {state}")
 
     def _claimant(self) -> str | None:
         content = self._folder.read(self._claim_name)
@@ -266,9 +264,9 @@ class RefusedFile:
             self._folder.remove(self._name)
         if self._claimant() != self._owner:
             raise FullStoryInputError(
-                f"rejected_uri is {self}, which another import wrote at the same moment: its refused records "
-                "may be lost. Clear the task that imported them, which sends nothing again, and give each run "
-                "a file of its own."
+                f"rejected_uri is {self}, which another import wrote at the same moment: its refused "
+                "records may be lost. Give each run a file of its own, then clear the task of that import, "
+                "which sends nothing again."
             )
 
     def line(self, record: Any, refusal: Mapping[str, Any], facts: Facts, item: str = EVENT) -> bytes:

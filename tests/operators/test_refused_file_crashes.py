@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
 import pytest
 
+from airflow_provider_fullstory.batch_import import report as reports_module
 from airflow_provider_fullstory.batch_import.folder import Folder
+from airflow_provider_fullstory.exceptions import FullStoryAccountingError
+from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 from tests.refused_file import (
     MANY,
     WAYS,
     check_file,
     files_below,
     in_the_sensor,
+    in_the_task,
     in_the_triggerer,
     lines_of,
     seen_posts,
@@ -154,3 +159,39 @@ def test_refusals_that_cannot_be_read_now_are_read_by_the_next_try(
     assert seen_posts(emulator) == sent
     check_file(report, emulator, 25, {3}, {1, 2, 4, 12})
     assert files_below(f"file://{tmp_path}/refused") == ["file.ndjson"]
+
+
+@pytest.mark.parametrize("import_in", [in_the_task, in_the_triggerer])
+def test_a_list_that_is_short_is_read_again_by_the_next_try(
+    emulator: EmulatorClient,
+    make_task: Callable[..., Task],
+    uri: str,
+    import_in: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """FullStory's list may be complete later than its job, and later than a try waits for that."""
+    monkeypatch.setattr(reports_module, "_SECONDS_BETWEEN_LISTS", (0.0, 0.0))
+    emulator.configure(page_size=1)
+    iter_errors, asked = FullStoryHook.iter_errors, []
+
+    def short(hook: FullStoryHook, resource: str, job_id: str) -> Any:
+        asked.append(job_id)
+        return itertools.islice(iter_errors(hook, resource, job_id), 2)
+
+    task = make_task(
+        "store",
+        events=source(25, {3}, {1, 2, 4, 12}),
+        rejected_uri=uri,
+        deferrable=import_in is in_the_triggerer,
+        max_rejected=MANY,
+    )
+    with (
+        patch.object(FullStoryHook, "iter_errors", short),
+        pytest.raises(FullStoryAccountingError, match=r"counts 3 refused records in job .*, and lists 2"),
+    ):
+        task.attempt()
+    assert len(asked) == 3
+    sent = seen_posts(emulator)
+    report = task.attempt()
+    assert seen_posts(emulator) == sent
+    check_file(report, emulator, 25, {3}, {1, 2, 4, 12})
