@@ -92,7 +92,12 @@ class RefusedFile:
     def _owner(self) -> str:
         if not self._is_given:
             return self._own
-        return self.traces.facts().owner or self._claimant() or _owner_in(self._first_line()) or self._own
+        return (
+            self.traces.facts().owner
+            or self._claimant()
+            or _import_in(_refusal_of(self._first_line() or b""))
+            or self._own
+        )
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
@@ -113,13 +118,16 @@ class RefusedFile:
         except Exception:
             with suppress(FullStoryError):
                 if not self.traces.is_begun:
-                    self._folder.remove(self._claim_name)
+                    self._give_back()
             raise
 
     def release(self) -> None:
         """Remove all but the file, once the import is accounted for."""
         self.traces.remove()
         # Last of all: until then, nobody else begins to write here.
+        self._give_back()
+
+    def _give_back(self) -> None:
         if self._claimant() == self._owner:
             self._folder.remove(self._claim_name)
 
@@ -144,20 +152,21 @@ class RefusedFile:
             # Again: whoever held the claim before wrote the file before letting it go.
             self._check_lines(state)
         except FullStoryInputError:
-            self._folder.remove(self._claim_name)
+            self._give_back()
             raise
 
     def _check_lines(self, state: str) -> None:
         """Refuse to write over what is not this import's."""
         line = self._first_line()
-        if line == b"" or (owner := _owner_in(line)) == self._owner:
+        owner = _import_in(_refusal_of(line or b""))
+        if line == b"" or owner == self._owner:
             return
         whose = f"the refused records of {owner}" if owner else "something else than refused records"
         raise FullStoryInputError(f"rejected_uri is {self}, which holds {whose}; it would be lost. {state}")
 
     def _claimant(self) -> str | None:
         content = self._folder.read(self._claim_name)
-        return None if content is None else _object(content).get("import")
+        return None if content is None else _import_in(_object(content))
 
     @property
     def _claim_name(self) -> str:
@@ -325,10 +334,10 @@ def _refusal_of(line: bytes) -> Mapping[str, Any]:
     return refusal if isinstance(refusal, Mapping) else {}
 
 
-def _owner_in(line: bytes | None) -> str | None:
-    """Return the import that a line names, None where it is no line of such a file."""
-    owner = _refusal_of(line or b"").get("import")
-    return owner if isinstance(owner, str) else None
+def _import_in(about: Mapping[str, Any]) -> str | None:
+    """Return the import that a line or a claim names, None where it is neither."""
+    name = about.get("import")
+    return name if isinstance(name, str) else None
 
 
 def _object(content: bytes) -> Mapping[str, Any]:
