@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
@@ -322,7 +322,7 @@ class FullStoryImportEventsOperator(BaseOperator):
             if report is None:
                 report = self._submit(context, hook, state)
             else:
-                self._judge_again(context, report)
+                self._judge_again(report)
             waited_since = time.time()
             if report.imported is not None or not (self.wait_for_completion or not report.job_ids):
                 return self._end(context, state, report)
@@ -489,24 +489,19 @@ class FullStoryImportEventsOperator(BaseOperator):
     ) -> ImportReport:
         """Send what no earlier try has sent, and return the report so far."""
         refused = self._refused_file(context)
-        if refused is not None:
-            refused.check()
-        report, submissions = self._send(context, hook, state, refused)
+        with nullcontext() if refused is None else refused.claimed():
+            report, submissions = self._send(context, hook, state, refused)
         self._log_submissions(report)
         known = state.ledger.sent(report, submissions[-1].ordinal if submissions else 0)
         # An earlier try may have ended the import; but the file of refused records was just begun anew.
         return known if refused is None else report
 
-    def _judge_again(self, context: Context, report: ImportReport) -> None:
+    def _judge_again(self, report: ImportReport) -> None:
         """Prepare the report of an import that was sent as a whole, and has not passed its gates."""
         self.log.info(
             "An earlier try has sent all %d batches: nothing is sent, their jobs count.", report.batches
         )
-        refused = self._refused_file(context)
-        if refused is None:
-            return
-        refused.check()
-        if report.rejected and not report.rejected_uri:
+        if self.rejected_uri is not None and report.rejected and not report.rejected_uri:
             # The file was asked for since: the jobs tell once more which records they refused.
             report.imported = report.rejected = None
 
@@ -618,7 +613,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         outcomes: Sequence[JobOutcome],
         waited: float,
     ) -> None:
-        complete(hook, report, outcomes, self._refused_file(context, report), self._samples())
+        complete(hook, [report], outcomes, self._refused_file(context, report), self._samples())
         tell(report, self, retries=hook.retries, waited=waited)
 
     def _end(self, context: Context, state: ImportState, report: ImportReport) -> dict[str, Any]:
@@ -626,7 +621,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         if report.imported is not None:
             refused = self._refused_file(context, report)
             if refused is not None:
-                clean_up(self, refused.traces.remove)
+                clean_up(self, refused.release)
         try:
             result = judge(report, self, context, max_rejected=self.max_rejected)
         except FullStoryRecordsRefusedError as error:
@@ -671,7 +666,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         uri = report.rejected_uri if report and report.rejected_uri else self.rejected_uri
         if uri is None:
             return None
-        return refused_file(str(uri), self._run(context), is_given=report is not None)
+        return refused_file(str(uri), self._run(context))
 
     def _samples(self) -> Samples:
         from airflow_provider_fullstory.batch_import.samples import Samples
