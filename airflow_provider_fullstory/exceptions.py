@@ -144,8 +144,12 @@ class FullStoryKilledError(FullStoryError):
     """Say that the task was told to end before its import did, and what goes on in FullStory."""
 
 
+class FullStoryStorageError(FullStoryError):
+    """Say that a file or the state of the import cannot be read or written; that may pass."""
+
+
 class FullStoryLedgerError(FullStoryError):
-    """Say that a file of the import (ledger, staged batches, refused records) cannot be read or written."""
+    """Say that the ledger or a staged batch is damaged."""
 
 
 class FullStoryDiskError(FullStoryError):

@@ -35,6 +35,25 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": modules("sensors"),
         "triggers": modules("triggers"),
         "connection-types": [connection_type()],
+        "config": {
+            "fullstory": {
+                "description": "Settings of the FullStory provider.",
+                "options": {
+                    "state_uri": {
+                        "description": (
+                            "Folder in any object storage where imports keep what a later try has to know: "
+                            "which batches FullStory has, and the batches of operators with "
+                            "``stage_batches=True``. It outlives Airflow's database. Without it, the state "
+                            "is kept in Airflow's task state store (3.3 and newer), or not at all."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "s3://aws_default@bucket/fullstory",
+                        "default": "",
+                    }
+                },
+            }
+        },
     }
 
 

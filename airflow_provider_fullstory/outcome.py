@@ -12,10 +12,10 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_fullstory.exceptions import (
     FullStoryAmbiguousError,
     FullStoryInputError,
-    FullStoryLedgerError,
     FullStoryQuotaError,
     FullStoryRecordsRefusedError,
     FullStorySourceChangedError,
+    FullStoryStorageError,
 )
 
 if TYPE_CHECKING:
@@ -80,11 +80,12 @@ def deadline_of(operator: BaseOperator, started_at: float, timeout: float) -> fl
     return started_at + min(limits)
 
 
-def run_identity(context: Context, salt: str = "") -> RunIdentity:
+def run_identity(context: Context, task_id: str, salt: str = "") -> RunIdentity:
     """
-    Return what names a run of a task, the same in all its tries.
+    Return what names an import of a task, the same in all its tries.
 
     :param context: The task's context.
+    :param task_id: The operator's own id: several operators may be executed inside one task.
     :param salt: Anything that tells one import of the run from another on purpose.
     """
     from airflow_provider_fullstory.batch_import.batches import RunIdentity
@@ -93,7 +94,7 @@ def run_identity(context: Context, salt: str = "") -> RunIdentity:
     return RunIdentity(
         dag_id=instance.dag_id,
         run_id=instance.run_id,
-        task_id=instance.task_id,
+        task_id=task_id,
         map_index=-1 if instance.map_index is None else instance.map_index,
         salt=salt,
     )
@@ -224,7 +225,7 @@ def clean_up(task: BaseOperator, remove: Callable[[], None]) -> None:
     """
     try:
         remove()
-    except FullStoryLedgerError as error:
+    except FullStoryStorageError as error:
         # Failing now would have somebody send everything again.
         task.log.warning("All is accounted for; remove what is left by hand. %s", error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -20,15 +21,34 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.traces import Traces
 
 
-def staging_folder(uri: str, run: RunIdentity) -> Folder:
+def task_folder(uri: str, run: RunIdentity) -> Folder:
     """
-    Return the folder of a task's staged batches.
+    Return the folder of the state of all runs of a task.
 
     :param uri: The folder that it is in, for all tasks.
-    :param run: The run of the task.
+    :param run: A run of the task.
     """
-    *parents, own = _parts(run)
-    return Folder(_path(uri, "staging_uri").joinpath(*parents, own), "staging_uri")
+    dag, _, task, _ = _names(run)
+    return Folder(_path(uri, "state_uri").joinpath("imports", dag, task), "state_uri")
+
+
+def run_name(run: RunIdentity) -> str:
+    """
+    Return the name of a run's folder in the one of its task.
+
+    :param run: The run.
+    """
+    _, dag_run, _, map_index = _names(run)
+    return f"{dag_run}.{map_index}.{digest(run)}"
+
+
+def digest(run: RunIdentity) -> str:
+    """
+    Return a short text that no other run or import has.
+
+    :param run: What names it.
+    """
+    return hashlib.sha256(json.dumps(dataclasses.astuple(run)).encode()).hexdigest()[:16]
 
 
 def refused_file(
@@ -64,9 +84,12 @@ def _path(uri: str, argument: str) -> ObjectStoragePath:
 
 
 def _parts(run: RunIdentity) -> list[str]:
-    """Return names of folders that are a run's own, on any file system."""
-    # The salt is left out: what an earlier try sent counts under any.
+    """Return names of folders that are a run's own, whatever its salt, on any file system."""
+    dag, dag_run, task, map_index = _names(run)
+    return [dag, dag_run, f"{task}-{map_index}-{digest(dataclasses.replace(run, salt=''))}"]
+
+
+def _names(run: RunIdentity) -> list[str]:
+    """Return what names a run, as names of files that cannot climb out of a folder."""
     parts = [run.dag_id, run.run_id, run.task_id, str(run.map_index)]
-    identity = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
-    dag, dag_run, task, map_index = (re.sub(r"[^A-Za-z0-9_-]+", "_", part)[:80] for part in parts)
-    return [dag, dag_run, f"{task}-{map_index}-{identity}"]
+    return [re.sub(r"[^A-Za-z0-9_-]+", "_", part)[:80] for part in parts]

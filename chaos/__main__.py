@@ -70,8 +70,8 @@ def main() -> int:
 
 def _run(console: Console, plans: list[Plan]) -> None:
     with temporary_directory() as directory:
-        staging = directory / "staging"
-        settings = SETTINGS | {"CHAOS_STAGING": f"file://{staging}"}
+        state = directory / "state"
+        settings = SETTINGS | {"CHAOS_STATE": f"file://{state}"}
         console.print("Starting PostgreSQL, the emulator and Airflow ...")
         with running_services(directory, PROCESSING_SECONDS, DAGS, settings, TIMEOUT) as services:
             create_records(services.warehouse, RECORDS)
@@ -80,7 +80,7 @@ def _run(console: Console, plans: list[Plan]) -> None:
             for dag_id in MODES:
                 services.airflow.wait_for_dag(dag_id)
             breaker = Breaker(services)
-            one = Round(services, breaker, staging, RECORDS)
+            one = Round(services, breaker, state, RECORDS)
             outcomes = []
             for number, each in enumerate(plans, start=1):
                 what = ", ".join(map(str, each.breakages))

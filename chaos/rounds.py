@@ -54,14 +54,14 @@ class Round:
 
     :param services: What it runs on.
     :param breaker: What breaks it.
-    :param staging: Where batches are staged.
+    :param state: Where batches are staged.
     :param records: How many records there are.
     """
 
-    def __init__(self, services: Services, breaker: Breaker, staging: Path, records: int) -> None:
+    def __init__(self, services: Services, breaker: Breaker, state: Path, records: int) -> None:
         self._services = services
         self._breaker = breaker
-        self._staging = staging
+        self._state = state
         self._records = records
         self._batches = -(-records // BATCH_SIZE)
 
@@ -116,7 +116,7 @@ class Round:
             return accepted / self._batches
         if accepted == self._batches:
             return 1
-        staged = sum(1 for _ in self._staging.rglob("*.json.gz"))
+        staged = sum(1 for _ in self._state.rglob("*.json.gz"))
         return (staged + accepted) / (2 * self._batches)
 
     def _check(self, plan: Plan, run_id: str) -> None:
@@ -133,7 +133,7 @@ class Round:
         }
         if {name: report[name] for name in expected} != expected or set(report["job_ids"]) != set(accepted):
             raise RoundFailedError(f"The report is {report}, while FullStory has the jobs {accepted}.")
-        if left := list(self._staging.rglob("*.json.gz")):
+        if left := list(self._state.rglob("*.json.gz")):
             raise RoundFailedError(f"{len(left)} staged batches were left behind, such as {left[0]}.")
 
     def _task(self, plan: Plan, run_id: str) -> TaskInstance:

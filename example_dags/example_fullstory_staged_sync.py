@@ -6,7 +6,7 @@ FullStory could not recognize. So the batches are first written to object storag
 without asking the warehouse again. They are removed once the task has succeeded.
 
 Connections: "warehouse" (a database) and "fullstory_default" (an API key).
-Variable: "fullstory_staging_uri", such as "s3://aws_default@bucket/fullstory-staging".
+Variable: "fullstory_state_uri", such as "s3://aws_default@bucket/fullstory".
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ with DAG(
             ORDER BY customer_id
         """,
         event_name="Balance Changed",
-        staging_uri="{{ var.value.fullstory_staging_uri }}",
+        state_uri="{{ var.value.fullstory_state_uri }}",
+        stage_batches=True,
         deferrable=True,
     )

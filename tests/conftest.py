@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import importlib
 import json
 import os
 import sys
 import tempfile
+import time
 import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,11 +64,19 @@ class FakeTaskInstance:
         self.task_id = "task"
         self.map_index = map_index
         self.try_number = 1
-        self.max_tries = 3
         self.xcoms: dict[str, Any] = {}
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = value
+
+
+class FakeDagRun:
+    """The part of a DAG run that the package uses: one that has just started, and was due then."""
+
+    def __init__(self) -> None:
+        self.start_date: datetime.datetime | None = datetime.datetime.fromtimestamp(time.time(), datetime.UTC)
+        self.run_after = self.start_date
+        self.clear_number = 0
 
 
 class FakeTaskStateStore:
@@ -124,7 +134,12 @@ def make_context() -> Callable[..., Any]:
 
     def make(**identity: Any) -> dict[str, Any]:
         instance = FakeTaskInstance(**identity)
-        return {"ti": instance, "task_instance": instance, "run_id": instance.run_id}
+        return {
+            "ti": instance,
+            "task_instance": instance,
+            "run_id": instance.run_id,
+            "dag_run": FakeDagRun(),
+        }
 
     return make
 
@@ -160,6 +175,12 @@ def workers_exit_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_provider_fullstory.triggers.fullstory._worker_exit_seconds", lambda: 0.0)
 
 
+@pytest.fixture(autouse=True)
+def outages_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that a test breaks stays broken."""
+    monkeypatch.setattr("airflow_provider_fullstory.batch_import.stores.OUTAGE_SECONDS", 0.05)
+
+
 @pytest.fixture(scope="session")
 def fullstory_emulator_server() -> Iterator[EmulatorClient]:
     """Run an emulator whose quota is no reason to hold an import back; tests of the quota set their own."""
@@ -184,13 +205,20 @@ def emulator(fullstory_emulator: EmulatorClient, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def make_task(task_state_store: FakeTaskStateStore, tmp_path: Path) -> Callable[..., Task]:
-    """Make a task that keeps its ledger in Airflow's store, or in a folder that also holds its batches."""
+    """
+    Make a task by where its state is kept.
+
+    ``store``: its ledger is in Airflow's task state store. ``state``: it is under ``state_uri``. ``folder``:
+    there, with staged batches. ``both``: the same, on an Airflow that has a store.
+    """
     from tests.tries import Task
 
     def make(kept: str, **arguments: Any) -> Task:
         store = task_state_store if kept in ("store", "both") else None
-        staging_uri = f"file://{tmp_path / 'staging'}" if kept in ("folder", "both") else None
-        return Task(store, arguments.pop("staging_uri", staging_uri), **arguments)
+        state_uri = f"file://{tmp_path / 'state'}" if kept in ("state", "folder", "both") else None
+        if kept in ("folder", "both"):
+            arguments.setdefault("stage_batches", True)
+        return Task(store, arguments.pop("state_uri", state_uri), **arguments)
 
     return make
 

@@ -12,18 +12,18 @@ from airflow_provider_fullstory.api import protocol
 from tests.tries import Task
 
 
-def execute(connection: str, staging_uri: str, outcome: str, arguments: dict[str, Any]) -> None:
+def execute(connection: str, state_uri: str, outcome: str, arguments: dict[str, Any]) -> None:
     """
     Run a try as the main thread of a process, which SIGTERM tells to end, as Airflow does.
 
     :param connection: The connection to FullStory.
-    :param staging_uri: Where the try stages, and where its ledger is.
+    :param state_uri: Where the try stages, and where its ledger is.
     :param outcome: File that gets the report, or the error.
     :param arguments: Arguments of the operator.
     """
     os.environ["AIRFLOW_CONN_FULLSTORY_DEFAULT"] = connection
     protocol.FIRST_RETRY_SECONDS = 0.01
-    task = Task(None, staging_uri)
+    task = Task(None, state_uri)
     operator = task.operator(**arguments)
     signal.signal(signal.SIGTERM, lambda *_: operator.on_kill())
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import sqlite3
 import threading
@@ -12,17 +13,19 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 from urllib.parse import urlsplit
 
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
 from airflow_provider_fullstory.batch_import.folder import Folder
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
-from tests.conftest import FakeTaskInstance, FakeTaskStateStore, run
+from tests.conftest import FakeDagRun, FakeTaskInstance, FakeTaskStateStore, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import pytest
-
     from airflow_provider_fullstory.emulator.client import EmulatorClient
+    from airflow_provider_fullstory.exceptions import FullStoryError
 
 #: What FullStory refuses alone, though the checks of this package let it pass.
 REFUSED_BY_FULLSTORY = {
@@ -91,17 +94,22 @@ class Breaking:
 
 def noting_job(name: str | int) -> Callable[[str, dict[str, Any]], bool]:
     """Match the write that notes a batch's job."""
-    return lambda key, value: key == f"fullstory_batch_1_{name}" and "job_id" in value
+    return lambda key, value: key == f"batch_{name}" and "job_id" in value
 
 
 def entering(name: str | int) -> Callable[[str, dict[str, Any]], bool]:
     """Match the write that enters a batch."""
-    return lambda key, _: key == f"fullstory_batch_1_{name}"
+    return lambda key, _: key == f"batch_{name}"
 
 
 def noting_stage(stage: str) -> Callable[[str, dict[str, Any]], bool]:
     """Match the write that says how far the import is."""
-    return lambda key, value: key == "fullstory_import" and value["stage"] == stage
+    return lambda key, value: key == "import" and value.get("stage") == stage
+
+
+def noting_end(key: str, value: dict[str, Any]) -> bool:
+    """Match the write that says that the import has ended, well or not."""
+    return key == "import" and value.get("stage") in ("ended", "succeeded")
 
 
 class BreakingStore:
@@ -115,7 +123,12 @@ class BreakingStore:
         return self._store.get(key, default)
 
     def set(self, key: str, value: Any, *, retention: Any = None) -> None:
-        self._breaking(key, value, lambda: self._store.set(key, value, retention=retention))
+        self._breaking(_without_prefix(key), value, lambda: self._store.set(key, value, retention=retention))
+
+
+def _without_prefix(key: str) -> str:
+    """Return what the ledger calls a key, without what tells it from those of other imports."""
+    return key.removeprefix("fullstory_").partition("_")[2] or "history"
 
 
 class Task:
@@ -123,32 +136,37 @@ class Task:
     One task of one run.
 
     :param store: Airflow's task state store, None on an Airflow that has none.
-    :param staging_uri: Folder for staged batches, None where nothing is staged.
+    :param state_uri: Folder of the state, None where there is none.
     :param arguments: Arguments of the operator in all tries.
     """
 
     def __init__(
-        self, store: FakeTaskStateStore | None, staging_uri: str | None, map_index: int = -1, **arguments: Any
+        self, store: FakeTaskStateStore | None, state_uri: str | None, map_index: int = -1, **arguments: Any
     ) -> None:
         self.store = store
-        self.staging_uri = staging_uri
+        self.state_uri = state_uri
         self.map_index = map_index
         self.arguments = {"poll_interval": 0.01, "batch_size": 10} | arguments
         self.tries = 0
-        self.max_tries = 3
         self.context: dict[str, Any] = {}
+        self.run = FakeDagRun()
 
     def operator(self, **arguments: Any) -> FullStoryImportEventsOperator:
         """Return the operator of the next try."""
-        given = {"task_id": "import", "staging_uri": self.staging_uri} | self.arguments | arguments
+        given = {"task_id": "import", "state_uri": self.state_uri} | self.arguments | arguments
         return FullStoryImportEventsOperator(**given)
 
     def next_context(self, breaking: Breaking | None = None) -> dict[str, Any]:
         """Return the context of the next try."""
         self.tries += 1
         instance = FakeTaskInstance(map_index=self.map_index)
-        instance.try_number, instance.max_tries = self.tries, self.max_tries
-        self.context = {"ti": instance, "task_instance": instance, "run_id": instance.run_id}
+        instance.try_number = self.tries
+        self.context = {
+            "ti": instance,
+            "task_instance": instance,
+            "run_id": instance.run_id,
+            "dag_run": self.run,
+        }
         if self.store is not None:
             store = self.store if breaking is None else BreakingStore(self.store, breaking)
             self.context["task_state_store"] = store
@@ -167,48 +185,83 @@ class Task:
         return report
 
     def clear(self) -> None:
-        """Do what Airflow does when a person clears a task."""
-        self.max_tries = self.tries + 3
+        """Do what Airflow does when a person clears a task of a run that has ended."""
+        self.run.clear_number += 1
+        self.run.start_date = datetime.datetime.fromtimestamp(time.time(), datetime.UTC)
+
+    def delete_run(self) -> None:
+        """Do what Airflow does when a person deletes a run and makes it anew under its id."""
+        self.tries = 0
+        self.run = FakeDagRun()
+        if self.store is not None:
+            self.store.texts.clear()
 
     @property
     def folder(self) -> Path:
         """The folder of its batches and ledger."""
-        assert self.staging_uri is not None
-        [folder] = Path(urlsplit(self.staging_uri).path).glob(f"dag/run-1/task-{self.map_index}-*")
-        return folder
+        assert self.state_uri is not None
+        imports = Path(urlsplit(self.state_uri).path) / "imports"
+        [folder] = imports.glob(f"dag/task/run-1.{self.map_index}.*/*/ledger")
+        return folder.parent
 
     @property
     def is_staged(self) -> bool:
-        """Whether anything is left under the staging URI."""
-        assert self.staging_uri is not None
-        return any(path.is_file() for path in Path(urlsplit(self.staging_uri).path).rglob("*"))
+        """Whether any batch is left in the state folder."""
+        assert self.state_uri is not None
+        return any(Path(urlsplit(self.state_uri).path).rglob("bodies/*"))
+
+    @property
+    def all_runs(self) -> list[Path]:
+        """The folders of all runs of the task."""
+        assert self.state_uri is not None
+        return list((Path(urlsplit(self.state_uri).path) / "imports").glob("dag/task/run-1.*"))
+
+    @property
+    def is_in_store(self) -> bool:
+        """Whether its ledger is in Airflow's task state store."""
+        return self.state_uri is None
 
     @property
     def ledger(self) -> dict[str, Any]:
         """All that the ledger holds."""
-        if self.store is not None:
-            return {key: json.loads(text) for key, text in dict(self.store.texts).items()}
+        if self.is_in_store:
+            assert self.store is not None
+            texts = dict(self.store.texts)
+            return {
+                _without_prefix(key): json.loads(text)
+                for key, text in texts.items()
+                if key != "fullstory_history"
+            }
         return {path.stem: json.loads(path.read_text()) for path in self.folder.glob("ledger/*.json")}
 
-    def entry(self, name: str | int, generation: int = 1) -> dict[str, Any]:
+    def entry(self, name: str | int) -> dict[str, Any]:
         """Return the ledger's entry of a batch."""
-        entry: dict[str, Any] = self.ledger[f"fullstory_batch_{generation}_{name}"]
+        entry: dict[str, Any] = self.ledger[f"batch_{name}"]
         return entry
 
-    def edit(self, name: str | int, generation: int = 1, **changes: Any) -> None:
+    def edit(self, name: str | int, **changes: Any) -> None:
         """Change the ledger's entry of a batch; None takes a value out."""
-        changed = self.entry(name, generation) | changes
-        self.put(
-            f"fullstory_batch_{generation}_{name}",
-            {key: value for key, value in changed.items() if value is not None},
-        )
+        changed = self.entry(name) | changes
+        self.put(f"batch_{name}", {key: value for key, value in changed.items() if value is not None})
 
     def put(self, key: str, value: Any) -> None:
         """Put a value into the ledger."""
-        if self.store is not None:
-            self.store.texts[key] = json.dumps(value)
+        if self.is_in_store:
+            assert self.store is not None
+            [prefix] = [
+                known.removesuffix("import") for known in self.store.texts if known.endswith("import")
+            ]
+            self.store.texts[f"{prefix}{key}"] = json.dumps(value)
         else:
             (self.folder / "ledger" / f"{key}.json").write_text(json.dumps(value))
+
+
+def failure_of(task: Task, error: type[FullStoryError], **arguments: Any) -> str:
+    """Return the message of a try that fails without a retry."""
+    with pytest.raises(AirflowFailException) as caught:
+        task.attempt(**arguments)
+    assert isinstance(caught.value.__cause__, error)
+    return str(caught.value)
 
 
 def breaking_writes(breaking: Breaking) -> Any:

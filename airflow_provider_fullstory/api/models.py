@@ -213,6 +213,11 @@ class Account(msgspec.Struct, frozen=True, rename="camel"):
     email: str = ""
 
     @property
+    def level(self) -> str:
+        """The key's level, in the words of FullStory's documentation."""
+        return {"USER": "Standard", "ARCHITECT": "Architect", "ADMIN": "Admin"}.get(self.role, self.role)
+
+    @property
     def reads_results(self) -> bool:
         """Tell whether the key may read a job's imported and refused records (Architect and above)."""
         return self.role in ("ARCHITECT", "ADMIN")

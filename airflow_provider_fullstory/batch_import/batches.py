@@ -41,11 +41,11 @@ _PREFIX: Final = b'{"requests":['
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunIdentity:
     """
-    Name one logical run of a task, the same in all its tries.
+    Name one import of a task, the same in all its tries.
 
     :param dag_id: Its DAG.
     :param run_id: Its DAG run.
-    :param task_id: Its task.
+    :param task_id: The operator's own id, since several operators may be executed inside one task.
     :param map_index: Its index among mapped tasks, -1 where it is not mapped.
     :param salt: Anything that tells one import of the run from another on purpose.
     """

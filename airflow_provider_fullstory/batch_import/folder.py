@@ -8,7 +8,7 @@ import uuid
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from airflow_provider_fullstory.exceptions import FullStoryLedgerError
+from airflow_provider_fullstory.exceptions import FullStoryStorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,12 +27,20 @@ class Folder:
     :param argument: The operator's argument that led to it, for messages.
     """
 
-    def __init__(self, path: ObjectStoragePath, argument: str = "staging_uri") -> None:
+    def __init__(self, path: ObjectStoragePath, argument: str = "state_uri") -> None:
         self._path = path
         self._argument = argument
 
     def __str__(self) -> str:
         return str(self._path)
+
+    def folder(self, name: str) -> Folder:
+        """
+        Return a folder in this one.
+
+        :param name: Its name.
+        """
+        return Folder(self._path / name, self._argument)
 
     def read(self, name: str) -> bytes | None:
         """
@@ -77,6 +85,21 @@ class Folder:
             self._copy(source, partial)
             target.fs.mv(partial.path, target.path)
 
+    def names(self, name: str = "") -> list[str]:
+        """
+        Return the names of what is in it, or in one of its folders; none where that does not exist.
+
+        :param name: Name of a folder.
+        """
+        with self._failing("list the files of"):
+            path = self._path / name if name else self._path
+            path.fs.invalidate_cache(path.path)
+            try:
+                entries = path.fs.ls(path.path, detail=False)
+            except FileNotFoundError:
+                return []
+            return sorted({str(entry).rstrip("/").rpartition("/")[2] for entry in entries} - {""})
+
     def remove(self, name: str = "") -> None:
         """
         Remove something in it, or all of it; what does not exist is as good as removed.
@@ -108,7 +131,7 @@ class Folder:
         try:
             yield
         except Exception as error:
-            raise FullStoryLedgerError(
+            raise FullStoryStorageError(
                 f"Could not {purpose} {self}: {type(error).__name__}: {error}. Check {self._argument} and "
                 "the permissions of its connection."
             ) from error

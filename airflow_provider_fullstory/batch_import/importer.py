@@ -111,9 +111,9 @@ class Importer:
         """
         try:
             last = 0
-            for batch in self.watched(batches):
+            for batch in self._ledger.compared(self.watched(batches)):
                 self._hand_over(batch)
-                last = batch.ordinal
+                last = max(last, batch.ordinal)
             self._ledger.check_end(last)
             while self._sending:
                 self._hear(self._next_news())

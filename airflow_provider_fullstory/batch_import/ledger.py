@@ -3,7 +3,7 @@ The ledger of an import: which batch went out under which key, and which job ans
 
 An entry is written before a batch is sent and completed after it, in a store that outlives the process. So a
 later try knows of every batch that FullStory may have, and sends none of them anew. Each batch costs two
-small writes and a read, however many there are.
+small writes and a read, however many there are. What a try does with a batch is decided in ``decision``.
 """
 
 from __future__ import annotations
@@ -11,104 +11,74 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+import uuid
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
 from airflow_provider_fullstory import __version__
-from airflow_provider_fullstory.api.protocol import IDEMPOTENCY_SECONDS
+from airflow_provider_fullstory.batch_import.conflicts import fate, source_changed, unknown_outcome
+from airflow_provider_fullstory.batch_import.decision import Decision, Entry, Policy, decide
 from airflow_provider_fullstory.batch_import.report import ImportReport
-from airflow_provider_fullstory.exceptions import (
-    FullStoryAmbiguousError,
-    FullStoryInputError,
-    FullStoryLedgerError,
-    FullStorySourceChangedError,
-)
+from airflow_provider_fullstory.batch_import.stores import MemoryStore
+from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryLedgerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Literal
 
     from airflow_provider_fullstory.batch_import.batches import Batch
+    from airflow_provider_fullstory.batch_import.stores import Store
+    from airflow_provider_fullstory.exceptions import FullStorySourceChangedError
 
 FAIL: Final = "fail"
 RESEND: Final = "resend"
 #: Where a ledger keeps what is known of the import as a whole; without it, nothing is known.
-IMPORT_KEY: Final = "fullstory_import"
-_SENDING, _SUBMITTED, _FINISHED = "sending", "submitted", "finished"
+IMPORT_KEY: Final = "import"
+#: What a record of the import says of how far it is: batches are sent; all were accepted; their jobs have
+#: ended, and the import did not pass its gates; it has passed them.
+SENDING, SENT, ENDED, SUCCEEDED = "sending", "sent", "ended", "succeeded"
+#: Makes a new key for a batch whose outcome under the old one is unknown.
+_RESENT: Final = "resent"
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Store(Protocol):
-    """Where a ledger is kept: small JSON objects by key. Used from several threads at once."""
-
-    def get(self, key: str) -> dict[str, Any] | None:
-        """Return what was last set, None where nothing was."""
-
-    def set(self, key: str, value: dict[str, Any]) -> None:
-        """Keep a value, or replace it as a whole: a reader never meets half of it."""
-
-
-class MemoryStore(dict[str, dict[str, Any]]):
-    """Keep a ledger no longer than the process lives."""
-
-    def set(self, key: str, value: dict[str, Any]) -> None:
-        """Keep a value."""
-        self[key] = value
-
-
-@dataclasses.dataclass(slots=True)
-class Entry:
-    """
-    What is known of one batch.
-
-    :param name: The batch's place in the import: ``12``, or ``12.1`` for its first half.
-    :param digest: SHA-256 of its body.
-    :param idempotency_key: The key under which it was sent.
-    :param records: How many records it holds.
-    :param at: When it was first sent, in seconds since the epoch.
-    :param job_id: The job that FullStory answered with.
-    :param is_split: Whether FullStory found it too large, so that its halves count instead.
-    :param is_refused: Whether FullStory certainly did not take it.
-    :param has_failed: Whether FullStory last answered with a server error.
-    """
-
-    name: str
-    digest: str
-    idempotency_key: str
-    records: int
-    at: float
-    job_id: str | None = None
-    is_split: bool = False
-    is_refused: bool = False
-    has_failed: bool = False
-    #: When an earlier try sent it, where the answer is not known.
-    sent_before: float | None = None
-
-
-@dataclasses.dataclass(slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class _Import:
     """
     What is known of the import as a whole.
 
-    :param generation: Counts the times that the import was begun anew, so that entries do not mix.
-    :param life: What Airflow's ``max_tries`` was: clearing a task changes it, a retry does not.
+    :param id: Random; tells its staged batches from those of any other import.
     :param version: The version of this package that began it.
+    :param try_number: The latest try that worked on it.
+    :param organization: Whom the batches went to, None where FullStory did not say.
+    :param round: Counts how often the jobs of all its batches had ended, with counts.
+    :param empty_rounds: See ``Policy``.
     :param arguments: Fingerprint of what the source and its mapping are, None where only data can tell.
     :param stage: How far it is.
     :param batches: How many batches there are, once all were sent.
     :param report: The report's counts, once all were sent.
     """
 
-    generation: int
-    life: int
+    id: str
     version: str
-    arguments: str | None
-    stage: str = _SENDING
+    try_number: int
+    organization: str | None = None
+    round: int = 0
+    empty_rounds: int = 0
+    arguments: str | None = None
+    stage: str = SENDING
     batches: int = 0
     report: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def waits_for_judgement(self) -> bool:
+        """Whether all was sent, FullStory may have some of it, and the import has not passed its gates."""
+        if not self.batches:
+            return False
+        return self.stage == SENT or (self.stage == ENDED and self.report.get("imported") != 0)
 
 
 class Ledger:
@@ -131,31 +101,45 @@ class Ledger:
             if policy not in (FAIL, RESEND):
                 raise FullStoryInputError(f"{name} is {policy!r}; it must be 'fail' or 'resend'.")
         self._store = store
-        self._resends_ambiguous = on_ambiguous == RESEND
-        self._resends_changed = on_source_change == RESEND
-        self._is_resumed = False
+        self._policy = Policy(
+            resends_unknown=on_ambiguous == RESEND, resends_changed=on_source_change == RESEND
+        )
+        self._is_resumed = self._is_new = False
         self._has_other_arguments = False
-        self._import = _Import(0, 0, __version__, None)
+        self._import = _Import("", __version__, 0)
 
     @property
-    def generation(self) -> int:
-        """Which of the task's imports this is, from 1; clearing a finished one begins another."""
-        return self._import.generation
+    def import_id(self) -> str:
+        """What tells this import from any other, under whatever name."""
+        return self._import.id
+
+    @property
+    def organization(self) -> str | None:
+        """The organization that has its batches, None where that is not known."""
+        return self._import.organization
 
     @property
     def promise(self) -> str:
         """What a retry will do about batches that were sent, as a sentence."""
-        if isinstance(self._store, MemoryStore):
-            return (
-                "A retry sends equal batches under the same idempotency keys, and for 24 hours FullStory "
-                "takes none of them twice."
-            )
-        return "A retry waits for these jobs and sends only the rest."
+        if self.is_lasting:
+            return "A retry waits for these jobs and sends only the rest."
+        return (
+            "A retry sends equal batches under the same idempotency keys, and for 24 hours FullStory "
+            "takes none of them twice."
+        )
 
     @property
-    def resends_ambiguous(self) -> bool:
+    def resends_unknown(self) -> bool:
         """Whether a batch is sent again where nobody can know if FullStory has it."""
-        return self._resends_ambiguous
+        return self._policy.resends_unknown
+
+    def is_verified(self, entry: Entry) -> bool:
+        """
+        Return whether the job of an entry has told what became of each record, and need not do so again.
+
+        :param entry: The entry.
+        """
+        return entry.round < self._import.round
 
     @property
     def is_lasting(self) -> bool:
@@ -164,87 +148,139 @@ class Ledger:
 
     def has(self, name: str, digest: str) -> bool:
         """
-        Tell whether an earlier try may have sent a batch.
+        Return whether an earlier try may have sent a batch.
 
         :param name: The batch's place in the import.
         :param digest: SHA-256 of its body.
         """
         entry = self._entry(name) if self._is_resumed else None
-        return entry is not None and entry.digest == digest and not entry.is_refused
+        return entry is not None and entry.digest == digest and self._counts(entry)
 
-    def begin(self, arguments: str | None, life: int) -> ImportReport | None:
+    @property
+    def is_new(self) -> bool:
+        """Whether the source is to be read anew: what was staged under this name is another import's."""
+        return self._is_new
+
+    def begin(
+        self, arguments: str | None, *, try_number: int, sent_since: float | None
+    ) -> ImportReport | None:
         """
         Begin the import, or go on with what an earlier try began.
 
         :param arguments: Fingerprint of what the source and its mapping are; None where the data is at hand,
             which is then compared itself.
-        :param life: Airflow's ``max_tries``.
-        :returns: The report where all was sent before: complete if the import is finished.
+        :param try_number: Airflow's number of the try, from 1.
+        :param sent_since: Since when earlier tries of which no ledger is left may have sent batches, in
+            seconds since the epoch; None where there were none.
+        :returns: The report where all was sent, but the import has not passed its gates: complete if its jobs
+            have ended.
         """
-        if (known := self._load()) is None:
-            self._start(1, arguments, life)
-            return None
-        if known.stage == _FINISHED and known.life != life:
-            self._start(known.generation + 1, arguments, life)
+        known = self._load()
+        self._policy = dataclasses.replace(self._policy, sent_since=sent_since)
+        if known is None:
+            self._import = _Import(uuid.uuid4().hex, __version__, try_number, arguments=arguments)
+            self._is_new = True
+            self._save()
             return None
         self._is_resumed = True
         self._has_other_arguments = known.arguments != arguments
+        known = self._taken_over(known, try_number)
+        self._policy = dataclasses.replace(self._policy, empty_rounds=known.empty_rounds)
+        self._policy = dataclasses.replace(self._policy, is_empty=not self._has_taken())
         is_same = arguments is not None and not self._has_other_arguments
-        if known.stage == _FINISHED and is_same:
-            # The task died after the import had ended, before Airflow knew.
-            return self._report()
         # Jobs that FullStory no longer knows show only batch by batch.
-        if known.stage == _SUBMITTED and is_same and not self._resends_ambiguous:
-            if known.life != life:
-                self._change(life=life)
+        if known.waits_for_judgement and is_same and not (self._is_new or self._policy.resends_unknown):
             return self._report()
         # Written only once everything was compared: until then, what is known is still of the earlier try.
-        self._import = dataclasses.replace(known, arguments=arguments, life=life)
+        self._import = dataclasses.replace(known, arguments=arguments)
         return None
 
-    def find(self, batch: Batch) -> Entry | None:
+    def check_organization(self, organization: str | None) -> None:
         """
-        Return what earlier tries left of a batch, None where it is to be sent as if for the first time.
+        Refuse to go on with an import in another organization than the one that has its batches.
+
+        :param organization: The organization that the connection leads to, None where it is not known.
+        :raises FullStoryInputError: Where it is another one.
+        """
+        known = self._import.organization
+        if organization is None or organization == known:
+            return
+        if known is not None and self._is_resumed and not self._policy.is_empty:
+            raise FullStoryInputError(
+                f"The connection leads to organization {organization!r}, but earlier tries sent batches of "
+                f"this import to {known!r}. Nothing was sent in this try. Let the connection lead to "
+                f"{known!r} again; or change idempotency_salt to send all records to {organization!r}, as a "
+                "new import."
+            )
+        # The arguments of this try are noted once everything was compared.
+        arguments = self._import.arguments
+        self._load()
+        self._change(organization=organization)
+        self._import = dataclasses.replace(self._import, arguments=arguments)
+
+    def compared(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """
+        Yield batches once all that earlier tries entered were compared.
+
+        So a source that has changed, or a batch of unknown outcome, ends the import before anything is
+        posted. The few batches that were under way when an earlier try ended wait for that on the disk.
+
+        :param batches: The batches as they are made.
+        :raises FullStorySourceChangedError: Where another batch was sent in a batch's place.
+        :raises FullStoryAmbiguousError: Where the outcome of one is unknown.
+        """
+        if not self._is_resumed:
+            yield from batches
+            return
+        held: list[Batch] = []
+        for batch in batches:
+            decision, _ = self.decision(batch)
+            if decision is Decision.AWAIT:
+                yield batch
+                continue
+            held.append(batch)
+            if self._entry(str(batch.ordinal + 1)) is None:
+                yield from held
+                held.clear()
+        yield from held
+
+    def decision(self, batch: Batch, *, is_lost: bool = False) -> tuple[Decision, Entry | None]:
+        """
+        Return what to do with a batch, and what earlier tries left of it.
 
         :param batch: The batch.
+        :param is_lost: Whether FullStory no longer tells what became of its job.
         :raises FullStorySourceChangedError: Where another batch was sent in its place.
-        :raises FullStoryAmbiguousError: Where it was sent without an answer, too long ago to be recognized.
+        :raises FullStoryAmbiguousError: Where its outcome is unknown.
         """
         # Asked for in a first try too: another one may run at the same time, unknown to Airflow.
         entry = self._entry(batch.name)
-        if entry is None or (entry.is_refused and (entry.digest == batch.digest or not self._has_sent())):
-            return None
-        if entry.digest != batch.digest:
-            self._refuse_change(
+        decision = decide(entry, batch, time.time(), self._policy, is_lost=is_lost)
+        if decision is Decision.UNKNOWN:
+            raise unknown_outcome(batch, entry, self._policy.sent_since)
+        if decision is Decision.CHANGED and entry is not None:
+            raise self._changed(
                 f"Batch {batch.name} is not the one that an earlier try sent in its place, which "
-                f"{_fate(entry)}"
+                f"{fate(entry)}"
             )
-            return None
-        if entry.job_id or entry.is_split:
-            return entry
-        if entry.has_failed and entry.idempotency_key != batch.idempotency_key:
-            log.warning(
-                "Batch %s, which FullStory answered with an error, goes out under a new idempotency key, "
-                "since idempotency_salt was changed.",
-                batch.name,
-            )
-            return None
-        if time.time() >= entry.at + IDEMPOTENCY_SECONDS:
-            self._refuse_ambiguity(entry)
-            return None
-        entry.sent_before = entry.at
-        return entry
+        return decision, entry
 
-    def enter(self, batch: Batch, known: Entry | None) -> Entry:
+    def enter(self, batch: Batch, decision: Decision, known: Entry | None) -> Entry:
         """
-        Note that a batch is about to be sent.
+        Note that a batch is about to be posted, and return its entry.
 
         :param batch: The batch.
-        :param known: What ``find`` returned for it.
+        :param decision: ``SEND``, ``REPLAY`` or ``RESEND``.
+        :param known: What earlier tries left of it.
         """
-        if known is not None:
+        if decision is Decision.REPLAY and known is not None:
             return known
-        entry = Entry(batch.name, batch.digest, batch.idempotency_key, batch.records, self._first_sent(batch))
+        now, key = time.time(), batch.idempotency_key
+        if decision is Decision.REPLAY:
+            now = min(now, self._policy.sent_since or now)
+        if known is not None:
+            key = self._explained_key(batch, decision, known)
+        entry = Entry(batch.name, batch.digest, key, batch.records, now, self._import.round)
         self._write(entry)
         return entry
 
@@ -256,6 +292,7 @@ class Ledger:
         :param job_id: The job.
         """
         entry.job_id = job_id
+        entry.has_failed = False
         self._write(entry)
 
     def split(self, entry: Entry) -> None:
@@ -295,146 +332,184 @@ class Ledger:
         if not self._is_resumed:
             return
         number = batches + 1
-        while (entry := self._entry(str(number))) is not None and entry.is_refused:
+        while (entry := self._entry(str(number))) is not None and not self._counts(entry):
             number += 1
-        if entry is not None:
-            self._refuse_change(
-                f"The source gives {batches} batches, fewer than an earlier try has sent: batch {entry.name} "
-                f"{_fate(entry)}"
-            )
+        if entry is None:
+            return
+        what = (
+            f"The source gives {batches} batches, fewer than an earlier try has sent: batch {entry.name} "
+            f"{fate(entry)}"
+        )
+        if not self._policy.resends_changed:
+            raise self._changed(what)
+        log.warning('%s. It is left out, since on_source_change="resend".', what)
 
-    def submitted(self, report: ImportReport, batches: int) -> ImportReport:
+    def sent(self, report: ImportReport, batches: int) -> ImportReport:
         """
         Note that all batches were sent, and return the report so far.
 
         :param report: The report so far.
         :param batches: How many batches the source gave.
-        :returns: The complete report, where these batches make up an import that has ended.
+        :returns: The complete report, where these batches make up an import whose jobs have ended.
         """
-        if self._import.stage == _FINISHED and (ended := self._report()).job_ids == report.job_ids:
-            return ended
-        self._change(stage=_SUBMITTED, batches=batches, report=_counts(report))
+        entries = [entry for number in range(1, batches + 1) for entry in self._leaves(str(number))]
+        is_known = self._import.stage in (ENDED, SUCCEEDED) and self._import.batches == batches
+        if is_known and all(map(self.is_verified, entries)):
+            return self._report()
+        self._change(stage=SENT, batches=batches, report=_counts(report))
         return report
 
-    def finished(self, report: ImportReport) -> None:
+    def ended(self, report: ImportReport, *, is_success: bool) -> None:
         """
-        Note that the import has ended; the next one of this task begins anew.
+        Note that the import has ended.
 
-        :param report: The complete report.
+        :param report: The report.
+        :param is_success: Whether it has passed its gates.
         """
         # The task may end in another process than the one that sent the batches.
-        if self._import.generation or self._load() is not None:
-            self._change(stage=_FINISHED, report=_counts(report))
+        if not self._import.id and self._load() is None:
+            return
+        changes: dict[str, Any] = {"stage": SUCCEEDED if is_success else ENDED, "report": _counts(report)}
+        if report.imported is not None:
+            changes["round"] = self._import.round + 1
+        if report.imported == 0:
+            changes["empty_rounds"] = self._import.round + 1
+        self._change(**changes)
 
-    def _has_sent(self) -> bool:
-        """Tell whether FullStory has, or may have, any batch of this import."""
+    @property
+    def is_own(self) -> bool:
+        """Whether no later try of the task works on the import, which then owns what is left of it."""
+        known = self._read_import()
+        return known is None or known.try_number <= self._import.try_number
+
+    def _taken_over(self, known: _Import, try_number: int) -> _Import:
+        """Note that this try works on the import, and return what is known of that."""
+        # The tries of a run count up: one that does not belongs to a run that was deleted and made anew.
+        is_new_run = try_number <= known.try_number
+        # What has ended is not gone on with, but compared with what the source gives now.
+        self._is_new = is_new_run or not (known.stage == SENDING or known.waits_for_judgement)
+        import_id = uuid.uuid4().hex if self._is_new else known.id
+        self._import = dataclasses.replace(known, try_number=try_number, id=import_id)
+        self._save()
+        return self._import
+
+    def _explained_key(self, batch: Batch, decision: Decision, known: Entry) -> str:
+        """Return the key under which a batch is sent though earlier tries sent something in its place."""
+        if decision is Decision.RESEND:
+            if self._counts(known):
+                log.warning(
+                    "The outcome of batch %s is unknown, which %s. It is sent again, since "
+                    'on_ambiguous="resend".',
+                    known.name,
+                    fate(known),
+                )
+            return str(uuid.uuid5(uuid.UUID(known.idempotency_key), _RESENT))
+        if known.digest != batch.digest and self._counts(known) and not self._policy.is_empty:
+            log.warning(
+                "Batch %s is not the one that an earlier try sent in its place, which %s. It is sent as it "
+                'is now, since on_source_change="resend".',
+                known.name,
+                fate(known),
+            )
+        return batch.idempotency_key
+
+    def _counts(self, entry: Entry) -> bool:
+        """Return whether FullStory may have records of an entry."""
+        return not entry.is_refused and entry.round >= self._policy.empty_rounds
+
+    def _has_taken(self) -> bool:
+        """Return whether FullStory has, or may have, any batch of the import."""
         number = 1
         while (entry := self._entry(str(number))) is not None:
-            if not entry.is_refused:
+            if self._counts(entry):
                 return True
             number += 1
         return False
 
-    def _first_sent(self, batch: Batch) -> float:
-        """Return since when FullStory may know a batch's key: the import before this one may have used it."""
-        now = time.time()
-        before = self._entry(batch.name, self.generation - 1) if self.generation > 1 else None
-        if before is None or before.idempotency_key != batch.idempotency_key:
-            return now
-        return before.at if now < before.at + IDEMPOTENCY_SECONDS else now
-
-    def _start(self, generation: int, arguments: str | None, life: int) -> None:
-        self._import = _Import(generation, life, __version__, arguments)
-        self._save()
-
     def _change(self, **changes: Any) -> None:
         self._import = dataclasses.replace(self._import, **changes)
+        latest = self._read_import()
+        if latest is not None and latest.try_number > self._import.try_number:
+            # This try was taken for dead, and another one works on the import.
+            self._store.set(
+                IMPORT_KEY,
+                _set_values(dataclasses.replace(self._import, try_number=latest.try_number, id=latest.id)),
+            )
+            return
         self._save()
 
     def _save(self) -> None:
-        self._store.set(IMPORT_KEY, dataclasses.asdict(self._import))
+        self._store.set(IMPORT_KEY, _set_values(self._import))
 
     def _load(self) -> _Import | None:
-        value = self._store.get(IMPORT_KEY)
-        if value is None:
-            return None
-        self._import = _read(value, _Import)
-        return self._import
+        known = self._read_import()
+        if known is not None:
+            self._import = known
+        return known
 
-    def _entry(self, name: str, generation: int | None = None) -> Entry | None:
-        value = self._store.get(self._key(name, generation))
+    def _read_import(self) -> _Import | None:
+        value = self._store.get(IMPORT_KEY)
+        return None if value is None else _read(value, _Import)
+
+    def _entry(self, name: str) -> Entry | None:
+        value = self._store.get(_key(name))
         return None if value is None else _read({"name": name} | value, Entry)
 
     def _write(self, entry: Entry) -> None:
-        value = dataclasses.asdict(entry)
-        del value["name"], value["sent_before"]
-        # What is not set is left out: there may be thousands of entries.
-        self._store.set(self._key(entry.name), {name: item for name, item in value.items() if item})
-
-    def _key(self, name: str, generation: int | None = None) -> str:
-        return f"fullstory_batch_{generation or self._import.generation}_{name}"
+        value = _set_values(entry)
+        del value["name"]
+        self._store.set(_key(entry.name), value)
 
     def _report(self) -> ImportReport:
         """Return the report of batches that were all sent."""
         report = ImportReport(**self._import.report)
         report.job_ids = [
-            job_id for number in range(1, self._import.batches + 1) for job_id in self._jobs_of(str(number))
+            entry.job_id
+            for number in range(1, self._import.batches + 1)
+            for entry in self._leaves(str(number))
+            if entry.job_id
         ]
         return report
 
-    def _jobs_of(self, name: str) -> Iterator[str]:
+    def _leaves(self, name: str) -> Iterator[Entry]:
+        """Yield the entry of a batch, or those of its halves."""
         entry = self._entry(name)
-        if entry is None:
-            return
-        if entry.job_id:
-            yield entry.job_id
-        elif entry.is_split:
+        if entry is not None and entry.is_split and not entry.job_id:
             for half in (1, 2):
-                yield from self._jobs_of(f"{name}.{half}")
+                yield from self._leaves(f"{name}.{half}")
+        elif entry is not None:
+            yield entry
 
-    def _refuse_change(self, what: str) -> None:
-        if self._resends_changed:
-            log.warning('%s. It is sent as it is now, since on_source_change="resend".', what)
-            return
-        upgrade = (
-            f"; or this package was upgraded, from {self._import.version} to {__version__}"
-            if self._import.version != __version__
-            else ""
-        )
-        if self._has_other_arguments:
-            reason = (
-                "Its arguments changed (sql, parameters, mapping, batch_size, ...), or the item of this "
-                f"mapped task{upgrade}. With the old ones, a retry goes on where the last try ended"
-            )
-        elif self._import.arguments is None:
-            reason = (
-                "Its records or their order changed, or its arguments (batch_size, mapping, ...), or the "
-                f"item of this mapped task{upgrade}"
-            )
-        else:
-            reason = (
-                f"Its rows or their order changed{upgrade}. ORDER BY a unique column; staging_uri= keeps the "
-                "batches of the first try"
-            )
-        raise FullStorySourceChangedError(
-            f"The task no longer gives the batches that it gave in an earlier try. {what}. {reason}. Nothing "
-            'new was sent in this try. on_source_change="resend" sends all that changed, though FullStory '
-            "will then have some records twice."
+    def _changed(self, what: str) -> FullStorySourceChangedError:
+        return source_changed(
+            what,
+            ending=self._ending,
+            version=self._import.version,
+            has_other_arguments=self._has_other_arguments,
+            is_data_at_hand=self._import.arguments is None,
         )
 
-    def _refuse_ambiguity(self, entry: Entry) -> None:
-        what = (
-            f"Batch {entry.name} ({entry.records} records) was sent {_utc(entry.at)}, and no answer arrived. "
-            "FullStory recognizes a repeated batch for 24 hours only, so nobody can know whether it has "
-            "these records"
+    @property
+    def _ending(self) -> str:
+        """How the import ended that earlier tries sent, as a sentence; empty where it did not."""
+        report = self._import.report
+        if self._import.stage not in (ENDED, SUCCEEDED):
+            return ""
+        if report.get("imported") is None:
+            return f"All {report.get('records')} records of that import were sent. "
+        return (
+            f"That import had ended with {report.get('imported')} of {report.get('records')} records in "
+            "FullStory. "
         )
-        if self._resends_ambiguous:
-            log.warning('%s. They are sent again, since on_ambiguous="resend".', what)
-            return
-        raise FullStoryAmbiguousError(
-            f"{what}. Nothing was sent again. Look for them in FullStory; if they are missing, or twice is "
-            'better than never, set on_ambiguous="resend" and clear the task.'
-        )
+
+
+def _key(name: str) -> str:
+    return f"batch_{name}"
+
+
+def _set_values(value: Entry | _Import) -> dict[str, Any]:
+    """Return JSON without what is not set: there may be thousands of entries."""
+    return {name: item for name, item in dataclasses.asdict(value).items() if item}
 
 
 def _read(value: dict[str, Any], kind: type[T]) -> T:
@@ -445,17 +520,6 @@ def _read(value: dict[str, Any], kind: type[T]) -> T:
             f"The ledger of this task holds something that this version of the package cannot read: {error}. "
             "Nothing was sent. Finish the run with the version that began it."
         ) from error
-
-
-def _fate(entry: Entry) -> str:
-    """Say what became of a batch of an earlier try."""
-    if entry.job_id:
-        return f"was sent {_utc(entry.at)} and accepted as job {entry.job_id} ({entry.records} records)"
-    return f"was sent {_utc(entry.at)} and may be in FullStory ({entry.records} records)"
-
-
-def _utc(seconds: float) -> str:
-    return f"at {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(seconds))} UTC"
 
 
 def _counts(report: ImportReport) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from airflow_provider_fullstory.batch_import.waiting import some
 from airflow_provider_fullstory.exceptions import (
     FullStoryAccountingError,
+    FullStoryAmbiguousError,
     FullStoryError,
     FullStoryInputError,
     FullStoryPermissionError,
@@ -149,6 +150,8 @@ class ImportReport:
         Take over FullStory's counts; they decide, not the status of a job.
 
         :param outcomes: What became of all jobs.
+        :raises FullStoryAmbiguousError: Where a job ended without counts, so that the outcome of its batch
+            is unknown.
         :raises FullStoryAccountingError: Where FullStory does not answer for every record it was sent.
         """
         self.imported = sum(outcome.imports for outcome in outcomes)
@@ -156,6 +159,14 @@ class ImportReport:
         if self.records is None:
             self.records = self.imported + self.rejected
         sent = self.records - self.invalid
+        uncounted = [outcome.job_id for outcome in outcomes if outcome.imports + outcome.errors == 0]
+        if uncounted and self.imported + self.rejected != sent:
+            raise FullStoryAmbiguousError(
+                f"{len(uncounted)} of {len(outcomes)} jobs ended without counts, so nobody can know whether "
+                f"FullStory has their records: {some(uncounted)}. {self.imported} records of the others are "
+                "in FullStory. Look for those of these jobs there; if they are missing, set "
+                'on_ambiguous="resend" and clear the task: it sends just such batches again.'
+            )
         if self.imported + self.rejected != sent:
             raise FullStoryAccountingError(
                 f"FullStory was sent {sent} records, but its jobs answer for {self.imported} imported and "

@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import io
-import json
 import logging
 import zlib
 from functools import partial
@@ -21,7 +20,6 @@ import msgspec
 
 from airflow_provider_fullstory.batch_import.batches import Batch, RunKeys
 from airflow_provider_fullstory.batch_import.bodies import Body
-from airflow_provider_fullstory.batch_import.ledger import IMPORT_KEY
 from airflow_provider_fullstory.exceptions import FullStoryLedgerError
 
 if TYPE_CHECKING:
@@ -31,6 +29,8 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.folder import Folder
     from airflow_provider_fullstory.batch_import.report import ImportReport
 
+#: Where the bodies of an import lie in its folder.
+BODIES: Final = "bodies"
 #: The fastest level: staged batches live briefly, and writing them holds up the source.
 _COMPRESSION: Final = 1
 #: What zlib calls the form of gzip.
@@ -40,46 +40,18 @@ _PIECE_BYTES: Final = 2**18
 log = logging.getLogger(__name__)
 
 
-class FolderStore:
-    """
-    Keep a ledger in a folder: one small file for each entry.
-
-    :param folder: The folder.
-    """
-
-    def __init__(self, folder: Folder) -> None:
-        self._folder = folder
-
-    def get(self, key: str) -> dict[str, Any] | None:
-        """Return what was last set."""
-        content = self._folder.read(f"ledger/{key}.json")
-        if content is None:
-            return None
-        try:
-            return msgspec.json.decode(content, type=dict[str, Any])
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise FullStoryLedgerError(
-                f"The ledger file {key}.json in {self._folder}/ledger is damaged: {error}. Its batch was not "
-                "sent again; the logs of earlier tries and FullStory can tell what became of it."
-            ) from error
-
-    def set(self, key: str, value: dict[str, Any]) -> None:
-        """Keep a value."""
-        self._folder.write(f"ledger/{key}.json", json.dumps(value).encode())
-
-
 @dataclasses.dataclass(slots=True)
 class Manifest:
     """
     What a complete staging area holds.
 
-    :param generation: The import that it belongs to.
+    :param import_id: The import that it belongs to.
     :param arguments: Fingerprint of what the source and its mapping were.
     :param report: Counts of the records that cannot be sent.
     :param batches: Number of records and digest of each batch, in their order.
     """
 
-    generation: int
+    import_id: str
     arguments: str | None
     report: dict[str, Any]
     batches: list[tuple[int, str]]
@@ -89,18 +61,18 @@ class StagingArea:
     """
     Hold the batches of one import.
 
-    :param folder: The task's folder.
-    :param generation: Which of the task's imports it is.
+    :param folder: The import's folder.
+    :param import_id: Tells the import from any other that had the same name.
     :param arguments: Fingerprint of what the source and its mapping are; None where the data is at hand, so
         that what was staged before is of no use. Each has its own place: going back to the old arguments
         finds the old batches.
     """
 
-    def __init__(self, folder: Folder, generation: int, arguments: str | None) -> None:
+    def __init__(self, folder: Folder, import_id: str, arguments: str | None) -> None:
         self._folder = folder
-        self._generation = generation
+        self._import_id = import_id
         self._arguments = arguments
-        self._place = f"bodies/{generation}-{(arguments or 'data')[:12]}"
+        self._place = f"{BODIES}/{import_id}-{(arguments or 'data')[:12]}"
 
     def manifest(self) -> Manifest | None:
         """Return what was staged by an earlier try, None where that is nothing, or only half of it."""
@@ -112,7 +84,7 @@ class StagingArea:
         except (msgspec.MsgspecError, UnicodeDecodeError):
             # Whatever it is, the ledger still knows what was sent.
             return None
-        if (manifest.generation, manifest.arguments) != (self._generation, self._arguments):
+        if (manifest.import_id, manifest.arguments) != (self._import_id, self._arguments):
             return None
         return manifest
 
@@ -131,7 +103,7 @@ class StagingArea:
             self._folder.write(self._name(batch.ordinal, batch.digest), compressed.open())
             entries.append((batch.records, batch.digest))
             size += len(compressed)
-        manifest = Manifest(self._generation, self._arguments, report().to_xcom(), entries)
+        manifest = Manifest(self._import_id, self._arguments, report().to_xcom(), entries)
         self._folder.write(f"{self._place}/manifest.json", msgspec.json.encode(manifest))
         log.info(
             "Staged %d records in %d batches (%.1f MB) in %s.",
@@ -182,13 +154,3 @@ def _compressed(body: Body) -> Iterator[bytes]:
 def _decompressed(content: bytes) -> Iterator[bytes]:
     with gzip.open(io.BytesIO(content)) as file:
         yield from iter(partial(file.read, _PIECE_BYTES), b"")
-
-
-def remove_staged(folder: Folder) -> None:
-    """
-    Remove ledger and batches, in an order that leaves nothing which a crash midway would make misleading.
-
-    :param folder: Where they are.
-    """
-    folder.remove(f"ledger/{IMPORT_KEY}.json")
-    folder.remove()

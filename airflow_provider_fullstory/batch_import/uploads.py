@@ -10,8 +10,9 @@ import logging
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from airflow_provider_fullstory.batch_import.decision import Decision
 from airflow_provider_fullstory.batch_import.forecast import RunningJob
 from airflow_provider_fullstory.exceptions import (
     FullStoryBodyTooLargeError,
@@ -27,8 +28,12 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.api.models import Job, Resource
     from airflow_provider_fullstory.api.protocol import Content
     from airflow_provider_fullstory.batch_import.batches import Batch
-    from airflow_provider_fullstory.batch_import.ledger import Entry, Ledger
+    from airflow_provider_fullstory.batch_import.decision import Entry
+    from airflow_provider_fullstory.batch_import.ledger import Ledger
     from airflow_provider_fullstory.batch_import.room import JobReader, Room
+
+#: A job that was accepted just now may not be known everywhere in FullStory yet.
+SECONDS_UNTIL_KNOWN: Final = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -139,21 +144,22 @@ class Uploads:
 
     def _prepared(self, batch: Batch) -> Callable[[], None]:
         """Wait until a batch may be sent, and return what does so; nothing is left for one FullStory has."""
-        known = self._find(batch)
-        if known is not None and known.job_id:
-            self._note(batch, _earlier(known, known.job_id))
+        decision, known = self._decide(batch)
+        if decision is not Decision.AWAIT:
+            self._room.wait(batch.records)
+            if self._is_stopped:
+                raise FullStoryKilledError("The import ended before this batch was sent.")
+            if decision is not Decision.SEND:
+                # The wait for room may have taken hours, and FullStory recognizes a batch for a day.
+                decision, known = self._decide(batch)
+        if decision is Decision.AWAIT and known is not None:
+            self._note(batch, _earlier(known))
             return lambda: None
-        self._room.wait(batch.records)
-        if self._is_stopped:
-            raise FullStoryKilledError("The import ended before this batch was sent.")
-        if known is not None:
-            # The wait for room may have taken hours, and FullStory recognizes a batch for a day.
-            known = self._ledger.find(batch)
         self._room.take(batch.name, batch.records)
-        if known is not None and known.is_split:
+        if decision is Decision.SEND_HALVES:
             return lambda: self._send_halves(batch, batch.name)
-        entry = self._ledger.enter(batch, known)
-        return lambda: self._send(batch, entry, batch.name)
+        entry = self._ledger.enter(batch, decision, known)
+        return lambda: self._send(batch, entry, decision, batch.name)
 
     def _do(self, done: Future[None], send: Callable[[], None], name: str) -> None:
         try:
@@ -167,11 +173,14 @@ class Uploads:
         finally:
             self._room.sent(name)
 
-    def _send(self, batch: Batch, entry: Entry, taken_by: str) -> None:
+    def _send(self, batch: Batch, entry: Entry, decision: Decision, taken_by: str) -> None:
         sent_at = time.monotonic()
         try:
             job = self._uploader.create_import(
-                self._resource, batch.body, entry.idempotency_key, sent_before=entry.sent_before
+                self._resource,
+                batch.body,
+                entry.idempotency_key,
+                sent_before=entry.at if decision is Decision.REPLAY else None,
             )
         except FullStoryError as error:
             # What is too large now was so before: not even a request without an answer was done.
@@ -197,45 +206,41 @@ class Uploads:
 
     def _send_halves(self, batch: Batch, taken_by: str) -> None:
         for half in batch.split():
-            known = self._find(half)
-            if known is not None and known.job_id:
-                self._note(half, _earlier(known, known.job_id), taken_by)
-            elif known is not None and known.is_split:
+            decision, known = self._decide(half)
+            if decision is Decision.AWAIT and known is not None:
+                self._note(half, _earlier(known), taken_by)
+            elif decision is Decision.SEND_HALVES:
                 self._send_halves(half, taken_by)
             else:
-                self._send(half, self._ledger.enter(half, known), taken_by)
+                self._send(half, self._ledger.enter(half, decision, known), decision, taken_by)
 
     def _note(self, batch: Batch, job: RunningJob, taken_by: str | None = None) -> None:
         # Appending is safe among threads.
         self.submissions.append(Submission(batch.place, job.job_id, job.records, len(batch.body)))
         self._room.accepted(job, taken_by)
 
-    def _find(self, batch: Batch) -> Entry | None:
-        known = self._ledger.find(batch)
-        return None if known is not None and self._has_vanished(known) else known
+    def _decide(self, batch: Batch) -> tuple[Decision, Entry | None]:
+        decision, known = self._ledger.decision(batch)
+        if decision is Decision.AWAIT and known is not None and self._is_lost(known):
+            return self._ledger.decision(batch, is_lost=True)
+        return decision, known
 
-    def _has_vanished(self, entry: Entry) -> bool:
-        """Tell whether a batch is to be sent again since FullStory no longer knows its job."""
-        if not entry.job_id or not self._ledger.resends_ambiguous:
+    def _is_lost(self, entry: Entry) -> bool:
+        """Return whether FullStory no longer tells what became of a batch, which is then to be sent again."""
+        if entry.job_id is None or not self._ledger.resends_unknown or self._ledger.is_verified(entry):
             return False
         try:
-            self._jobs.get_job_status(self._resource, entry.job_id)
+            status = self._jobs.get_job_status(self._resource, entry.job_id)
         except FullStoryNotFoundError:
-            log.warning(
-                "FullStory no longer knows job %s of batch %s, and nobody can know whether it has these %d "
-                'records. They are sent again, since on_ambiguous="resend".',
-                entry.job_id,
-                entry.name,
-                entry.records,
-            )
-            return True
+            return time.time() >= entry.at + SECONDS_UNTIL_KNOWN
         except FullStoryError as error:
             if not error.is_transient:
                 raise
-        return False
+            return False
+        return status.is_finished and status.imports + status.errors == 0
 
 
-def _earlier(entry: Entry, job_id: str) -> RunningJob:
+def _earlier(entry: Entry) -> RunningJob:
     """Return the job that an earlier try was answered with, as old as it is."""
     accepted_at = time.monotonic() - max(0.0, time.time() - entry.at)
-    return RunningJob(job_id, entry.records, accepted_at, accepted_at)
+    return RunningJob(entry.job_id or "", entry.records, accepted_at, accepted_at)

@@ -60,6 +60,13 @@ def _parser() -> argparse.ArgumentParser:
     ):
         default = getattr(defaults, option.removeprefix("--").replace("-", "_"))
         add(option, type=kind, default=default, metavar="N", help=f"{text} (default: %(default)s)")
+    add(
+        "--organization",
+        default=defaults.organization,
+        metavar="ID",
+        help="what GET /me tells (default: %(default)s)",
+    )
+    add("--fail-jobs", action="store_true", help="let jobs end without importing or refusing a record")
     add("--replay-server-errors", action="store_true", help="let an idempotency key replay 5xx answers too")
     add("--omit-total-records", action="store_true", help="leave total_records out of pages of results")
     add(

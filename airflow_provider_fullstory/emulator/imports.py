@@ -61,6 +61,9 @@ class Imports:
         read = read_events if resource == "events" else read_users
         batch = read(body, self.settings.max_batch_records)
         self._check_limits(arrived, len(batch.texts))
+        if self.settings.fail_jobs:
+            batch.texts.clear()
+            batch.refusals.clear()
         started = self.store.start_of_next(arrived, self.settings.concurrent_batches)
         finished = started + self.settings.processing_seconds
         times = (arrived, started, finished)
@@ -173,7 +176,7 @@ class Imports:
         """
         if not self._is_finished(job):
             return "PROCESSING"
-        return "FAILED" if job.errors else "COMPLETED"
+        return "FAILED" if job.errors or not job.records else "COMPLETED"
 
     def _is_finished(self, job: Job) -> bool:
         return job.finished <= self.clock.now()

@@ -82,9 +82,9 @@ def _routes_of(resource: Resource) -> list[Route]:
     ]
 
 
-def _me(_imports: Imports, call: Call) -> Answer:  # endpoints share one signature
+def _me(imports: Imports, call: Call) -> Answer:
     role = {Level.STANDARD: "USER", Level.ARCHITECT: "ARCHITECT", Level.ADMIN: "ADMIN"}[call.level]
-    return json_answer({"email": "someone@example.com", "orgId": "EMULATOR", "role": role})
+    return json_answer({"email": "someone@example.com", "orgId": imports.settings.organization, "role": role})
 
 
 def _quotas(imports: Imports, _call: Call) -> Answer:  # endpoints share one signature

@@ -6,12 +6,12 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
 
 from airflow_provider_fullstory.exceptions import (
+    FullStoryAmbiguousError,
     FullStoryAuthenticationError,
     FullStoryError,
     FullStoryInputError,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_fullstory.batch_import.batches import BatchLimits
+    from airflow_provider_fullstory.batch_import.batches import BatchLimits, RunIdentity
     from airflow_provider_fullstory.batch_import.importer import Importer
     from airflow_provider_fullstory.batch_import.ledger import Ledger
     from airflow_provider_fullstory.batch_import.preview import Preview
@@ -54,10 +54,10 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.samples import Samples
     from airflow_provider_fullstory.batch_import.uploads import Submission
     from airflow_provider_fullstory.batch_import.waiting import JobOutcome
-    from airflow_provider_fullstory.durability import Durability
     from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
     from airflow_provider_fullstory.operators.event_source import EventSource, OpenSource
     from airflow_provider_fullstory.records.mapping import MappedChunk
+    from airflow_provider_fullstory.state import ImportState
 
 T = TypeVar("T")
 
@@ -72,7 +72,8 @@ _ARGUMENT_TYPES: dict[str, tuple[type, ...]] = {
     "timeout": (int, float),
     "timezone": (str,),
     "idempotency_salt": (str,),
-    "staging_uri": (str, os.PathLike, type(None)),
+    "state_uri": (str, os.PathLike, type(None)),
+    "stage_batches": (bool,),
     "rejected_uri": (str, os.PathLike, type(None)),
     "max_rejected": (int, float),
     "min_records": (int,),
@@ -89,11 +90,11 @@ class FullStoryImportEventsOperator(BaseOperator):
     for; those that are refused, here or there, never keep the others from being sent. ``rejected_uri`` has
     them written to a file that can be mended and imported.
 
-    A retry doubles nothing and loses nothing. Each batch goes out under an idempotency key that follows from
-    the run and the batch's bytes, and is entered in a ledger before and after: a retry waits for the jobs
-    that FullStory has accepted and sends only the rest. The ledger is in Airflow's task state store (3.3 and
-    newer), or else under ``staging_uri``; with neither, the keys protect for 24 hours. Clearing a task whose
-    import has ended imports anew.
+    A retry doubles nothing and loses nothing, and a clear is a try like any other. Each batch goes out under
+    an idempotency key that follows from the run and the batch's bytes, and is entered in a ledger before and
+    after: a later try waits for the jobs that FullStory has accepted and sends only the rest. The ledger is
+    under ``state_uri``, or else in Airflow's task state store (3.3 and newer); with neither, the keys protect
+    for 24 hours.
 
     Give exactly one of ``events`` and ``sql``. The name of a column (or key) says where its value goes:
     ``name``, ``timestamp``, ``user.uid``, ``user.id``, ``session.id``, ``context.browser.url`` and the other
@@ -134,16 +135,19 @@ class FullStoryImportEventsOperator(BaseOperator):
         organization FullStory refuses more; several imports at once share that, best through a pool.
     :param durable: Whether a retry goes on with what earlier tries have sent. False makes each try begin
         anew, under the same idempotency keys.
-    :param staging_uri: Folder in any object storage where batches are written, compressed, before the first
-        is sent. A retry then reads them and does not ask the source again, whose rows may have changed. They
-        are removed once the task succeeds. (templated)
-    :param on_ambiguous: What to do where nobody can know whether FullStory has a batch, since its answer was
-        lost more than 24 hours ago or its job has vanished: ``fail``, or ``resend`` it.
+    :param state_uri: Folder in any object storage where the ledger is kept, by DAG, task and run; by default
+        ``[fullstory] state_uri`` of Airflow's configuration. It outlives clears, upgrades, and Airflow's
+        database. (templated)
+    :param stage_batches: Whether batches are written under ``state_uri``, compressed, before the first is
+        sent. A retry then reads them and does not ask the source again, whose rows may have changed. They are
+        removed once the task succeeds.
+    :param on_ambiguous: What to do with a batch of unknown outcome: its answer was lost more than 24 hours
+        ago, FullStory repeats a server error for it, its job has vanished or ended without counts. ``fail``,
+        or ``resend`` just such batches, under new keys.
     :param on_source_change: What to do where the source no longer gives the batches that an earlier try has
         sent: ``fail``, or ``resend`` those that changed, though FullStory has the old ones.
-    :param idempotency_salt: Part of the idempotency keys. Change it to send equal data of the same run again
-        on purpose, after clearing the task, or to get past an answer that FullStory keeps repeating for a
-        key. (templated)
+    :param idempotency_salt: Names another import of the same run: a new one sends all records again, on
+        purpose. (templated)
     :param max_rejected: How many records may be refused, here and by FullStory together, before the task
         fails: a number of records, or below 1 a share of all.
     :param min_records: How many records the source has to give. With fewer the task fails; up to
@@ -176,7 +180,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         "timezone",
         "schema",
         "shared",
-        "staging_uri",
+        "state_uri",
         "rejected_uri",
         "idempotency_salt",
         "fullstory_conn_id",
@@ -191,6 +195,7 @@ class FullStoryImportEventsOperator(BaseOperator):
     }
     ui_color = "#f3e8ff"
     _importer: Importer | None = None
+    _state: ImportState | None = None
     _is_killed = False
     _names_interval = False
     _empty_interval = ""
@@ -215,7 +220,8 @@ class FullStoryImportEventsOperator(BaseOperator):
         max_parallel_uploads: int = 4,
         max_outstanding_records: int = 500_000,
         durable: bool = True,
-        staging_uri: str | None = None,
+        state_uri: str | None = None,
+        stage_batches: bool = False,
         on_ambiguous: Literal["fail", "resend"] = "fail",
         on_source_change: Literal["fail", "resend"] = "fail",
         idempotency_salt: str = "",
@@ -250,7 +256,8 @@ class FullStoryImportEventsOperator(BaseOperator):
         self.max_parallel_uploads = max_parallel_uploads
         self.max_outstanding_records = max_outstanding_records
         self.durable = durable
-        self.staging_uri = staging_uri
+        self.state_uri = state_uri
+        self.stage_batches = stage_batches
         self.on_ambiguous = on_ambiguous
         self.on_source_change = on_source_change
         self.idempotency_salt = idempotency_salt
@@ -289,6 +296,12 @@ class FullStoryImportEventsOperator(BaseOperator):
 
         with without_retry():
             self._check_arguments()
+            # Both refuse what cannot be right, before anything is asked for.
+            self._source()
+            self._limits()
+            self._state = state = self._import_state(context)
+            # First of all: where this try fails, the next one knows that nothing was sent.
+            report = state.begin(context, self._fingerprint())
         if self._names_interval:
             self._empty_interval = warn_of_empty_interval(self, context)
         deadline = deadline_of(self, time.time(), self.timeout)
@@ -301,16 +314,18 @@ class FullStoryImportEventsOperator(BaseOperator):
                 rate_limited_for=self.timeout,
             ) as hook,
         ):
-            # Read before the source is opened, so that a wrong connection costs no query.
-            _ = hook.settings
-            durability = self._durability(context)
-            self._importer = importer = self._new_importer(durability.ledger, hook, deadline)
+            self._importer = importer = self._new_importer(state.ledger, hook, deadline)
             if self._is_killed:
                 importer.stop()
-            report = self._submit(context, hook, durability)
+            # Read before the source is opened, so that a wrong connection costs no query.
+            self._check_account(hook, state.ledger)
+            if report is None:
+                report = self._submit(context, hook, state)
+            else:
+                self._judge_again(context, report)
             waited_since = time.time()
             if report.imported is not None or not (self.wait_for_completion or not report.job_ids):
-                return self._end(context, durability, report)
+                return self._end(context, state, report)
             publish(report, self, context)
             with _explained():
                 # Small imports are often finished by now, and then need no deferral.
@@ -325,7 +340,7 @@ class FullStoryImportEventsOperator(BaseOperator):
                     deadline=deadline,
                 )
             self._complete(context, hook, report, outcomes, time.time() - waited_since)
-            return self._end(context, durability, report)
+            return self._end(context, state, report)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """
@@ -343,7 +358,7 @@ class FullStoryImportEventsOperator(BaseOperator):
                 outcomes = outcomes_of(event)
             report = ImportReport.from_xcom(event["report"])
             self._complete(context, hook, report, outcomes, event.get("waited", 0.0))
-            return self._end(context, self._durability(context), report)
+            return self._end(context, self._import_state(context), report)
 
     def preview(self, limit: int | None = 1000) -> Preview:
         """
@@ -382,12 +397,14 @@ class FullStoryImportEventsOperator(BaseOperator):
         if self._importer is not None:
             self._importer.stop()
             self.log.warning("The task was told to end. %s", self._importer.left_behind)
+        if self._state is not None:
+            self._state.close()
 
     def _check_arguments(self) -> None:
         """Refuse what only shows now, since templates and upstream tasks can give anything."""
         for name, kinds in _ARGUMENT_TYPES.items():
             value = getattr(self, name)
-            if not isinstance(value, kinds) or isinstance(value, bool):
+            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
                 raise FullStoryInputError(
                     f"{name} is {value!r}; it must be {' or '.join(kind.__name__ for kind in kinds)}."
                 )
@@ -397,17 +414,46 @@ class FullStoryImportEventsOperator(BaseOperator):
         if not all(isinstance(name, str) for name in self.record_key):
             raise FullStoryInputError(f"record_key is {self.record_key!r}; it must be names of columns.")
 
-    def _durability(self, context: Context) -> Durability:
-        from airflow_provider_fullstory.durability import durability
+    def _import_state(self, context: Context) -> ImportState:
+        from airflow_provider_fullstory.state import import_state
 
-        return durability(
+        return import_state(
             context,
-            run_identity(context, self.idempotency_salt),
+            self._run(context),
             durable=self.durable,
-            staging_uri=None if self.staging_uri is None else str(self.staging_uri),
+            state_uri=None if self.state_uri is None else str(self.state_uri),
+            stage_batches=self.stage_batches,
             on_ambiguous=self.on_ambiguous,
             on_source_change=self.on_source_change,
         )
+
+    def _run(self, context: Context) -> RunIdentity:
+        return run_identity(context, self.task_id, self.idempotency_salt)
+
+    def _check_account(self, hook: FullStoryHook, ledger: Ledger) -> None:
+        """Say whose API key the connection holds, and refuse one of another organization than before."""
+        try:
+            # What earlier tries sent must not be taken for what this organization has.
+            account = (
+                hook.get_account()
+                if ledger.organization is not None
+                else _read_twice(hook.without_retries().get_account)
+            )
+        except FullStoryAuthenticationError:
+            raise
+        except FullStoryError as error:
+            if ledger.organization is not None:
+                raise
+            self.log.warning("FullStory does not say whose API key this is. %s", error)
+            return
+        ledger.check_organization(account.org_id)
+        self.log.info("Organization: %s; the API key's level is %s.", account.org_id, account.level)
+        if self.rejected_uri is not None and not account.reads_results:
+            self.log.warning(
+                "A key of level %s cannot read which records FullStory refuses: rejected_uri will hold only "
+                "those that are refused here. Use an Architect or Admin key.",
+                account.level,
+            )
 
     def _new_importer(self, ledger: Ledger, hook: FullStoryHook, deadline: float) -> Importer:
         from airflow_provider_fullstory.api.models import Resource
@@ -426,7 +472,7 @@ class FullStoryImportEventsOperator(BaseOperator):
 
     def _fingerprint(self) -> str | None:
         """Return what identifies the source and its mapping, None where the records are at hand."""
-        from airflow_provider_fullstory.durability import fingerprint
+        from airflow_provider_fullstory.state import fingerprint
 
         if isinstance(self.events, HiddenRecords):
             return None
@@ -435,54 +481,62 @@ class FullStoryImportEventsOperator(BaseOperator):
         arguments = {name: getattr(self, name) for name in (*names, *limits)}
         return fingerprint(arguments | {"events": None if self.events is None else str(self.events)})
 
-    def _submit(self, context: Context, hook: FullStoryHook, durability: Durability) -> ImportReport:
+    def _submit(
+        self,
+        context: Context,
+        hook: FullStoryHook,
+        state: ImportState,
+    ) -> ImportReport:
         """Send what no earlier try has sent, and return the report so far."""
         refused = self._refused_file(context)
         if refused is not None:
             refused.check()
-        arguments = self._fingerprint()
-        report = durability.ledger.begin(arguments, context["ti"].max_tries)
-        if report is not None:
-            self.log.info(
-                "An earlier try has sent all %d batches: nothing is sent, their jobs count.", report.batches
-            )
-            return report
-        report, submissions = self._send(context, hook, durability, refused, arguments)
+        report, submissions = self._send(context, hook, state, refused)
         self._log_submissions(report)
-        known = durability.ledger.submitted(report, submissions[-1].ordinal if submissions else 0)
-        # An earlier try may have finished the import; but the file of refused records was just begun anew.
+        known = state.ledger.sent(report, submissions[-1].ordinal if submissions else 0)
+        # An earlier try may have ended the import; but the file of refused records was just begun anew.
         return known if refused is None else report
+
+    def _judge_again(self, context: Context, report: ImportReport) -> None:
+        """Prepare the report of an import that was sent as a whole, and has not passed its gates."""
+        self.log.info(
+            "An earlier try has sent all %d batches: nothing is sent, their jobs count.", report.batches
+        )
+        refused = self._refused_file(context)
+        if refused is None:
+            return
+        refused.check()
+        if report.rejected and not report.rejected_uri:
+            # The file was asked for since: the jobs tell once more which records they refused.
+            report.imported = report.rejected = None
 
     def _send(
         self,
         context: Context,
         hook: FullStoryHook,
-        durability: Durability,
+        state: ImportState,
         refused: RefusedFile | None,
-        arguments: str | None,
     ) -> tuple[ImportReport, list[Submission]]:
         from airflow_provider_fullstory.batch_import.sending import Sending
 
         assert self._importer is not None  # noqa: S101 - Tells the type checker.
         source = self._source()
         sending = Sending(
-            run_identity(context, self.idempotency_salt),
+            self._run(context),
             self._limits(),
             source.options,
             self._importer,
             self._samples(),
             refused=refused,
-            allowance=lambda: self._allowance(context, hook, durability.ledger),
+            allowance=lambda: self._allowance(context, hook, state.ledger),
         )
-        area = durability.staging_area(arguments)
+        area = state.staging_area(self._fingerprint())
         manifest = None if area is None else area.manifest()
         if area is not None and manifest is not None:
-            self._log_start(
-                f"the batches that an earlier try staged in {durability.folder}", hook, durability
-            )
+            self._log_start(f"the batches that an earlier try staged in {state.folder}", hook, state)
             return sending.staged(area, manifest)
         with source.open() as opened:
-            self._log_start(f"{opened.description} ({_targets(opened)})", hook, durability)
+            self._log_start(f"{opened.description} ({_targets(opened)})", hook, state)
             chunks = self._enough(opened.chunks)
             if area is None:
                 return sending.streamed(chunks)
@@ -533,7 +587,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         self.log.info("Quota: %s.", allowance)
         return allowance
 
-    def _log_start(self, source: str, hook: FullStoryHook, durability: Durability) -> None:
+    def _log_start(self, source: str, hook: FullStoryHook, state: ImportState) -> None:
         self.log.info(
             "Importing events from %s into %s. Limits: %d records or %.1f MB a batch, %d uploads at once, %d "
             "records unfinished. Protection: %s.",
@@ -543,7 +597,7 @@ class FullStoryImportEventsOperator(BaseOperator):
             self.max_batch_bytes / 1e6,
             self.max_parallel_uploads,
             self.max_outstanding_records,
-            durability.description,
+            state.description,
         )
 
     def _log_submissions(self, report: ImportReport) -> None:
@@ -567,11 +621,8 @@ class FullStoryImportEventsOperator(BaseOperator):
         complete(hook, report, outcomes, self._refused_file(context, report), self._samples())
         tell(report, self, retries=hook.retries, waited=waited)
 
-    def _end(self, context: Context, durability: Durability, report: ImportReport) -> dict[str, Any]:
-        """Close the account of an import, then judge it."""
-        from airflow_provider_fullstory.batch_import.staging import remove_staged
-
-        durability.ledger.finished(report)
+    def _end(self, context: Context, state: ImportState, report: ImportReport) -> dict[str, Any]:
+        """Judge an import, and close its account."""
         if report.imported is not None:
             refused = self._refused_file(context, report)
             if refused is not None:
@@ -579,11 +630,12 @@ class FullStoryImportEventsOperator(BaseOperator):
         try:
             result = judge(report, self, context, max_rejected=self.max_rejected)
         except FullStoryRecordsRefusedError as error:
-            if durability.folder is not None:
-                error.add(f"What was sent is kept in {durability.folder}.")
+            state.ledger.ended(report, is_success=False)
+            if state.folder is not None:
+                error.add(f"What was sent is kept in {state.folder}.")
             raise
-        if durability.folder is not None:
-            clean_up(self, partial(remove_staged, durability.folder))
+        state.ledger.ended(report, is_success=True)
+        clean_up(self, state.clean_up)
         if self.skip_if_empty and not report.records:
             publish(report, self, context)
             raise AirflowSkipException("The source gave no records.")
@@ -619,7 +671,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         uri = report.rejected_uri if report and report.rejected_uri else self.rejected_uri
         if uri is None:
             return None
-        return refused_file(str(uri), run_identity(context), is_given=report is not None)
+        return refused_file(str(uri), self._run(context), is_given=report is not None)
 
     def _samples(self) -> Samples:
         from airflow_provider_fullstory.batch_import.samples import Samples
@@ -655,7 +707,9 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except FullStoryNotFoundError as error:
-        error.add(
-            'A retry looks again. To send the batches of unknown jobs again, set on_ambiguous="resend".'
-        )
-        raise
+        raise FullStoryAmbiguousError(
+            f"{error} So nobody can know whether FullStory has its records. To send just the batches of "
+            'unknown jobs again, set on_ambiguous="resend" and clear the task.',
+            status_code=error.status_code,
+            code=error.code,
+        ) from error

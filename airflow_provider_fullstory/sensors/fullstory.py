@@ -158,7 +158,7 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         from airflow_provider_fullstory.batch_import.samples import Samples
         from airflow_provider_fullstory.storage import refused_file
 
-        run, reports = run_identity(context), self._reports()
+        run, reports = run_identity(context, self.task_id), self._reports()
         begun = {
             report.rejected_uri: refused_file(report.rejected_uri, run, is_given=True)
             for report in reports

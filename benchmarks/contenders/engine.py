@@ -21,7 +21,7 @@ from airflow_provider_fullstory.batch_import.importer import MAX_PARALLEL_UPLOAD
 from airflow_provider_fullstory.batch_import.ledger import Ledger
 from airflow_provider_fullstory.batch_import.samples import Samples
 from airflow_provider_fullstory.batch_import.sending import Sending
-from airflow_provider_fullstory.batch_import.staging import FolderStore
+from airflow_provider_fullstory.batch_import.stores import FolderStore
 from airflow_provider_fullstory.records.events import events_of_records, events_of_rows
 from airflow_provider_fullstory.records.mapping import MappingOptions
 from airflow_provider_fullstory.records.sources import query, records_of
@@ -154,7 +154,7 @@ def _send(place: Place, chunks: Iterable[MappedChunk]) -> Sent:
     with tempfile.TemporaryDirectory() as folder:
         store = _CountingStore(Folder(UPath(f"file://{folder}")))  # type: ignore[arg-type]
         ledger = Ledger(store)
-        ledger.begin(arguments=None, life=0)
+        ledger.begin(None, try_number=1, sent_since=None)
         client = _Client(place)
         importer = Importer(
             ledger,
@@ -176,5 +176,5 @@ def _send(place: Place, chunks: Iterable[MappedChunk]) -> Sent:
             allowance=lambda: None,
         )
         report, submissions = sending.streamed(chunks)
-        ledger.submitted(report, submissions[-1].ordinal)
+        ledger.sent(report, submissions[-1].ordinal)
     return Sent(report, store.writes, store.largest)

@@ -23,7 +23,8 @@ for deferrable in (False, True):
                 """,
                 event_name="Order Completed",
                 batch_size=5_000,
-                staging_uri=os.environ["CHAOS_STAGING"] if staging else None,
+                state_uri=os.environ["CHAOS_STATE"] if staging else None,
+                stage_batches=staging,
                 deferrable=deferrable,
                 # More than anything that is broken in a round takes away.
                 retries=20,

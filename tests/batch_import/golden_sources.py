@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import pendulum
 
 from airflow_provider_fullstory.batch_import.batches import Batcher, BatchLimits, RunIdentity
-from airflow_provider_fullstory.durability import fingerprint
 from airflow_provider_fullstory.records.events import events_of_records, events_of_rows, shared_part
 from airflow_provider_fullstory.records.mapping import MappingOptions
+from airflow_provider_fullstory.state import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

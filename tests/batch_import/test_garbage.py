@@ -85,7 +85,8 @@ def test_the_operator_reads_its_source_so(
     FullStoryImportEventsOperator(
         task_id="import",
         events=events(),
-        staging_uri=str(tmp_path) if is_staged else None,
+        state_uri=str(tmp_path) if is_staged else None,
+        stage_batches=is_staged,
         poll_interval=0.01,
     ).execute(context)
 

@@ -16,9 +16,9 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryAuthenticationError,
     FullStoryBadRequestError,
     FullStoryBodyTooLargeError,
-    FullStoryError,
     FullStoryLedgerError,
     FullStorySourceChangedError,
+    FullStoryStorageError,
     FullStoryTransportError,
 )
 from airflow_provider_fullstory.operators import fullstory as operators
@@ -29,6 +29,7 @@ from tests.tries import (
     Crash,
     creating_imports,
     entering,
+    failure_of,
     noting_job,
     noting_stage,
     numbers,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from tests.conftest import FakeTaskStateStore
     from tests.tries import Task
 
-IN_ALL_PLACES = pytest.mark.parametrize("task", ["store", "folder", "both"], indirect=True)
+IN_ALL_PLACES = pytest.mark.parametrize("task", ["store", "state", "folder", "both"], indirect=True)
 UPLOADS = {"method": "POST", "path": "/v2/events/batch"}
 
 
@@ -62,15 +63,7 @@ def lose_the_job(task: Task, **arguments: Any) -> None:
 
 def crash_after_all_were_sent(task: Task, **arguments: Any) -> None:
     with pytest.raises(Crash):
-        task.attempt(breaking=Breaking(matches=noting_stage("submitted")), **arguments)
-
-
-def failure_of(task: Task, error: type[FullStoryError], **arguments: Any) -> str:
-    """Return the message of a try that fails without a retry."""
-    with pytest.raises(AirflowFailException) as caught:
-        task.attempt(**arguments)
-    assert isinstance(caught.value.__cause__, error)
-    return str(caught.value)
+        task.attempt(breaking=Breaking(matches=noting_stage("sent")), **arguments)
 
 
 @IN_ALL_PLACES
@@ -144,7 +137,7 @@ def test_a_batch_whose_job_was_lost_a_day_ago_fails_the_task_and_is_not_sent(
     assert len(posts(emulator)) == 1
     assert numbers(emulator) == list(range(5))
     assert "Batch 1 (5 records) was sent at " in message
-    assert "nobody can know whether it has these records" in message
+    assert "So nobody can know whether FullStory has these records" in message
     assert 'on_ambiguous="resend"' in message
     # Nothing of it is forgotten, so the next try fails as well.
     failure_of(task, FullStoryAmbiguousError, events=orders(5), deferrable=deferrable)
@@ -305,7 +298,7 @@ def test_an_upgrade_of_this_package_is_named_where_the_batches_differ(
     emulator: EmulatorClient, task: Task
 ) -> None:
     crash_after_all_were_sent(task, events=orders(30))
-    task.put("fullstory_import", task.ledger["fullstory_import"] | {"version": "0.0.1"})
+    task.put("import", task.ledger["import"] | {"version": "0.0.1"})
 
     message = failure_of(task, FullStorySourceChangedError, events=orders(29))
 
@@ -412,7 +405,7 @@ def test_a_ledger_that_cannot_be_read_fails_before_anything_is_sent(
     emulator: EmulatorClient, task: Task
 ) -> None:
     crash_after_all_were_sent(task, events=orders(5))
-    task.put("fullstory_import", task.ledger["fullstory_import"] | {"generation": "many"})
+    task.put("import", task.ledger["import"] | {"round": "many"})
 
     with pytest.raises(FullStoryLedgerError, match="Nothing was sent"):
         task.attempt(events=orders(5))
@@ -441,18 +434,19 @@ def test_each_batch_costs_two_small_writes_however_many_there_are(
 
     assert task.store is not None
     writes = task.store.writes
-    assert len(writes) == 2 * 300 + 3
+    # The run, the import, its organization, all sent, ended.
+    assert len(writes) == 2 * 300 + 5
     assert max(size for _, size, _ in writes) < 400
     # Equal but for the digits of a time.
     for early, late in ((1, 299), (2, 300)):
-        first, last = (size_of_last_write(task.store, f"fullstory_batch_1_{n}") for n in (early, late))
+        first, last = (size_of_last_write(task.store, f"_batch_{n}") for n in (early, late))
         assert abs(first - last) <= 4
     assert len({str(retention) for _, _, retention in writes}) == 1
     assert writes[0][2] is never_expire()
 
 
 def size_of_last_write(store: FakeTaskStateStore, key: str) -> int:
-    return [size for written, size, _ in store.writes if written == key][-1]
+    return [size for written, size, _ in store.writes if written.endswith(key)][-1]
 
 
 def never_expire() -> Any:
@@ -469,7 +463,7 @@ def test_a_retry_writes_only_what_is_new(emulator: EmulatorClient, make_task: Ca
 
     assert task.attempt(events=orders(31))["imported"] == 31
 
-    assert len(task.store.writes) == 2 + 2
+    assert len(task.store.writes) == 2 + 4
 
 
 def test_a_store_that_cannot_be_read_is_told_before_anything_is_sent(
@@ -479,7 +473,7 @@ def test_a_store_that_cannot_be_read_is_told_before_anything_is_sent(
     context = task.next_context()
     context["task_state_store"] = SimpleNamespace(get=Mock(side_effect=ConnectionError("gone")))
 
-    with pytest.raises(FullStoryLedgerError, match=r"could not be read \(ConnectionError: gone\)"):
+    with pytest.raises(FullStoryStorageError, match=r"could not be read \(ConnectionError: gone\)"):
         task.operator(events=orders(5)).execute(context)
 
     assert emulator.requests() == []
@@ -490,7 +484,7 @@ def test_a_store_that_cannot_be_written_is_told_and_names_what_fullstory_has(
 ) -> None:
     task = make_task("store")
 
-    with pytest.raises(FullStoryLedgerError) as caught:
+    with pytest.raises(FullStoryStorageError) as caught:
         task.attempt(events=orders(5), breaking=Breaking(OSError, matches=noting_job(1)))
 
     [job] = emulator.jobs()

@@ -50,7 +50,6 @@ def test_wrong_key(emulator: EmulatorClient, context: Any, monkeypatch: pytest.M
     message = message_of(context, FullStoryAuthenticationError, events=EVENTS)
     assert "HTTP 401" in message
     assert "check the password of the connection" in message
-    assert "FullStory has accepted 0 records" in message
     assert emulator.events() == []
 
 
@@ -81,7 +80,7 @@ def test_an_empty_source_is_said_and_is_no_failure(
     assert (report["records"], report["imported"], report["rejected"]) == (0, 0, 0)
     output = capfd.readouterr()
     assert "The source gave no records: nothing was sent" in caplog.text + output.out + output.err
-    assert emulator.requests() == []
+    assert [request["path"] for request in emulator.requests()] == ["/me"]
 
 
 def test_unknown_field_path(emulator: EmulatorClient, context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +90,7 @@ def test_unknown_field_path(emulator: EmulatorClient, context: Any, monkeypatch:
         "column 'user.uuid': FullStory's events have no field 'user.uuid' (did you mean 'user.uid'?)"
         in message
     )
-    assert emulator.requests() == []
+    assert [request["path"] for request in emulator.requests()] == ["/me"]
 
 
 def test_a_batch_size_beyond_the_limit(emulator: EmulatorClient, context: Any) -> None:
@@ -203,4 +202,5 @@ def test_arguments_that_cannot_work(
     emulator: EmulatorClient, context: Any, arguments: dict[str, Any], words: str
 ) -> None:
     assert words in message_of(context, **{"events": EVENTS, **arguments})
-    assert emulator.requests() == []
+    # Whose key it is may be asked for before a source is opened; nothing else is.
+    assert {request["path"] for request in emulator.requests()} <= {"/me"}

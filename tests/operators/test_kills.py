@@ -253,7 +253,7 @@ def test_a_task_that_is_killed_while_it_stages_sends_nothing(
 
     message = kill(emulator, task, is_read.is_set, is_killed.set, events=source())
 
-    assert emulator.requests() == []
+    assert posts(emulator) == []
     assert "No job of " in message
     assert not list(task.folder.glob("bodies/**/*.json.gz"))
     assert task.attempt(events=orders(1000))["imported"] == 1000
@@ -360,10 +360,10 @@ def processes() -> Any:
 @contextmanager
 def running(processes: Any, emulator: EmulatorClient, task: Task, **arguments: Any) -> Iterator[BaseProcess]:
     """Run a try in a process of its own."""
-    assert task.staging_uri is not None
-    outcome = task.staging_uri.removeprefix("file://") + ".txt"
+    assert task.state_uri is not None
+    outcome = task.state_uri.removeprefix("file://") + ".txt"
     process = processes.Process(
-        target=execute, args=(emulator.connection_json(), task.staging_uri, outcome, arguments)
+        target=execute, args=(emulator.connection_json(), task.state_uri, outcome, arguments)
     )
     process.start()
     try:
@@ -409,7 +409,7 @@ def test_a_process_that_airflow_tells_to_end_says_what_runs_and_the_next_goes_on
         process.join(60)
         assert process.exitcode == 0
 
-    said = (tmp_path / "staging.txt").read_text()
+    said = (tmp_path / "state.txt").read_text()
     assert said.startswith("FullStoryKilledError: The task was told to end.")
     assert all(job["id"] in said for job in emulator.jobs())
     emulator.advance_clock(HOUR)
@@ -427,7 +427,7 @@ def test_a_process_that_airflow_tells_to_end_while_it_sends_does_not_wait_for_th
             assert process.is_alive()
         assert process.pid is not None
         os.kill(process.pid, signal.SIGTERM)
-        outcome = tmp_path / "staging.txt"
+        outcome = tmp_path / "state.txt"
         while not outcome.exists():
             assert process.is_alive()
 

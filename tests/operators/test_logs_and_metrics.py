@@ -177,8 +177,8 @@ def test_the_start_is_told_once_with_all_that_decides(
     ("kept", "words"),
     [
         ("store", "a ledger in Airflow's task state store."),
-        ("folder", "a ledger and staged batches in "),
-        ("both", "a ledger in Airflow's task state store and batches staged in "),
+        ("state", "a ledger in file://"),
+        ("both", "a ledger in file://"),
     ],
 )
 def test_the_start_tells_the_protection(
@@ -222,7 +222,7 @@ def test_a_try_that_sends_nothing_tells_so(
     make_warehouse(database, 25)
     task = make_task("store", **QUERY)
     with pytest.raises(Crash):
-        task.attempt(breaking=Breaking(matches=noting_stage("finished")))
+        task.attempt(breaking=Breaking(matches=noting_stage("succeeded")))
     log.lines.clear()
 
     task.attempt()

@@ -351,7 +351,8 @@ def test_nothing_is_asked_of_fullstory(
     operator = importing(
         **source(tmp_path, 20),
         rejected_uri=f"file://{refused}",
-        staging_uri=f"file://{tmp_path / 'staging'}",
+        state_uri=f"file://{tmp_path / 'state'}",
+        stage_batches=True,
         fullstory_conn_id="nowhere",
     )
 
@@ -359,7 +360,7 @@ def test_nothing_is_asked_of_fullstory(
     operator.dry_run()
 
     assert not refused.exists()
-    assert not (tmp_path / "staging").exists()
+    assert not (tmp_path / "state").exists()
 
 
 def test_a_preview_changes_nothing_about_the_import(emulator: EmulatorClient, context: Any) -> None:

@@ -1,0 +1,285 @@
+"""What outlives a try of a task, in Airflow's terms: where an import's ledger is kept, and its bodies."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow.providers.common.compat.sdk import conf
+
+from airflow_provider_fullstory.batch_import.ledger import Ledger
+from airflow_provider_fullstory.batch_import.retention import note_use, remove_old
+from airflow_provider_fullstory.batch_import.staging import BODIES, StagingArea
+from airflow_provider_fullstory.batch_import.stores import (
+    FolderStore,
+    MemoryStore,
+    OutageProofStore,
+)
+from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryStorageError
+from airflow_provider_fullstory.storage import digest, run_name, task_folder
+
+if TYPE_CHECKING:
+    import datetime
+    from typing import Literal
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_fullstory.batch_import.batches import RunIdentity
+    from airflow_provider_fullstory.batch_import.folder import Folder
+    from airflow_provider_fullstory.batch_import.report import ImportReport
+
+#: Where a run keeps what all of its imports share.
+_HISTORY: Final = "history"
+
+
+class TaskStateStore:
+    """
+    Keep a ledger in Airflow's task state store (3.3 and newer), which retries of a task share.
+
+    :param accessor: What Airflow puts into the task's context.
+    :param prefix: Goes before each key, since others may use the store too.
+    """
+
+    def __init__(self, accessor: Any, prefix: str) -> None:
+        self._accessor = accessor
+        self._prefix = prefix
+        # Uploads write from several threads, which dag.test() is not prepared for.
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """Return what was last set."""
+        try:
+            with self._lock:
+                value: dict[str, Any] | None = self._accessor.get(f"{self._prefix}_{key}")
+        except Exception as error:
+            raise _failed("read", error) from error
+        return value
+
+    def set(self, key: str, value: dict[str, Any]) -> None:
+        """Keep a value for as long as the DAG run exists: any run may be tried again."""
+        # Public, but missing in the stub that Airflow 3.3 ships.
+        from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
+
+        try:
+            with self._lock:
+                self._accessor.set(f"{self._prefix}_{key}", value, retention=NEVER_EXPIRE)
+        except Exception as error:
+            raise _failed("written", error) from error
+
+
+class ImportState:
+    """
+    What a task remembers of an import from one try to the next.
+
+    :param ledger: Its ledger.
+    :param stores: Where the ledger is kept, and what is known of the run.
+    :param description: That, for the log.
+    :param runs: The folder of all runs of the task, None where there is no ``state_uri``.
+    :param name: Name of the run's folder in it.
+    :param folder: The import's folder, in that of the run.
+    :param is_staged: Whether batches wait there between two tries.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        stores: Stores,
+        *,
+        runs: Folder | None,
+        name: str,
+        folder: Folder | None,
+        is_staged: bool,
+    ) -> None:
+        self.ledger = ledger
+        self.folder = folder
+        self._stores = stores
+        self._runs = runs
+        self._name = name
+        self._is_staged = is_staged
+
+    @property
+    def description(self) -> str:
+        """What protects against doubles, for the log."""
+        return self._stores.description
+
+    def begin(self, context: Context, arguments: str | None) -> ImportReport | None:
+        """
+        Begin the import, or go on with what an earlier try began; see ``Ledger.begin``.
+
+        :param context: The task's context.
+        :param arguments: Fingerprint of what the source and its mapping are, None where the data is at hand.
+        """
+        if self._runs is not None:
+            note_use(self._runs, self._name, time.time())
+        history = self._stores.of_run.get(_HISTORY)
+        if history is None:
+            history = {"sent_since": _sent_since(context)}
+        # Also tells when the run was last worked on.
+        self._stores.of_run.set(_HISTORY, history | {"used_at": time.time()})
+        report = self.ledger.begin(
+            arguments, try_number=context["ti"].try_number, sent_since=history["sent_since"]
+        )
+        if self.folder is not None and self.ledger.is_new:
+            # Whatever was staged under this name holds the rows of another time.
+            self.folder.remove(BODIES)
+        return report
+
+    def staging_area(self, arguments: str | None) -> StagingArea | None:
+        """
+        Return where batches wait between two tries, None where they do not.
+
+        :param arguments: Fingerprint of what the source and its mapping are, None where the data is at hand.
+        """
+        if not self._is_staged or self.folder is None:
+            return None
+        return StagingArea(self.folder, self.ledger.import_id, arguments)
+
+    def clean_up(self) -> None:
+        """Remove what an import that succeeded no longer needs, and the state of runs of long ago."""
+        # A try that Airflow took for dead must not remove what its successor reads.
+        if self.folder is not None and self._is_staged and self.ledger.is_own:
+            self.folder.remove(BODIES)
+        if (runs := self._runs) is not None:
+            remove_old(runs, time.time(), lambda name: _last_used(runs.folder(name)))
+
+    def close(self) -> None:
+        """Wait out no outage any more: the task was told to end. May be called from a signal handler."""
+        for store in (self._stores.of_run, self._stores.of_import):
+            if isinstance(store, OutageProofStore):
+                store.close()
+
+
+@dataclasses.dataclass(frozen=True)
+class Stores:
+    """
+    Where the state of an import is kept.
+
+    :param of_run: Holds what is known of the run, which several imports share: operators in one task, salts.
+    :param of_import: Holds the ledger.
+    :param description: What protects against doubles, for the log.
+    """
+
+    of_run: MemoryStore | OutageProofStore
+    of_import: MemoryStore | OutageProofStore
+    description: str
+
+
+def import_state(
+    context: Context,
+    run: RunIdentity,
+    *,
+    durable: bool,
+    state_uri: str | None,
+    stage_batches: bool,
+    on_ambiguous: Literal["fail", "resend"],
+    on_source_change: Literal["fail", "resend"],
+) -> ImportState:
+    """
+    Return the best protection that this Airflow and the task's arguments allow.
+
+    :param context: The task's context.
+    :param run: What names the import.
+    :param durable: Whether anything is to outlive a try.
+    :param state_uri: Folder of the state of all tasks; by default ``[fullstory] state_uri`` of Airflow's
+        configuration.
+    :param stage_batches: Whether batches wait there between two tries.
+    :param on_ambiguous: What to do with a batch of unknown outcome.
+    :param on_source_change: What to do where the source no longer gives what was sent.
+    """
+    uri = state_uri or conf.get("fullstory", "state_uri", fallback=None) or None
+    if not durable and (state_uri or stage_batches):
+        raise FullStoryInputError(
+            f"{'state_uri' if state_uri else 'stage_batches'} is given with durable=False, which says to "
+            "keep nothing."
+        )
+    if stage_batches and not uri:
+        raise FullStoryInputError(
+            "stage_batches=True needs a folder for the batches: set state_uri, or [fullstory] state_uri in "
+            "Airflow's configuration."
+        )
+    # Several operators may be executed inside one task: the run is the task's.
+    task = dataclasses.replace(run, task_id=context["ti"].task_id, salt="")
+    runs = task_folder(uri, task) if uri and durable else None
+    folder = None if runs is None else runs.folder(run_name(task)).folder(digest(run))
+    stores = _stores(context, run, None if runs is None else runs.folder(run_name(task)), durable=durable)
+    ledger = Ledger(stores.of_import, on_ambiguous=on_ambiguous, on_source_change=on_source_change)
+    return ImportState(ledger, stores, runs=runs, name=run_name(task), folder=folder, is_staged=stage_batches)
+
+
+def _stores(context: Context, run: RunIdentity, run_folder: Folder | None, *, durable: bool) -> Stores:
+    keys_only = "idempotency keys alone keep a retry from sending a batch twice, for 24 hours"
+    if not durable:
+        return Stores(MemoryStore(), MemoryStore(), f"no ledger, since durable=False: {keys_only}")
+    accessor = context.get("task_state_store")
+    in_airflow = None if accessor is None else TaskStateStore(accessor, "fullstory")
+    if run_folder is not None:
+        in_folder = FolderStore(run_folder)
+        # An earlier try may have begun before state_uri was set.
+        if in_airflow is None or in_folder.get(_HISTORY) is not None or in_airflow.get(_HISTORY) is None:
+            return Stores(
+                OutageProofStore(in_folder),
+                OutageProofStore(FolderStore(run_folder.folder(digest(run)))),
+                f"a ledger in {run_folder}",
+            )
+    if accessor is not None and in_airflow is not None:
+        return Stores(
+            OutageProofStore(in_airflow),
+            OutageProofStore(TaskStateStore(accessor, f"fullstory_{digest(run)}")),
+            "a ledger in Airflow's task state store",
+        )
+    return Stores(
+        MemoryStore(),
+        MemoryStore(),
+        "no ledger, since this Airflow has no task state store (3.3 and newer have one) and state_uri is "
+        f"not set: {keys_only}",
+    )
+
+
+def _last_used(run_folder: Folder) -> float | None:
+    history = FolderStore(run_folder).get(_HISTORY)
+    return None if history is None else float(history["used_at"])
+
+
+def _sent_since(context: Context) -> float | None:
+    """
+    Return the earliest moment at which an earlier try can have sent something, None where there was no such.
+
+    A clear makes Airflow forget when a run really started, so then the time at which it was due counts.
+    """
+    if context["ti"].try_number <= 1:
+        return None
+    run: Any = context.get("dag_run")
+    names = ["start_date"]
+    if getattr(run, "clear_number", 1) or run.start_date is None:
+        names += ["run_after", "data_interval_end", "logical_date"]
+    moments: list[datetime.datetime | None] = [getattr(run, name, None) for name in names]
+    return min((moment.timestamp() for moment in moments if moment is not None), default=0.0)
+
+
+def fingerprint(arguments: Mapping[str, Any]) -> str:
+    """
+    Return what tells one source and mapping from another.
+
+    :param arguments: The rendered arguments that decide which records there are, and how they are sent.
+    """
+    return hashlib.sha256(json.dumps(_stable(arguments)).encode()).hexdigest()
+
+
+def _stable(value: Any) -> Any:
+    """Return JSON that is the same in all processes: the order of a set, for one, is not."""
+    if isinstance(value, Mapping):
+        return sorted([repr(key), _stable(item)] for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return [_stable(item) for item in value]
+    return sorted(map(repr, value)) if isinstance(value, (set, frozenset)) else repr(value)
+
+
+def _failed(what: str, error: Exception) -> FullStoryStorageError:
+    return FullStoryStorageError(
+        f"The ledger in Airflow's task state store could not be {what} ({type(error).__name__}: {error})."
+    )
