@@ -12,6 +12,9 @@ PYTHON_AIRFLOW_2 ?= $(shell for p in $(PYTHON) python3.12 python3.11; do \
 # A pre-release of Airflow's next version; "make constraints" resolves it.
 NEXT := 3.4.0b2
 
+# Versions of Airflow, and days by which they were released: their constraints pin what was newest then.
+PINS := 2.11.2@2026-03-14 3.1.8@2026-03-12 3.2.2@2026-05-29 3.3.2@2026-09-17
+
 # $(call install,folder,interpreter,constraints)
 define install
 	@test -n "$(2)" || { echo "No fitting Python with the venv module was found; set PYTHON=."; exit 1; }
@@ -20,12 +23,12 @@ define install
 	@$(2) -m venv $(1)
 	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(3) uv
 	@$(1)/bin/uv pip install --quiet --python $(1)/bin/python --constraints $(3) --build-constraints $(3) \
-		--editable '.[emulator]' --group dev
+		--editable . --group dev
 	@touch $(1)/.installed
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui chaos bench bench-flat bench-imports bench-pipe bench-rules bench-wait test test-fast test-airflow-2 test-airflow-next test-mariadb lint format constraints clean
+.PHONY: help demo demo-ui chaos bench bench-flat bench-imports bench-pipe bench-rules bench-wait test test-fast test-airflow-2 test-airflow-next test-airflow-pins test-mariadb lint format constraints clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 19
@@ -85,6 +88,19 @@ test-airflow-next: .venv-airflow-next/.installed ## Run all tests on the Airflow
 	.venv-airflow-next/bin/python -m pytest -m "not real_airflow" $(PYTEST_ARGS)
 	.venv-airflow-next/bin/python -m pytest -m real_airflow $(PYTEST_ARGS)
 
+test-airflow-pins: $(PINS:%=test-airflow-pins-%) ## Install beside what Airflow was released with, and run an import.
+
+# uv leaves out what is newer than the day.
+test-airflow-pins-%: RELEASE = $(subst @, ,$*)
+test-airflow-pins-%: PINNED = .venv-pins/$(word 1,$(RELEASE))
+test-airflow-pins-%: $(VENV)/.installed
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(PINNED)
+	$(BIN)/uv pip install --quiet --python $(PINNED) --exclude-newer $(word 2,$(RELEASE)) \
+		apache-airflow==$(word 1,$(RELEASE)) --editable . --group test
+	$(BIN)/uv pip check --python $(PINNED)
+	$(PINNED)/bin/python -m pytest tests/test_provider_info.py tests/hooks tests/triggers $(PYTEST_ARGS)
+	$(PINNED)/bin/python -m pytest -m real_airflow tests/real_airflow/test_local_airflow.py $(PYTEST_ARGS)
+
 $(VENV)/.installed-mariadb: $(VENV)/.installed
 	@PATH=$$PATH:/usr/sbin command -v mariadbd >/dev/null || \
 		{ echo "MariaDB is missing: install mariadb-server, libmariadb-dev and pkg-config."; exit 1; }
@@ -104,7 +120,7 @@ format: $(VENV)/.installed ## Format the code.
 	$(BIN)/ruff check --fix .
 
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --no-emit-index-url --no-header \
-	--no-annotate --all-extras --group dev --group mariadb --group bench pyproject.toml
+	--no-annotate --group dev --group mariadb --group bench pyproject.toml
 
 constraints: $(VENV)/.installed ## Refresh the constraints with the newest versions that fit together.
 	$(COMPILE) --universal --output-file constraints.txt
@@ -113,4 +129,4 @@ constraints: $(VENV)/.installed ## Refresh the constraints with the newest versi
 		--output-file constraints-airflow-next.txt
 
 clean: ## Remove what the other targets made.
-	rm -rf $(VENV) .venv-airflow-2 .venv-airflow-next .demo .hypothesis .mypy_cache .ruff_cache build dist
+	rm -rf $(VENV) .venv-airflow-2 .venv-airflow-next .venv-pins .demo .hypothesis .mypy_cache .ruff_cache build dist

@@ -5,7 +5,7 @@ It follows the published contract (developer.fullstory.com/server) and shares no
 package, so that a misreading on one side shows up as a difference instead of agreeing with itself.
 
 Start it with the command ``fullstory-emulator``, with ``EmulatorServer`` from the module ``embedded``, or
-with the pytest fixture ``fullstory_emulator``. It needs the extra ``[emulator]``.
+with the pytest fixture ``fullstory_emulator``.
 """
 
 from __future__ import annotations

@@ -9,12 +9,9 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from airflow_provider_fullstory.emulator.server import Server
 from airflow_provider_fullstory.emulator.settings import KEYS, Settings
-
-if TYPE_CHECKING:
-    from airflow_provider_fullstory.emulator.server import Server
 
 _PARENT_CHECK_SECONDS = 0.5
 
@@ -23,12 +20,6 @@ def main() -> None:
     """Run the command."""
     parent = os.getppid()
     arguments = _parser().parse_args()
-    try:
-        from airflow_provider_fullstory.emulator.server import Server
-    except ModuleNotFoundError as error:
-        if error.name != "aiohttp":
-            raise
-        sys.exit("The emulator needs its extra: pip install 'airflow-provider-fullstory[emulator]'")
     names = [field.name for field in dataclasses.fields(Settings)]
     try:
         settings = Settings().replace({name: getattr(arguments, name) for name in names})

@@ -1,7 +1,7 @@
 """
 The pytest fixture ``fullstory_emulator``, available wherever this package is installed.
 
-It needs the extra ``[emulator]``, but only once a test asks for it: pytest loads this module in every run.
+pytest loads this module in every run, so what the emulator needs is imported once a test asks for it.
 """
 
 from __future__ import annotations
@@ -19,18 +19,10 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def fullstory_emulator_server() -> Iterator[EmulatorClient]:
     """Run one emulator for the whole session; tests ask for ``fullstory_emulator`` instead."""
-    # Imported when it is needed: most pytest runs in an environment with this package do not use the fixture.
     from airflow_provider_fullstory.emulator.embedded import EmulatorServer
 
-    try:
-        with EmulatorServer() as emulator:
-            yield emulator
-    except ModuleNotFoundError as error:
-        if error.name != "aiohttp":
-            raise
-        pytest.fail(
-            "fullstory_emulator needs: pip install 'airflow-provider-fullstory[emulator]'", pytrace=False
-        )
+    with EmulatorServer() as emulator:
+        yield emulator
 
 
 @pytest.fixture

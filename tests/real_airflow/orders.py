@@ -22,11 +22,6 @@ ORDERS = [
 ]
 
 
-def between(start: datetime, end: datetime) -> list[Order]:
-    """Return the orders from `start` until before `end`, both without a time zone as the table has them."""
-    return [order for order in ORDERS if start <= order.ordered_at < end]
-
-
 def order_event(order: Order, *names: str) -> dict[str, Any]:
     """Write down the event that an order should become, with these columns as its properties."""
     return {

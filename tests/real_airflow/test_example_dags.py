@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from demo.comparison import compare, expected_event
 from demo.purchases import COUNT, read_purchases
 from tests.accounting import check_accounted
-from tests.real_airflow.orders import FIRST_HOUR, ORDERS, between, order_event
+from tests.real_airflow.orders import ORDERS, order_event
 from tests.real_airflow.runs import Run, assert_keeps_secrets
 
 if TYPE_CHECKING:
     from demo.services import Services
+
+pytestmark = pytest.mark.all_airflows
 
 
 def assert_equal(expected: list[dict[str, Any]], imported: list[dict[str, Any]]) -> None:
@@ -119,18 +122,6 @@ def test_refused_records(services: Services) -> None:
     again.wait_for_success()
     assert again.result("import_mended")["imported"] == 3
     assert_equal([order_event(order, "order_id", "status", "total") for order in ORDERS], run.events())
-
-
-def test_hourly_sync(services: Services) -> None:
-    start, end = FIRST_HOUR + timedelta(hours=1), FIRST_HOUR + timedelta(hours=2)
-    run = Run.trigger(services, "example_fullstory_hourly_sync", logical_date=end.replace(tzinfo=UTC))
-    run.wait_for_success()
-    orders = between(start, end)
-    assert_equal([order_event(order, "order_id", "status", "total") for order in orders], run.events())
-    assert run.result("import_orders") == finished_report(len(orders), job_ids(services))
-    assert "Pausing task as DEFERRED" in run.logs("import_orders")
-    text = run.visible_text("import_orders") + services.airflow.component_logs()
-    assert_keeps_secrets(text, services.emulator, "secret-customer")
 
 
 def test_submit_and_wait(services: Services) -> None:
