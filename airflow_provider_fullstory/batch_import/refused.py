@@ -18,20 +18,19 @@ import dataclasses
 import datetime
 import gzip
 import logging
-import tempfile
 import zlib
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import cached_property, partial
-from typing import IO, TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from airflow_provider_fullstory.api.encoding import DECODER, ENCODER
+from airflow_provider_fullstory.batch_import.spool import Spool
 from airflow_provider_fullstory.batch_import.traces import Facts, Traces
 from airflow_provider_fullstory.exceptions import (
-    FullStoryDiskError,
     FullStoryError,
     FullStoryInputError,
     FullStoryStorageError,
@@ -190,7 +189,7 @@ class RefusedFile:
 
         :param facts: What is known of the import before it is sent.
         """
-        with _Spool(self._name) as spool:
+        with Spool(self._name) as spool:
             yield InvalidRecords(self, spool, facts)
 
     def write_facts(self, facts: Facts) -> None:
@@ -233,7 +232,7 @@ class RefusedFile:
         :param invalid: How many records refused here it has to hold.
         """
         known = [(traces, traces.facts()) for traces in self._all_traces]
-        with _Spool(self._name) as spool:
+        with Spool(self._name) as spool:
             for line in self._lines():
                 refusal = _refusal_of(line)
                 if refusal.get("outcome") != REJECTED or not self._is_own(refusal):
@@ -254,7 +253,7 @@ class RefusedFile:
                     spool.write(line)
             self.commit(spool)
 
-    def commit(self, spool: _Spool) -> None:
+    def commit(self, spool: Spool) -> None:
         """
         Put lines in the place of the file, or remove it where there are none.
 
@@ -372,7 +371,7 @@ class InvalidRecords:
     :param facts: What is known of the import.
     """
 
-    def __init__(self, file: RefusedFile, spool: _Spool, facts: Facts) -> None:
+    def __init__(self, file: RefusedFile, spool: Spool, facts: Facts) -> None:
         self._file = file
         self._spool = spool
         self._facts = facts
@@ -396,53 +395,3 @@ class InvalidRecords:
         """Put them in the place of what an earlier try, or an import before, has left of this task."""
         with _adding("Nothing that FullStory has is sent again by a retry, which writes the file anew."):
             self._file.commit(self._spool)
-
-
-class _Spool:
-    """Hold lines on the worker's disk: a file in object storage is written as a whole."""
-
-    def __init__(self, name: str) -> None:
-        self._is_compressed = name.endswith(".gz")
-        self._stack = ExitStack()
-        self.records = 0
-
-    def __enter__(self) -> Self:
-        try:
-            self._file: IO[bytes] = self._stack.enter_context(tempfile.TemporaryFile())
-        except OSError as error:
-            raise _disk_failed(error) from error
-        self._out: IO[bytes] | gzip.GzipFile = (
-            gzip.open(self._file, "wb") if self._is_compressed else self._file
-        )
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        # What a full disk did not take before, it does not take now.
-        with suppress(OSError):
-            self._out.close()
-        with suppress(OSError):
-            self._stack.close()
-
-    def write(self, line: bytes) -> None:
-        try:
-            self._out.write(line)
-        except OSError as error:
-            raise _disk_failed(error) from error
-        self.records += 1
-
-    def finished(self) -> IO[bytes]:
-        """Return the file from its beginning."""
-        try:
-            if self._is_compressed:
-                self._out.close()
-            self._file.seek(0)
-        except OSError as error:
-            raise _disk_failed(error) from error
-        return self._file
-
-
-def _disk_failed(error: OSError) -> FullStoryDiskError:
-    return FullStoryDiskError(
-        f"Refused records could not be written to {tempfile.tempdir or 'a temporary folder'} on the worker: "
-        f"{error}. They lie there until their file is complete: make room, or let TMPDIR name a larger disk."
-    )

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from tests.refused_file import WAYS, check_file, files_below, in_the_task, in_the_triggerer, lines_of, source
 from tests.tries import make_warehouse
@@ -70,6 +71,27 @@ def test_a_standard_key_leaves_no_file_of_nothing(
 
 
 # -- The log ----------------------------------------------------------------------------------------------
+
+
+@WAYS
+@pytest.mark.parametrize("invalid", [set(), {1}])
+def test_a_standard_key_is_told_what_it_lacks_and_not_to_set_what_is_set(
+    *,
+    emulator: EmulatorClient,
+    context: Any,
+    uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+    import_in: Any,
+    invalid: set[int],
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_FULLSTORY_DEFAULT", emulator.connection_json(emulator.standard_key))
+    with pytest.raises(AirflowFailException) as caught:
+        import_in(context, events=source(5, invalid, {2}), rejected_uri=uri, max_rejected=len(invalid))
+    text = str(caught.value)
+    assert "Which 1 records FullStory rejected, and why, could not be read" in text
+    assert "an API key of level Architect or above" in text
+    assert "rejected_uri=" not in text
+    assert (f"Those refused here are in {uri}." in text) == bool(invalid)
 
 
 def logged(caplog: Any, capfd: Any) -> str:
