@@ -42,6 +42,13 @@ class OpenSource:
     targets: Mapping[str, str]
     chunks: Iterator[MappedChunk]
 
+    @property
+    def notice(self) -> str:
+        """What the log must say of it at the start, empty where that is nothing."""
+        if not self.targets or "timestamp" in self.targets.values():
+            return ""
+        return "No timestamp: FullStory gives each event the time of its import."
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EventSource:
@@ -108,6 +115,7 @@ def mapping_options(
     schema: Mapping[str, str] | None,
     shared: Mapping[str, Any] | None,
     allow_anonymous: bool,
+    allow_missing_timestamp: bool,
     record_key: str | Sequence[str],
 ) -> MappingOptions:
     """
@@ -130,6 +138,7 @@ def mapping_options(
         zone=zone,
         schema=schema or {},
         allow_anonymous=allow_anonymous,
+        allow_missing_timestamp=allow_missing_timestamp,
         record_key=[record_key] if isinstance(record_key, str) else record_key,
     )
     return dataclasses.replace(own, shared=shared_part(shared, own))

@@ -119,6 +119,9 @@ class FullStoryImportEventsOperator(BaseOperator):
         page_properties. (templated)
     :param allow_anonymous: Whether an event may have neither user nor session. FullStory would make up a user
         for each, and so would hide a mapping that lost the user.
+    :param allow_missing_timestamp: Whether events are sent whose ``timestamp`` is NULL (or whose key that
+        ``mapping`` names is missing). FullStory would give them the time of the import, and so ruin their
+        history. A source without any column or key for it is always allowed.
     :param record_key: Columns (or keys) that tell one record from another: messages about refused records
         name them with their values.
     :param batch_size: Most records of a batch, up to FullStory's 50,000.
@@ -202,6 +205,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         schema: Mapping[str, str] | None = None,
         shared: Mapping[str, Any] | None = None,
         allow_anonymous: bool = False,
+        allow_missing_timestamp: bool = False,
         record_key: str | Sequence[str] = (),
         batch_size: int = 50_000,
         max_batch_bytes: int = 32 * 2**20,
@@ -237,6 +241,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         self.schema = schema
         self.shared = shared
         self.allow_anonymous = allow_anonymous
+        self.allow_missing_timestamp = allow_missing_timestamp
         self.record_key = record_key
         self.batch_size = batch_size
         self.max_batch_bytes = max_batch_bytes
@@ -416,7 +421,13 @@ class FullStoryImportEventsOperator(BaseOperator):
         if isinstance(self.events, HiddenRecords):
             return None
         names = ("sql", "sql_conn_id", "parameters", "event_name", "mapping", "timezone", "schema", "shared")
-        limits = ("hook_params", "allow_anonymous", "batch_size", "max_batch_bytes")
+        limits = (
+            "hook_params",
+            "allow_anonymous",
+            "allow_missing_timestamp",
+            "batch_size",
+            "max_batch_bytes",
+        )
         arguments = {name: getattr(self, name) for name in (*names, *limits)}
         return fingerprint(arguments | {"events": None if self.events is None else str(self.events)})
 
@@ -468,6 +479,8 @@ class FullStoryImportEventsOperator(BaseOperator):
             return sending.staged(area, manifest)
         with source.open() as opened:
             self._log_start(f"{opened.description} ({_targets(opened)})", hook, durability)
+            if opened.notice:
+                self.log.warning("%s", opened.notice)
             chunks = self._enough(opened.chunks)
             if area is None:
                 return sending.streamed(chunks)
@@ -583,6 +596,7 @@ class FullStoryImportEventsOperator(BaseOperator):
             schema=self.schema,
             shared=self.shared,
             allow_anonymous=self.allow_anonymous,
+            allow_missing_timestamp=self.allow_missing_timestamp,
             record_key=self.record_key,
         )
         return EventSource(

@@ -19,6 +19,7 @@ import msgspec
 from airflow_provider_fullstory.api.encoding import DECODER, ENCODER
 from airflow_provider_fullstory.records.fields import PROPERTY_ROOTS, SCHEMA_ROOTS, Path, fields, path_of
 from airflow_provider_fullstory.records.refusals import ValueRefusedError
+from airflow_provider_fullstory.records.timestamps import is_timestamp
 from airflow_provider_fullstory.records.validation import MAX_LEVELS
 from airflow_provider_fullstory.records.values import property_value, unwrapped
 
@@ -185,7 +186,7 @@ class _Writing:
         if value is None or isinstance(value, (bool, int, Mapping, list, tuple)):
             return self.value(".".join(path), value)
         # A moment may lie outside the calendar in one time zone only.
-        is_moment = path == ("timestamp",) and _is_iso(value)
+        is_moment = path == ("timestamp",) and isinstance(value, str) and is_timestamp(value)
         return _named(value) if is_moment or not isinstance(value, str) else self._scalar(value)[0]
 
     def _array(self, name: str, values: Sequence[Any], level: int) -> list[Any]:
@@ -213,14 +214,6 @@ class _Writing:
         # What JSON has no type for is sent as text.
         text = msgspec.json.decode(ENCODER.encode(sent)) if isinstance(sent, datetime.date) else sent
         return text, kind if isinstance(kind, str) else ""
-
-
-def _is_iso(value: Any) -> bool:
-    try:
-        datetime.datetime.fromisoformat(value.strip())
-    except (AttributeError, ValueError, TypeError):
-        return False
-    return True
 
 
 def _named(value: Any, text: str | None = None) -> dict[str, str]:

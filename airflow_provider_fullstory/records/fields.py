@@ -15,6 +15,7 @@ import msgspec
 
 from airflow_provider_fullstory.api import models
 from airflow_provider_fullstory.records.columns import Column, convert_column
+from airflow_provider_fullstory.records.timestamps import parsed_column
 from airflow_provider_fullstory.records.validation import (
     are_texts,
     check_number,
@@ -122,8 +123,9 @@ def field_column(path: str, values: Sequence[Any], zone: datetime.tzinfo) -> Col
     kinds = set(map(type, values))
     if kinds == {str} and field_kind(path) == "text" and are_texts(path, values):
         return Column(list(values), is_full=True)
-    if kinds == {datetime.datetime} and field_kind(path) == "timestamp":
-        moments = utc_column(values, zone)
+    if kinds in ({str}, {datetime.datetime}) and field_kind(path) == "timestamp":
+        moments = parsed_column(values) if kinds == {str} else values
+        moments = None if moments is None else utc_column(moments, zone)
         if moments is not None:
             return Column(moments, is_full=True)
     convert = fields()[path]

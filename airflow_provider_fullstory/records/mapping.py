@@ -32,6 +32,7 @@ from airflow_provider_fullstory.records.fields import (
 )
 from airflow_provider_fullstory.records.refusals import InvalidRecord, Refusal, ValueRefusedError
 from airflow_provider_fullstory.records.schema import misfits, record_types, schemas
+from airflow_provider_fullstory.records.timestamps import TimestampSummary, summary
 from airflow_provider_fullstory.records.validation import identity_refusal
 
 Row = Sequence[Any]
@@ -48,6 +49,8 @@ class MappingOptions:
     :param schema: Dotted name of a property -> the type to declare for it.
     :param shared: What all events of a request have in common.
     :param allow_anonymous: Whether an event may have neither user nor session.
+    :param allow_missing_timestamp: Whether an event may have no timestamp though its record has a place for
+        one.
     :param record_key: Names of the columns that tell one record from another.
     :param checks_identity: Whether what is mapped are whole events, not what several of them share.
     """
@@ -58,6 +61,7 @@ class MappingOptions:
     schema: Mapping[str, str] = dataclasses.field(default_factory=dict)
     shared: models.Shared = dataclasses.field(default_factory=models.Shared)
     allow_anonymous: bool = False
+    allow_missing_timestamp: bool = False
     record_key: Sequence[str] = ()
     checks_identity: bool = True
 
@@ -107,11 +111,13 @@ class MappedChunk:
     :param events: The events.
     :param positions: The place of each event in the source, from 1.
     :param invalid: The records that cannot be sent.
+    :param timestamps: The timestamps of the events, at a glance.
     """
 
     events: list[models.Event]
     positions: Sequence[int]
     invalid: list[InvalidRecord]
+    timestamps: TimestampSummary = dataclasses.field(default_factory=TimestampSummary)
 
 
 @dataclasses.dataclass(slots=True)
@@ -224,9 +230,11 @@ class ColumnMapping:
         ]
         if self.options.checks_identity:
             self._check_identities(built, chunk)
+        self._check_timestamps(built, chunk)
         events = list(map(models.Event, *parts))
+        timestamps = _values(built, "timestamp", chunk)
         if not chunk.refusals:
-            return MappedChunk(events, positions, [])
+            return MappedChunk(events, positions, [], summary(timestamps))
         return MappedChunk(
             [event for row, event in enumerate(events) if row not in chunk.refusals],
             [position for row, position in enumerate(positions) if row not in chunk.refusals],
@@ -238,6 +246,7 @@ class ColumnMapping:
                 )
                 for row in sorted(chunk.refusals)
             ],
+            summary([moment for row, moment in enumerate(timestamps) if row not in chunk.refusals]),
         )
 
     def _keep_misplaced(self, chunk: _Build, refused_values: Iterable[tuple[Path, Any]]) -> None:
@@ -272,6 +281,18 @@ class ColumnMapping:
             # FullStory refuses events that have what is shared as well.
             return _values(built, root, chunk), [UNSET] * chunk.rows
         return _values(built, root, chunk), schemas(columns, explicit, own, chunk.rows)
+
+    def _check_timestamps(self, built: Mapping[str, Column], chunk: _Build) -> None:
+        """Refuse NULLs: in FullStory the event would stand at the time of the import, for ever."""
+        column = built.get("timestamp")
+        if column is None or column.is_full or self.options.allow_missing_timestamp:
+            return
+        missing = validation.NO_TIMESTAMP.refusal()
+        for row, moment in enumerate(column.values):
+            if moment is UNSET and row not in column.refusals:
+                chunk.refuse({row: missing})
+                # Without it the record would be one that has no place for a timestamp.
+                chunk.keep(row, ("timestamp",), None)
 
     def _check_identities(self, built: Mapping[str, Column], chunk: _Build) -> None:
         shared = self.options.shared

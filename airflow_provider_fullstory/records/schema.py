@@ -16,6 +16,7 @@ from msgspec import UNSET
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError
 from airflow_provider_fullstory.records import validation
+from airflow_provider_fullstory.records.timestamps import is_timestamp
 from airflow_provider_fullstory.records.validation import property_name_problem
 
 if TYPE_CHECKING:
@@ -25,13 +26,7 @@ if TYPE_CHECKING:
 
 
 def _is_date(value: Any) -> bool:
-    if isinstance(value, str):
-        try:
-            datetime.datetime.fromisoformat(value)
-        except ValueError:
-            return False
-        return True
-    return isinstance(value, datetime.date)
+    return is_timestamp(value) if isinstance(value, str) else isinstance(value, datetime.date)
 
 
 _SCALARS: dict[str, Callable[[Any], bool]] = {

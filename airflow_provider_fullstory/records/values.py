@@ -43,7 +43,7 @@ from typing import Any, Final
 from msgspec import UNSET
 
 from airflow_provider_fullstory.api.encoding import Digits
-from airflow_provider_fullstory.records import validation
+from airflow_provider_fullstory.records import timestamps, validation
 from airflow_provider_fullstory.records.validation import (
     MAX_LEVELS,
     fits_64_bits,
@@ -361,9 +361,10 @@ def as_moment(field: str, value: Any, zone: datetime.tzinfo) -> datetime.datetim
     value = unwrapped(value)
     if isinstance(value, str):
         try:
-            value = datetime.datetime.fromisoformat(value.strip())
+            value = timestamps.parsed(value)
         except ValueError:
-            raise validation.NOT_ISO.broken(field=field) from None
+            rule = validation.EPOCH_TEXT if timestamps.is_epoch(value) else validation.NOT_ISO
+            raise rule.broken(field=field) from None
     if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
         value = datetime.datetime(value.year, value.month, value.day)  # noqa: DTZ001 - utc() adds the zone.
     if not isinstance(value, datetime.datetime):
