@@ -222,9 +222,9 @@ SCHEMA_NAME: Final = Rule(
 SCHEMA_TYPE: Final = Rule(INVALID_ARGUMENT, "{field} declares a type that is none of {types}", _PROPERTIES)
 
 NOT_A_RECORD: Final = Rule(INVALID_ARGUMENT, "a record must be an object (dict), not {kind}", _EVENTS)
-NOT_JSON: Final = Rule(INVALID_ARGUMENT, "line {line} is not JSON: {problem}", _JSON)
+NOT_JSON: Final = Rule(INVALID_ARGUMENT, "{line} is not JSON: {problem}", _JSON)
 UNREADABLE_JSON: Final = Rule(
-    INVALID_ARGUMENT, "line {line} is nested too deep, or has a number that is too large", _NO_GUESS
+    INVALID_ARGUMENT, "{line} is nested too deep, or has a number that is too large", _NO_GUESS
 )
 MISPLACED: Final = Rule(INVALID_ARGUMENT, "{problem}", _EVENTS)
 TOO_LARGE: Final = Rule(

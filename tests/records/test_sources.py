@@ -173,7 +173,6 @@ def corrupt_gzip() -> bytes:
     "content",
     [
         pytest.param(gzip.compress(LINES * 1000)[:-20], id="truncated"),
-        pytest.param(LINES, id="not compressed"),
         pytest.param(gzip.compress(LINES)[:10] + b"\xff" * 20, id="garbage after the header"),
         pytest.param(corrupt_gzip(), id="corrupt in the middle"),
         pytest.param(gzip.compress(LINES)[:-8] + b"\0" * 8, id="wrong checksum"),
@@ -192,7 +191,10 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_directory_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FullStorySourceError, match="could not be read: IsADirectoryError"):
+    with pytest.raises(
+        FullStorySourceError,
+        match=r"could not be read: IsADirectoryError.* Name a folder with a slash at its",
+    ):
         list(records_of(str(tmp_path)))
 
 
