@@ -50,14 +50,15 @@ def draft(
     :param declared: Dotted name of a property -> its type, as the user declared it for the import.
     """
     record: dict[str, Any] = DECODER.decode(ENCODER.encode(event))
+    within = _by_owner(declared)
     for path, value in refused:
         root = path[0]
         writing = _Writing(zone)
         if root in PROPERTY_ROOTS and len(path) > 1:
             name = ".".join(path[1:])
             _place(record, path, writing.value(name, value))
-            types = {inner: kind for inner, kind in declared.items() if f"{inner}.".startswith(f"{name}.")}
-            _declare(record, root, writing.types | (types if root == "properties" else {}))
+            types = within.get(name, {}) if root == "properties" else {}
+            _declare(record, root, writing.types | types)
         elif root in _ROOTS:
             _place(record, path, writing.field(path, value))
         else:
@@ -73,6 +74,16 @@ def draft(
             }
             _declare(record, parent if is_inside else "properties", types)
     return with_types(record)
+
+
+def _by_owner(declared: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Return the declared types of each property and of those inside it."""
+    owners: dict[str, dict[str, str]] = {}
+    for name, kind in declared.items():
+        parts = name.split(".")
+        for depth in range(1, len(parts) + 1):
+            owners.setdefault(".".join(parts[:depth]), {})[name] = kind
+    return owners
 
 
 def with_types(record: dict[str, Any]) -> dict[str, Any]:

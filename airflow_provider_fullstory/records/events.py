@@ -198,17 +198,17 @@ class _Flattening:
         if (columns := self._plain.get(keys)) is not None:
             return _Group(columns, [tuple(record.values())], [position])
         group = self._flattened(record, position)
-        if group.refusal is None and self._is_plain(keys, group.columns):
+        if group.refusal is None and self._is_plain(record, group.columns):
             if len(self._plain) >= _MOST_COMPILED:
                 self._plain.clear()
             self._plain[keys] = group.columns
         return group
 
-    def _is_plain(self, keys: tuple[Any, ...], columns: tuple[str, ...]) -> bool:
+    def _is_plain(self, record: Mapping[Any, Any], columns: tuple[str, ...]) -> bool:
         return (
-            len(columns) == len(keys)
-            and all(type(key) is str for key in keys)
-            and not any(path.casefold() in objects() for key in keys for path in self._targets(key, keys))
+            len(columns) == len(record)
+            and all(type(key) is str for key in record)
+            and not any(path.casefold() in objects() for key in record for path in self._targets(key, record))
         )
 
     def _flattened(self, record: Mapping[Any, Any], position: int) -> _Group:

@@ -11,7 +11,7 @@ import dataclasses
 import datetime
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 import msgspec
 from msgspec import UNSET
@@ -36,6 +36,9 @@ from airflow_provider_fullstory.records.timestamps import TimestampSummary, summ
 from airflow_provider_fullstory.records.validation import identity_refusal
 
 Row = Sequence[Any]
+
+#: Columns that a message lists.
+_MOST_NAMES: Final = 50
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -195,11 +198,8 @@ class ColumnMapping:
         self.targets, self.problems = _targets(columns, options)
         self._misplaced = sorted(set(range(len(columns))) - set(self.targets.values()))
         self.has_objects = any(".".join(path) in objects() for path in self.targets)
-        self._groups = {
-            root: _tree(root, {path: index for path, index in self.targets.items() if path[0] == root})
-            for root in dict.fromkeys(path[0] for path in self.targets)
-            if not self.has_objects
-        }
+        trees = {} if self.has_objects else _trees(self.targets)
+        self._groups = {root: _group((root,), tree) for root, tree in trees.items()}
 
     def map(
         self,
@@ -324,10 +324,12 @@ def _targets(columns: Sequence[str], options: MappingOptions) -> tuple[dict[Path
     """Return the column of each path, and what is wrong with the columns or the mapping."""
     targets: dict[Path, int] = {}
     problems: list[str] = []
+    inside: dict[Path, Path] = {}
     for name, index, path in _requests(columns, options.mapping, problems):
-        other = next((taken for taken in targets if _clash(taken, path)), None)
+        other = _clash(path, targets, inside)
         if other is None:
             targets[path] = index
+            inside |= {path[:depth]: path for depth in range(1, len(path)) if path[:depth] not in inside}
         else:
             problems.append(
                 f"columns {columns[targets[other]]!r} and {name!r} both go to {'.'.join(path)!r}; rename one "
@@ -385,25 +387,52 @@ def missing_columns(columns: Sequence[str], options: MappingOptions) -> list[str
     :param options: What the user said.
     """
     present = {name.casefold() for name in columns}
+    names = ", ".join(map(repr, columns[:_MOST_NAMES]))
+    if len(columns) > _MOST_NAMES:
+        names += f" and {len(columns) - _MOST_NAMES} more"
     named = [(f"mapping fills {field!r} from column", name) for field, name in options.mapping.items()]
     named += [("record_key names column", name) for name in options.record_key]
     return [
-        f"{use} {name!r}, which the source does not have; its columns are {', '.join(map(repr, columns))}"
+        f"{use} {name!r}, which the source does not have; its columns are {names}"
         for use, name in named
         if name.casefold() not in present
     ]
 
 
-def _clash(one: Path, other: Path) -> bool:
-    """Tell whether two columns fill the same; an object's own column may leave room for others below it."""
-    if one == other:
-        return True
-    shorter, longer = sorted((one, other), key=len)
-    return longer[: len(shorter)] == shorter and ".".join(shorter) not in objects()
+def _clash(path: Path, targets: Mapping[Path, int], inside: Mapping[Path, Path]) -> Path | None:
+    """
+    Return what fills the same as a path; an object's own column may leave room for others below it.
+
+    :param path: The path.
+    :param targets: Paths that are filled.
+    :param inside: Objects around these, each with the first path inside it.
+    """
+    if path in targets:
+        return path
+    if path in inside and ".".join(path) not in objects():
+        return inside[path]
+    parents = (path[:depth] for depth in range(1, len(path)))
+    return next((taken for taken in parents if taken in targets and ".".join(taken) not in objects()), None)
 
 
-def _tree(root: str, targets: Mapping[Path, int]) -> _Leaf | _Group:
-    return _property_group((root,), targets) if root in PROPERTY_ROOTS else _field_group((root,), targets)
+#: Columns by the parts of their paths, as deep as these go.
+_Tree: TypeAlias = "dict[str, int | _Tree]"
+
+
+def _trees(targets: Mapping[Path, int]) -> _Tree:
+    trees: _Tree = {}
+    for path, index in targets.items():
+        tree: Any = trees
+        for part in path[:-1]:
+            tree = tree.setdefault(part, {})
+        tree[path[-1]] = index
+    return trees
+
+
+def _group(path: Path, tree: int | _Tree) -> _Leaf | _Group:
+    if isinstance(tree, int):
+        return _Leaf(path, tree)
+    return _property_group(path, tree) if path[0] in PROPERTY_ROOTS else _field_group(path, tree)
 
 
 _STRUCTS: dict[Path, type[msgspec.Struct]] = {
@@ -417,26 +446,20 @@ _STRUCTS: dict[Path, type[msgspec.Struct]] = {
 }
 
 
-def _field_group(path: Path, targets: Mapping[Path, int]) -> _Leaf | _Group:
-    if path in targets:
-        return _Leaf(path, targets[path])
+def _field_group(path: Path, tree: _Tree) -> _Group:
     struct = _STRUCTS[path]
     return _Group(
         struct,
         tuple(
-            _field_group((*path, member), targets)
-            if any(target[: len(path) + 1] == (*path, member) for target in targets)
-            else None
+            _group((*path, member), tree[member]) if member in tree else None
             for member in struct.__struct_fields__
         ),
     )
 
 
-def _property_group(path: Path, targets: Mapping[Path, int]) -> _Leaf | _Group:
-    if path in targets:
-        return _Leaf(path, targets[path])
+def _property_group(path: Path, tree: _Tree) -> _Group:
     # Sorted, so that the order of the columns does not change the bytes.
-    names = sorted({target[len(path)] for target in targets if target[: len(path)] == path})
+    names = sorted(tree)
     # Properties may be named like Python's keywords, fields of a struct may not.
     attributes = {f"property_{number}": name for number, name in enumerate(names)}
     struct = msgspec.defstruct(
@@ -446,4 +469,4 @@ def _property_group(path: Path, targets: Mapping[Path, int]) -> _Leaf | _Group:
         omit_defaults=True,
         gc=False,
     )
-    return _Group(struct, tuple(_property_group((*path, name), targets) for name in names))
+    return _Group(struct, tuple(_group((*path, name), tree[name]) for name in names))

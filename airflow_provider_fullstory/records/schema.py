@@ -134,8 +134,12 @@ def _misfits(
     columns: Mapping[str, Column], explicit: Mapping[str, str], own: Column | None
 ) -> dict[int, Refusal]:
     refused: dict[int, Refusal] = {}
+    overridden: dict[str, set[int]] = {}
+    for row in range(len(own.values) if own else 0):
+        for name, _ in _own(own, row):
+            overridden.setdefault(name, set()).add(row)
     for place in _places(columns, explicit):
-        rows = [row for row in range(len(place.column.values)) if place.name not in dict(_own(own, row))]
+        rows = set(range(len(place.column.values))) - overridden.get(place.name, set())
         refused |= _refused_at(place, rows)
     return refused
 
