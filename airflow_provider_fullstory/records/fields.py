@@ -21,6 +21,7 @@ from airflow_provider_fullstory.records.validation import (
     check_number,
     check_text,
     property_name_problem,
+    quoted,
 )
 from airflow_provider_fullstory.records.values import (
     as_boolean,
@@ -28,6 +29,7 @@ from airflow_provider_fullstory.records.values import (
     as_moment,
     as_number,
     as_text,
+    unwrapped,
     utc_column,
 )
 
@@ -103,7 +105,7 @@ def path_of(name: str) -> tuple[Path | None, str | None]:
     if dot and root.casefold() in PROPERTY_ROOTS:
         path: Path = (root.casefold(), *rest.split("."))
     elif dot:
-        return None, f"FullStory's events have no field {name!r}{_suggestion(folded)}"
+        return None, f"FullStory's events have no field {quoted(name)}{_suggestion(folded)}"
     else:
         path = ("properties", name)
     problem = property_name_problem(".".join(path[1:]))
@@ -129,13 +131,18 @@ def field_column(path: str, values: Sequence[Any], zone: datetime.tzinfo) -> Col
         if moments is not None:
             return Column(moments, is_full=True)
     convert = fields()[path]
-    return convert_column(values, lambda value: (convert(value, zone), None))
+
+    def converted(value: Any) -> tuple[Any, None]:
+        value = unwrapped(value)
+        return (msgspec.UNSET if value is None else convert(value, zone)), None
+
+    return convert_column(values, converted)
 
 
 def _suggestion(name: str) -> str:
     close = difflib.get_close_matches(name, fields(), n=1)
     meant = f" (did you mean {close[0]!r}?)" if close else ""
-    return f"{meant}; a property of that name is written 'properties.{name}'"
+    return f"{meant}; a property of that name is written {quoted(f'properties.{name}')}"
 
 
 def _leaves(struct: type[msgspec.Struct], parents: Path) -> list[tuple[Path, msgspec.inspect.Type]]:

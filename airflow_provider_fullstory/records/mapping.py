@@ -33,7 +33,7 @@ from airflow_provider_fullstory.records.fields import (
 from airflow_provider_fullstory.records.refusals import InvalidRecord, Refusal, ValueRefusedError
 from airflow_provider_fullstory.records.schema import misfits, record_types, schemas
 from airflow_provider_fullstory.records.timestamps import TimestampSummary, summary
-from airflow_provider_fullstory.records.validation import identity_refusal
+from airflow_provider_fullstory.records.validation import identity_refusal, quoted
 
 Row = Sequence[Any]
 
@@ -77,7 +77,7 @@ class MappingOptions:
         for path in self.mapping:
             _, problem = path_of(path)
             if problem:
-                raise FullStoryMappingError(f"mapping has the key {path!r}: {problem}.")
+                raise FullStoryMappingError(f"mapping has the key {quoted(path)}: {problem}.")
         self.key_paths()
         if self.event_name is not None:
             if not isinstance(self.event_name, str):
@@ -101,7 +101,7 @@ class MappingOptions:
             )
             path, problem = path_of(field)
             if path is None:
-                raise FullStoryMappingError(f"record_key has {name!r}: {problem}.")
+                raise FullStoryMappingError(f"record_key has {quoted(name)}: {problem}.")
             paths[name] = list(path)
         return paths
 
@@ -332,16 +332,16 @@ def _targets(columns: Sequence[str], options: MappingOptions) -> tuple[dict[Path
             inside |= {path[:depth]: path for depth in range(1, len(path)) if path[:depth] not in inside}
         else:
             problems.append(
-                f"columns {columns[targets[other]]!r} and {name!r} both go to {'.'.join(path)!r}; rename one "
-                "of them in the query (AS), or map it"
+                f"columns {quoted(columns[targets[other]])} and {quoted(name)} both go to "
+                f"{quoted('.'.join(path))}; rename one of them in the query (AS), or map it"
             )
     if options.event_name is not None and ("name",) in targets:
         problems.append(
-            f"event_name is set, and column {columns[targets.pop(('name',))]!r} holds a name too; leave out "
-            "event_name, or rename the column to 'properties.name' if it is a property"
+            f"event_name is set, and column {quoted(columns[targets.pop(('name',))])} holds a name too; "
+            "leave out event_name, or rename the column to 'properties.name' if it is a property"
         )
     problems += [
-        f"column {columns[targets.pop(path)]!r} goes to {path[0]!r}, which is in shared too; FullStory "
+        f"column {quoted(columns[targets.pop(path)])} goes to {path[0]!r}, which is in shared too; FullStory "
         "refuses events that have both"
         for path in list(targets)
         if getattr(options.shared, path[0], UNSET) is not UNSET
@@ -357,7 +357,7 @@ def _requests(
     folded: dict[str, int] = {}
     for index, name in enumerate(columns):
         if name in exact:
-            problems.append(f"there are two columns {name!r}; rename one of them in the query (AS)")
+            problems.append(f"there are two columns {quoted(name)}; rename one of them in the query (AS)")
         exact.setdefault(name, index)
         folded.setdefault(name.casefold(), index)
     mapped: set[int] = set()
@@ -365,7 +365,7 @@ def _requests(
         found = exact.get(name, folded.get(name.casefold()))
         path, problem = path_of(field)
         if problem or path is None:
-            problems.append(f"mapping has the key {field!r}: {problem}")
+            problems.append(f"mapping has the key {quoted(field)}: {problem}")
         elif found is not None:
             mapped.add(found)
             yield columns[found], found, path
@@ -374,7 +374,7 @@ def _requests(
             continue
         path, problem = path_of(name)
         if problem or path is None:
-            problems.append(f"column {name!r}: {problem}")
+            problems.append(f"column {quoted(name)}: {problem}")
         else:
             yield name, index, path
 
@@ -387,13 +387,13 @@ def missing_columns(columns: Sequence[str], options: MappingOptions) -> list[str
     :param options: What the user said.
     """
     present = {name.casefold() for name in columns}
-    names = ", ".join(map(repr, columns[:_MOST_NAMES]))
+    names = ", ".join(map(quoted, columns[:_MOST_NAMES]))
     if len(columns) > _MOST_NAMES:
         names += f" and {len(columns) - _MOST_NAMES} more"
-    named = [(f"mapping fills {field!r} from column", name) for field, name in options.mapping.items()]
+    named = [(f"mapping fills {quoted(field)} from column", name) for field, name in options.mapping.items()]
     named += [("record_key names column", name) for name in options.record_key]
     return [
-        f"{use} {name!r}, which the source does not have; its columns are {names}"
+        f"{use} {quoted(name)}, which the source does not have; its columns are {names}"
         for use, name in named
         if name.casefold() not in present
     ]

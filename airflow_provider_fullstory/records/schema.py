@@ -17,7 +17,7 @@ from msgspec import UNSET
 from airflow_provider_fullstory.exceptions import FullStoryInputError
 from airflow_provider_fullstory.records import validation
 from airflow_provider_fullstory.records.timestamps import is_timestamp
-from airflow_provider_fullstory.records.validation import property_name_problem
+from airflow_provider_fullstory.records.validation import property_name_problem, quoted
 
 if TYPE_CHECKING:
     from airflow_provider_fullstory.records.columns import Column
@@ -50,10 +50,10 @@ def check_types(types: Mapping[str, str]) -> None:
     """
     for name, kind in types.items():
         if problem := property_name_problem(name):
-            raise FullStoryInputError(f"schema declares {name!r}: {problem}.")
+            raise FullStoryInputError(f"schema declares {quoted(name)}: {problem}.")
         if kind not in TYPES:
             raise FullStoryInputError(
-                f"schema declares {name!r} as {kind!r}; the types are {', '.join(TYPES)}."
+                f"schema declares {quoted(name)} as {kind!r}; the types are {', '.join(TYPES)}."
             )
 
 
@@ -146,7 +146,7 @@ def _misfits(
 
 def _refused_at(place: _Place, rows: Iterable[int]) -> dict[int, Refusal]:
     return {
-        row: validation.NOT_AS_DECLARED.refusal(name=place.name, declared=place.kind)
+        row: validation.NOT_AS_DECLARED.refusal(name=quoted(place.name), declared=place.kind)
         for row in rows
         if (value := place.value(row)) is not UNSET and not _fits(value, place.kind)
     }

@@ -42,6 +42,8 @@ _NO_GUESS: Final = "this package"
 MAX_PROPERTY_NAME: Final = 512
 #: Objects within objects; far beyond use, and far below what recursion can take.
 MAX_LEVELS: Final = 100
+#: Most characters of a name that a message quotes.
+_LONGEST_QUOTE: Final = 80
 _PROPERTY_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 _SMALLEST_INTEGER: Final = -(2**63)
 _LARGEST_INTEGER: Final = 2**63 - 1
@@ -211,7 +213,7 @@ MIXED_ARRAY: Final = Rule(
     _PROPERTIES,
 )
 NOT_AS_DECLARED: Final = Rule(
-    INVALID_ARGUMENT, "property {name!r} is declared {declared!r}, which its value is not", _PROPERTIES
+    INVALID_ARGUMENT, "property {name} is declared {declared!r}, which its value is not", _PROPERTIES
 )
 SCHEMA_FORM: Final = Rule(
     INVALID_ARGUMENT, '{field} must have the form {{"properties": {{"quantity": "int"}}}}', _EVENTS
@@ -318,6 +320,15 @@ def check_number(field: str, number: float | Decimal) -> float | Decimal:
     ):
         raise OUT_OF_RANGE.broken(field=field, lowest=limits.lowest, highest=limits.highest)
     return number
+
+
+def quoted(name: str) -> str:
+    """
+    Return the name of a column, key or property for a message: names of nested ones are endless.
+
+    :param name: The name.
+    """
+    return repr(name if len(name) <= _LONGEST_QUOTE else f"{name[:_LONGEST_QUOTE]}...")
 
 
 def property_name_problem(name: str) -> str | None:

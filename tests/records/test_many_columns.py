@@ -82,3 +82,25 @@ def test_a_message_lists_as_many_columns_as_a_person_reads() -> None:
 
     assert "'h_1049' and 750 more" in str(caught.value)
     assert "'h_1050'" not in str(caught.value)
+
+
+LONG = "z" * 3000
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {LONG: 1},
+        {f"user.{LONG}": 1},
+        {f"properties.{LONG}": 1},
+        {"a": {LONG: 1}},
+        {"a": {"b" * 400: object()}},
+        {f"a.{LONG}": 1, "b": 2},
+        {"c" * 400: 1, f"properties.{'c' * 400}": 2},
+    ],
+)
+def test_names_are_cut_in_reasons(record: dict[str, Any]) -> None:
+    reason = send_records([record]).reason
+
+    assert "..." in reason
+    assert len(reason) < 500
