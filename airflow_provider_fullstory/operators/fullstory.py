@@ -102,9 +102,10 @@ class FullStoryImportEventsOperator(BaseOperator):
 
     .. seealso:: developer.fullstory.com/server/events/create-batch-events-import-job
 
-    :param events: A list or other iterable of dicts, the output of a task (mapped ones too), or the URI of
-        newline-delimited JSON (plain or ``.gz``) in any object storage, such as an earlier ``rejected_uri``.
-        (templated, not inside dicts)
+    :param events: A list or other iterable of dicts, the output of a task (mapped ones too), or where files
+        of newline-delimited JSON (plain or gzip) are, in any object storage: the URI of a file, such as an
+        earlier ``rejected_uri``, a pattern, a folder (with a slash at its end), or a list of these. Files are
+        read in the order of their names. (templated, not inside dicts)
     :param sql: One SELECT, or the name of a ``.sql`` file. Add ORDER BY, so that a retry gives the same
         batches. (templated)
     :param sql_conn_id: Connection of the database that ``sql`` is for. (templated)
