@@ -42,13 +42,6 @@ class OpenSource:
     targets: Mapping[str, str]
     chunks: Iterator[MappedChunk]
 
-    @property
-    def notice(self) -> str:
-        """What the log must say of it at the start, empty where that is nothing."""
-        if not self.targets or "timestamp" in self.targets.values():
-            return ""
-        return "No timestamp: FullStory gives each event the time of its import."
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EventSource:

@@ -480,8 +480,6 @@ class FullStoryImportEventsOperator(BaseOperator):
             return sending.staged(area, manifest)
         with source.open() as opened:
             self._log_start(f"{opened.description} ({_targets(opened)})", hook, durability)
-            if opened.notice:
-                self.log.warning("%s", opened.notice)
             chunks = self._enough(opened.chunks)
             if area is None:
                 return sending.streamed(chunks)
@@ -494,6 +492,11 @@ class FullStoryImportEventsOperator(BaseOperator):
 
         records = 0
         for chunk in chunks:
+            if chunk.events and not records and chunk.timestamps.earliest is None:
+                self.log.warning(
+                    "The first %d events have no timestamp: FullStory gives each the time of its import.",
+                    len(chunk.events),
+                )
             records += len(chunk.events) + len(chunk.invalid)
             yield chunk
         if records or not self.skip_if_empty:

@@ -23,13 +23,14 @@ from airflow_provider_fullstory.records.lines import buffered, lines
 from airflow_provider_fullstory.records.refusals import Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from airflow_provider_fullstory.records.lines import Reader
 
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]*://")
 _WILDCARD: Final = re.compile(r"[*?\[]")
 _TAKEN: Final = "events= takes newline-delimited JSON in UTF-8, one object a line, plain or gzip"
+_MISSING: Final = "is no file. A folder is named with a slash at its end."
 #: Of these, one has to be a record: else the file is something else.
 _FIRST_LINES: Final = 10
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
@@ -75,10 +76,14 @@ def records_of_files(locations: Iterable[Any]) -> Iterator[Any]:
     :param locations: Where files are: URIs, absolute paths or path objects; of one file, of all that match a
         pattern (``*``, ``?``, ``[a-z]``), or, with a slash at its end, of all in a folder. A file that is
         named twice is read once.
-    :raises FullStoryInputError: At the call: where nothing can be opened there, or no file is there.
+    :raises FullStoryInputError: At the call: where nothing can be opened there, or no file is there. Later:
+        where a file holds something else than lines of JSON.
     :raises FullStorySourceError: Where a storage cannot be read.
     """
-    files = {file.uri: file for location in locations for file in _files(location)}
+    locations = list(locations)
+    files = {
+        file.uri: file for location in locations for file in _files(location, is_only=len(locations) == 1)
+    }
     return _records(list(map(files.__getitem__, sorted(files))))
 
 
@@ -90,30 +95,43 @@ class _File:
     open: Callable[[], IO[bytes]]
 
 
-def _files(location: Any) -> list[_File]:
+def _files(location: Any, *, is_only: bool) -> list[_File]:
     path = _path(location)
     name = str(location)
-    is_folder = name.endswith("/")
     try:
+        if name.endswith("/"):
+            return _found(path, name, path.fs.find(path.path, detail=True), path.path)
         # Any character may be part of a file's name.
-        if not is_folder and (not _WILDCARD.search(name) or path.fs.exists(path.path)):
-            return [_File(_uri(path, path.path), functools.partial(path.open, "rb"))]
-        found = (path.fs.find if is_folder else path.fs.glob)(path.path, detail=True)
-        root = path.path if is_folder else _WILDCARD.split(path.path)[0].rpartition("/")[0]
-        names = sorted(
-            file for file, info in found.items() if _is_data(file.removeprefix(root).lstrip("/"), info)
-        )
-        files = [_File(_uri(path, file), functools.partial(path.fs.open, file)) for file in names]
+        if _WILDCARD.search(name) and not path.fs.exists(path.path):
+            folder = _WILDCARD.split(path.path)[0].rpartition("/")[0]
+            return _found(path, name, path.fs.glob(path.path, detail=True), folder)
+        if not is_only:
+            # Else the files before it would be sent before it is found missing.
+            path.open("rb").close()
+        return [_File(_uri(path, path.path), functools.partial(path.open, "rb"))]
+    except FullStoryError:
+        raise
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise FullStoryInputError(f"{name} {_MISSING}") from error
     except Exception as error:
         raise FullStorySourceError(f"{name} could not be listed: {_reason(error)}.") from error
+
+
+def _found(path: Any, name: str, found: Mapping[str, Any], folder: str) -> list[_File]:
+    """Return the files of data among those that a storage has found in a folder."""
+    files = [
+        _File(_uri(path, file), functools.partial(path.fs.open, file))
+        for file, info in found.items()
+        if _is_data(file.removeprefix(folder).lstrip("/"), info)
+    ]
     if not files:
-        raise FullStoryInputError(f"No file is in {name}." if is_folder else f"No file matches {name}.")
-    for file in files:
-        if file.uri.lower().removesuffix(".gz").endswith(_OTHER_KINDS):
-            raise FullStoryInputError(
-                f"{file.uri} is no newline-delimited JSON, which events= takes. Leave such files out of "
-                f"{name}, with a pattern such as *.jsonl.gz."
-            )
+        raise FullStoryInputError(f"{name} leads to no file; empty and hidden ones do not count.")
+    others = [file.uri for file in files if file.uri.lower().removesuffix(".gz").endswith(_OTHER_KINDS)]
+    if others:
+        raise FullStoryInputError(
+            f"{min(others)} is no newline-delimited JSON, which events= takes. Leave such files out of "
+            f"{name}, with a pattern such as *.jsonl.gz."
+        )
     return files
 
 
@@ -169,13 +187,12 @@ def _records_of(file: _File, where: str) -> Iterator[Any]:
                 yield _record(text, f"line {number}{where}")
     except FullStoryError:
         raise
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise FullStoryInputError(f"{file.uri} {_MISSING}") from error
     except Exception as error:
         # The libraries of object storages have errors of their own.
         progress = f" after line {number}" if number else ""
-        advice = " Name a folder with a slash at its end." if isinstance(error, IsADirectoryError) else ""
-        raise FullStorySourceError(
-            f"{file.uri} could not be read{progress}: {_reason(error)}.{advice}"
-        ) from error
+        raise FullStorySourceError(f"{file.uri} could not be read{progress}: {_reason(error)}.") from error
 
 
 def _check_signature(reader: Reader, uri: str) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # moment of the 18th century.
 _ISO_8601: Final = re.compile(
     # A date, and a time of day after T or, as databases print it, a space.
-    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?"
+    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?"
     # Its offset; Snowflake and SQL Server put a space before it, BigQuery writes UTC.
     r"(?: ?(?:Z|UTC|[+-]\d\d(?::?\d\d(?::?\d\d)?)?))?)?",
     re.ASCII,
