@@ -154,7 +154,9 @@ def _path(location: Any) -> Any:
 def _uri(path: Any, file: str) -> str:
     """Return what leads to a file that the storage behind a path has."""
     uri: str = path.fs.unstrip_protocol(file)
-    return uri.replace("://", f"://{path.conn_id}@", 1) if getattr(path, "conn_id", None) else uri
+    # Airflow 2 has it among the options.
+    connection = getattr(path, "conn_id", None) or path.storage_options.get("conn_id")
+    return uri.replace("://", f"://{connection}@", 1) if connection else uri
 
 
 def _is_data(name: str, info: dict[str, Any]) -> bool:
