@@ -108,9 +108,10 @@ class FullStoryImportEventsOperator(BaseOperator):
 
     .. seealso:: developer.fullstory.com/server/events/create-batch-events-import-job
 
-    :param events: A list or other iterable of dicts, the output of a task (mapped ones too), or the URI of
-        newline-delimited JSON (plain or ``.gz``) in any object storage, such as an earlier ``rejected_uri``.
-        (templated, not inside dicts)
+    :param events: A list or other iterable of dicts, the output of a task (mapped ones too), or where files
+        of newline-delimited JSON (plain or gzip) are, in any object storage: the URI of a file, such as an
+        earlier ``rejected_uri``, a pattern, a folder (with a slash at its end), or a list of these. Files are
+        read in the order of their names. (templated, not inside dicts)
     :param sql: One SELECT, or the name of a ``.sql`` file. Add ORDER BY, so that a retry gives the same
         batches. (templated)
     :param sql_conn_id: Connection of the database that ``sql`` is for. (templated)
@@ -125,6 +126,9 @@ class FullStoryImportEventsOperator(BaseOperator):
         page_properties. (templated)
     :param allow_anonymous: Whether an event may have neither user nor session. FullStory would make up a user
         for each, and so would hide a mapping that lost the user.
+    :param allow_missing_timestamp: Whether events are sent whose ``timestamp`` is NULL (or whose key that
+        ``mapping`` names is missing). FullStory would give them the time of the import, and so ruin their
+        history. A source without any column or key for it is always allowed.
     :param record_key: Columns (or keys) that tell one record from another: messages about refused records
         name them with their values.
     :param batch_size: Most records of a batch, up to FullStory's 50,000.
@@ -214,6 +218,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         schema: Mapping[str, str] | None = None,
         shared: Mapping[str, Any] | None = None,
         allow_anonymous: bool = False,
+        allow_missing_timestamp: bool = False,
         record_key: str | Sequence[str] = (),
         batch_size: int = 50_000,
         max_batch_bytes: int = 32 * 2**20,
@@ -250,6 +255,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         self.schema = schema
         self.shared = shared
         self.allow_anonymous = allow_anonymous
+        self.allow_missing_timestamp = allow_missing_timestamp
         self.record_key = record_key
         self.batch_size = batch_size
         self.max_batch_bytes = max_batch_bytes
@@ -477,7 +483,13 @@ class FullStoryImportEventsOperator(BaseOperator):
         if isinstance(self.events, HiddenRecords):
             return None
         names = ("sql", "sql_conn_id", "parameters", "event_name", "mapping", "timezone", "schema", "shared")
-        limits = ("hook_params", "allow_anonymous", "batch_size", "max_batch_bytes")
+        limits = (
+            "hook_params",
+            "allow_anonymous",
+            "allow_missing_timestamp",
+            "batch_size",
+            "max_batch_bytes",
+        )
         arguments = {name: getattr(self, name) for name in (*names, *limits)}
         return fingerprint(arguments | {"events": None if self.events is None else str(self.events)})
 
@@ -544,6 +556,11 @@ class FullStoryImportEventsOperator(BaseOperator):
 
         records = 0
         for chunk in chunks:
+            if chunk.events and not records and chunk.timestamps.earliest is None:
+                self.log.warning(
+                    "The first %d events have no timestamp: FullStory gives each the time of its import.",
+                    len(chunk.events),
+                )
             records += len(chunk.events) + len(chunk.invalid)
             yield chunk
         if records or not self.skip_if_empty:
@@ -646,6 +663,7 @@ class FullStoryImportEventsOperator(BaseOperator):
             schema=self.schema,
             shared=self.shared,
             allow_anonymous=self.allow_anonymous,
+            allow_missing_timestamp=self.allow_missing_timestamp,
             record_key=self.record_key,
         )
         return EventSource(
