@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from chaos.plan import TASK_ID
 from demo.guardian import kill_session
 from demo.processes import wait_for
 
@@ -34,8 +36,14 @@ class Breaker:
         self._services = services
         self._sessions: list[int] = []
 
-    def break_now(self, breakage: Breakage) -> bool:
-        """Let something go wrong, and return whether there was something to break."""
+    def break_now(self, breakage: Breakage, dag_id: str, run_id: str) -> bool:
+        """
+        Let something go wrong, and return whether there was something to break.
+
+        :param breakage: What goes wrong.
+        :param dag_id: The DAG whose run it goes wrong with.
+        :param run_id: The run.
+        """
         match breakage.kind:
             case "task killed":
                 return self._signal(self._tasks(), signal.SIGKILL)
@@ -43,16 +51,36 @@ class Breaker:
                 return self._signal(self._workers(), signal.SIGKILL)
             case "worker told to end":
                 return self._signal(self._workers(), signal.SIGTERM)
-            case "triggerer killed":
-                self._restart("triggerer")
-            case "scheduler killed":
-                self._restart("scheduler")
+            case "triggerer killed" | "scheduler killed" as kind:
+                self._restart(kind.removesuffix(" killed"))
+            case "database down":
+                with self._services.metadata.outage():
+                    time.sleep(_outage_seconds(breakage.times))
+            case "task cleared":
+                self._services.airflow.api.clear(dag_id, run_id, TASK_ID)
+            case "run deleted":
+                self._delete(dag_id, run_id)
             case "emulator restarted":
                 self._services.emulator_process.crash()
             case kind:
                 for fault in _faults(kind, breakage.times):
                     self._services.emulator.order_fault(**fault)
         return True
+
+    def revive(self) -> None:
+        """Start the components that have given up, as whoever runs Airflow lets systemd do."""
+        for name, component in self._services.airflow.components.items():
+            if not component.is_running:
+                self._restart(name)
+
+    def _delete(self, dag_id: str, run_id: str) -> None:
+        """Delete a run, and let the same one begin anew."""
+        api = self._services.airflow.api
+        if api.run_state(dag_id, run_id) == "running":
+            # Airflow deletes none that is running.
+            api.mark_run_failed(dag_id, run_id)
+        api.delete_run(dag_id, run_id)
+        api.trigger(dag_id, run_id=run_id)
 
     def clear_up(self) -> None:
         """End what outlived its scheduler; nothing of it has work left."""
@@ -95,8 +123,17 @@ class Breaker:
 
     def wait_until_healthy(self) -> None:
         """Wait until all that was broken works again."""
-        airflow = self._services.airflow
-        wait_for("Airflow to recover", lambda: not airflow.api.unhealthy_components())
+        wait_for("Airflow to recover", self._is_healthy)
+
+    def _is_healthy(self) -> bool:
+        # A scheduler that has given up ends only once its workers have.
+        self.revive()
+        return not self._services.airflow.api.unhealthy_components()
+
+
+def _outage_seconds(times: int) -> int:
+    """Return from 11 to 20 seconds: longer than Airflow takes to find that something is dead."""
+    return 8 + 3 * times
 
 
 def _faults(kind: str, times: int) -> Iterator[dict[str, Any]]:

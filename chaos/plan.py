@@ -5,13 +5,16 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-#: What can be done to the processes, and how FullStory can fail.
+#: What can be done to the processes, what people do, and how FullStory can fail.
 KINDS = (
     "task killed",
     "worker killed",
     "worker told to end",
     "triggerer killed",
     "scheduler killed",
+    "database down",
+    "task cleared",
+    "run deleted",
     "emulator restarted",
     "reset before the work",
     "reset after the work",
@@ -20,9 +23,20 @@ KINDS = (
     "5xx after the work",
     "answers delayed",
 )
-MODES = ("chaos_sync", "chaos_deferrable_staged", "chaos_deferrable", "chaos_sync_staged")
-#: Consecutive rounds differ in kind and in mode, and len(KINDS) * len(MODES) of them meet every pair.
-SEED_STEP = len(KINDS) + 1
+#: What is done by hand is done to a task that has ended, too.
+BY_HAND = ("task cleared", "run deleted")
+MODES = (
+    "chaos_sync",
+    "chaos_deferrable_staged",
+    "chaos_sync_folder",
+    "chaos_deferrable",
+    "chaos_sync_staged",
+    "chaos_deferrable_folder",
+)
+TASK_ID = "sync_records"
+#: Consecutive rounds differ in kind and in mode. len(KINDS) of them meet every kind, and, since it has no
+#: divisor in common with either number, len(KINDS) * len(MODES) of them meet every pair.
+SEED_STEP = len(KINDS) + 2
 MOST_BREAKAGES = 3
 
 
@@ -32,7 +46,7 @@ class Breakage:
     Something that goes wrong.
 
     :param kind: One of `KINDS`.
-    :param progress: When: the share of the work that is done by then, in the triggerer's wait above 1.
+    :param progress: When: the share of the work that is done by then, above 1 in the wait for FullStory.
     :param times: How often, for what can be repeated.
     """
 
@@ -71,7 +85,11 @@ def plan(seed: int) -> Plan:
 
 def _breakage(kind: str, dag_id: str, chance: random.Random) -> Breakage:
     waits_elsewhere = "deferrable" in dag_id
-    if kind == "triggerer killed" and waits_elsewhere:
+    if kind in BY_HAND:
+        progress = chance.uniform(0.0, 1.2)
+    elif kind == "database down":
+        progress = chance.uniform(0.0, 1.05)
+    elif kind == "triggerer killed" and waits_elsewhere:
         progress = chance.uniform(1.0, 1.1)
     elif kind in {"task killed", "worker killed", "worker told to end"} and not waits_elsewhere:
         progress = chance.uniform(0.0, 1.1)

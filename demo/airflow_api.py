@@ -175,6 +175,10 @@ class AirflowApi:
             "task_ids": [task_id],
         }
 
+    def mark_run_failed(self, dag_id: str, run_id: str) -> None:
+        """Do what the button "Mark failed" of a run does."""
+        self._send("PATCH", f"/dags/{dag_id}/dagRuns/{run_id}", {"state": "failed"})
+
     def clear_run(self, dag_id: str, run_id: str) -> None:
         """Do what the button "Clear" of a run does."""
         self._send("POST", f"/dags/{dag_id}/dagRuns/{run_id}/clear", {"dry_run": False})

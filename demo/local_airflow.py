@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from demo.warehouse import Warehouse
+    from demo.postgresql import PostgreSQL
 
 
 class DagImportError(Exception):
@@ -56,7 +56,7 @@ class LocalAirflow:
         self,
         directory: Path,
         dags_folder: Path,
-        database: Warehouse,
+        database: PostgreSQL,
         connections: Mapping[str, str],
         settings: Mapping[str, str] | None = None,
     ) -> None:

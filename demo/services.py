@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from demo.emulator import Emulator
 from demo.local_airflow import LocalAirflow
 from demo.local_airflow_2 import LocalAirflow2
+from demo.postgresql import PostgreSQL
 from demo.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -32,12 +33,14 @@ class Services:
     What was started, and is stopped again together.
 
     :param directory: Holds all data and, in `logs`, what each process has printed.
+    :param metadata: The server of Airflow's metadata database; most often the warehouse's.
     """
 
     directory: Path
     emulator: EmulatorClient
     emulator_process: Emulator
     warehouse: Warehouse
+    metadata: PostgreSQL
     airflow: LocalAirflow
 
     def move_clock(self, by: timedelta) -> None:
@@ -75,6 +78,8 @@ def running_services(
     dags_folder: Path = EXAMPLE_DAGS,
     settings: Mapping[str, str] | None = None,
     timeout: float = 120,
+    *,
+    has_own_metadata: bool = False,
 ) -> Iterator[Services]:
     """
     Start the services, and stop them in the end.
@@ -87,6 +92,7 @@ def running_services(
     :param dags_folder: The folder of the DAG files.
     :param settings: Environment variables for Airflow.
     :param timeout: Seconds after which tasks give up a request to the emulated FullStory.
+    :param has_own_metadata: Whether Airflow's database is to have a server of its own, which can break alone.
     """
     with ExitStack() as stack:
         emulator = Emulator(directory, processing_seconds)
@@ -95,6 +101,11 @@ def running_services(
         warehouse = Warehouse(directory)
         stack.callback(warehouse.stop)
         warehouse.start()
+        metadata: PostgreSQL = warehouse
+        if has_own_metadata:
+            metadata = PostgreSQL(directory, "metadata", ("airflow",))
+            stack.callback(metadata.stop)
+            metadata.start()
         connections = {
             "fullstory_default": json.dumps(
                 json.loads(client.connection_json()) | {"extra": {"timeout": timeout}}
@@ -102,7 +113,7 @@ def running_services(
             "warehouse": warehouse.connection_json(),
         }
         kind = LocalAirflow2 if AIRFLOW_VERSION < (3, 0) else LocalAirflow
-        airflow = kind(directory, dags_folder, warehouse, connections, settings)
+        airflow = kind(directory, dags_folder, metadata, connections, settings)
         stack.callback(airflow.stop)
         airflow.start()
-        yield Services(directory, client, emulator, warehouse, airflow)
+        yield Services(directory, client, emulator, warehouse, metadata, airflow)

@@ -1,4 +1,9 @@
-"""One sync in its four forms: waiting on the worker or in the triggerer, with and without staged batches."""
+"""
+One sync in its six forms.
+
+It waits on the worker or in the triggerer, and its ledger is in Airflow's task state store, in a folder, or
+there together with its batches.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +15,8 @@ from airflow.providers.common.compat.sdk import DAG
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
 
 for deferrable in (False, True):
-    for staging in (False, True):
-        name = f"chaos_{'deferrable' if deferrable else 'sync'}{'_staged' if staging else ''}"
+    for place in ("", "_folder", "_staged"):
+        name = f"chaos_{'deferrable' if deferrable else 'sync'}{place}"
         with DAG(name, schedule=None, catchup=False) as dag:
             FullStoryImportEventsOperator(
                 task_id="sync_records",
@@ -23,8 +28,8 @@ for deferrable in (False, True):
                 """,
                 event_name="Order Completed",
                 batch_size=5_000,
-                state_uri=os.environ["CHAOS_STATE"] if staging else None,
-                stage_batches=staging,
+                state_uri=os.environ["CHAOS_STATE"] if place else None,
+                stage_batches=place == "_staged",
                 deferrable=deferrable,
                 # More than anything that is broken in a round takes away.
                 retries=20,
