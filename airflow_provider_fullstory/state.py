@@ -13,13 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_fullstory.batch_import.ledger import Ledger
+from airflow_provider_fullstory.batch_import.outages import Outages
 from airflow_provider_fullstory.batch_import.retention import note_use, remove_old
 from airflow_provider_fullstory.batch_import.staging import BODIES, StagingArea
-from airflow_provider_fullstory.batch_import.stores import (
-    FolderStore,
-    MemoryStore,
-    OutageProofStore,
-)
+from airflow_provider_fullstory.batch_import.stores import FolderStore, MemoryStore
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryStorageError
 from airflow_provider_fullstory.storage import digest, run_name, task_folder
 
@@ -32,6 +29,7 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.batches import RunIdentity
     from airflow_provider_fullstory.batch_import.folder import Folder
     from airflow_provider_fullstory.batch_import.report import ImportReport
+    from airflow_provider_fullstory.batch_import.stores import Store
 
 #: Where a run keeps what all of its imports share.
 _HISTORY: Final = "history"
@@ -43,16 +41,21 @@ class TaskStateStore:
 
     :param accessor: What Airflow puts into the task's context.
     :param prefix: Goes before each key, since others may use the store too.
+    :param outages: Waits out outages of Airflow's database and API.
     """
 
-    def __init__(self, accessor: Any, prefix: str) -> None:
+    def __init__(self, accessor: Any, prefix: str, outages: Outages) -> None:
         self._accessor = accessor
         self._prefix = prefix
+        self._outages = outages
         # Uploads write from several threads, which dag.test() is not prepared for.
         self._lock = threading.Lock()
 
     def get(self, key: str) -> dict[str, Any] | None:
         """Return what was last set."""
+        return self._outages.outlast("read", lambda: self._get(key))
+
+    def _get(self, key: str) -> dict[str, Any] | None:
         try:
             with self._lock:
                 value: dict[str, Any] | None = self._accessor.get(f"{self._prefix}_{key}")
@@ -62,6 +65,9 @@ class TaskStateStore:
 
     def set(self, key: str, value: dict[str, Any]) -> None:
         """Keep a value for as long as the DAG run exists: any run may be tried again."""
+        self._outages.outlast("write", lambda: self._set(key, value))
+
+    def _set(self, key: str, value: dict[str, Any]) -> None:
         # Public, but missing in the stub that Airflow 3.3 ships.
         from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
 
@@ -83,6 +89,7 @@ class ImportState:
     :param name: Name of the run's folder in it.
     :param folder: The import's folder, in that of the run.
     :param is_staged: Whether batches wait there between two tries.
+    :param outages: Waits out outages of where they are kept.
     """
 
     def __init__(
@@ -90,12 +97,14 @@ class ImportState:
         ledger: Ledger,
         stores: Stores,
         *,
+        outages: Outages,
         runs: Folder | None,
         name: str,
         folder: Folder | None,
         is_staged: bool,
     ) -> None:
         self.ledger = ledger
+        self.outages = outages
         self.folder = folder
         self._stores = stores
         self._runs = runs
@@ -147,12 +156,6 @@ class ImportState:
         if (runs := self._runs) is not None:
             remove_old(runs, time.time(), lambda name: _last_used(runs.folder(name)))
 
-    def close(self) -> None:
-        """Wait out no outage any more: the task was told to end. May be called from a signal handler."""
-        for store in (self._stores.of_run, self._stores.of_import):
-            if isinstance(store, OutageProofStore):
-                store.close()
-
 
 @dataclasses.dataclass(frozen=True)
 class Stores:
@@ -164,8 +167,8 @@ class Stores:
     :param description: What protects against doubles, for the log.
     """
 
-    of_run: MemoryStore | OutageProofStore
-    of_import: MemoryStore | OutageProofStore
+    of_run: Store
+    of_import: Store
     description: str
 
 
@@ -204,32 +207,44 @@ def import_state(
         )
     # Several operators may be executed inside one task: the run is the task's.
     task = dataclasses.replace(run, task_id=context["ti"].task_id, salt="")
-    runs = task_folder(uri, task) if uri and durable else None
+    outages = Outages()
+    runs = task_folder(uri, task, outages) if uri and durable else None
     folder = None if runs is None else runs.folder(run_name(task)).folder(digest(run))
-    stores = _stores(context, run, None if runs is None else runs.folder(run_name(task)), durable=durable)
+    run_folder = None if runs is None else runs.folder(run_name(task))
+    stores = _stores(context, run, run_folder, outages, durable=durable)
     ledger = Ledger(stores.of_import, on_ambiguous=on_ambiguous, on_source_change=on_source_change)
-    return ImportState(ledger, stores, runs=runs, name=run_name(task), folder=folder, is_staged=stage_batches)
+    return ImportState(
+        ledger,
+        stores,
+        outages=outages,
+        runs=runs,
+        name=run_name(task),
+        folder=folder,
+        is_staged=stage_batches,
+    )
 
 
-def _stores(context: Context, run: RunIdentity, run_folder: Folder | None, *, durable: bool) -> Stores:
+def _stores(
+    context: Context, run: RunIdentity, run_folder: Folder | None, outages: Outages, *, durable: bool
+) -> Stores:
     keys_only = "idempotency keys alone keep a retry from sending a batch twice, for 24 hours"
     if not durable:
         return Stores(MemoryStore(), MemoryStore(), f"no ledger, since durable=False: {keys_only}")
     accessor = context.get("task_state_store")
-    in_airflow = None if accessor is None else TaskStateStore(accessor, "fullstory")
+    in_airflow = None if accessor is None else TaskStateStore(accessor, "fullstory", outages)
     if run_folder is not None:
         in_folder = FolderStore(run_folder)
         # An earlier try may have begun before state_uri was set.
         if in_airflow is None or in_folder.get(_HISTORY) is not None or in_airflow.get(_HISTORY) is None:
             return Stores(
-                OutageProofStore(in_folder),
-                OutageProofStore(FolderStore(run_folder.folder(digest(run)))),
+                in_folder,
+                FolderStore(run_folder.folder(digest(run))),
                 f"a ledger in {run_folder}",
             )
     if accessor is not None and in_airflow is not None:
         return Stores(
-            OutageProofStore(in_airflow),
-            OutageProofStore(TaskStateStore(accessor, f"fullstory_{digest(run)}")),
+            in_airflow,
+            TaskStateStore(accessor, f"fullstory_{digest(run)}", outages),
             "a ledger in Airflow's task state store",
         )
     return Stores(

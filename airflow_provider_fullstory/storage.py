@@ -23,19 +23,21 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_provider_fullstory.batch_import.batches import RunIdentity
+    from airflow_provider_fullstory.batch_import.outages import Outages
     from airflow_provider_fullstory.batch_import.traces import Traces
 
 
-def task_folder(uri: str, run: RunIdentity) -> Folder:
+def task_folder(uri: str, run: RunIdentity, outages: Outages) -> Folder:
     """
     Return the folder of the state of all runs of a task.
 
     :param uri: The folder that it is in, for all tasks.
     :param run: A run of the task.
+    :param outages: Waits out outages of the storage.
     """
     dag, _, task, _ = _names(run)
     folder = object_storage_path(uri, "state_uri").joinpath("imports", dag, task)
-    return Folder(folder, "state_uri")
+    return Folder(folder, "state_uri", outages)
 
 
 def run_name(run: RunIdentity) -> str:
@@ -58,7 +60,12 @@ def digest(run: RunIdentity) -> str:
 
 
 def refused_file(
-    uri: str, run: RunIdentity, *, is_given: bool = False, others: Sequence[Traces] = ()
+    uri: str,
+    run: RunIdentity,
+    *,
+    is_given: bool = False,
+    others: Sequence[Traces] = (),
+    outages: Outages | None = None,
 ) -> RefusedFile:
     """
     Return the file of a task's refused records.
@@ -67,6 +74,7 @@ def refused_file(
     :param run: The run of the task.
     :param is_given: Whether the file may be that of another task, which imported what this one waits for.
     :param others: Traces of imports whose records refused here are in files of their own.
+    :param outages: Waits out outages of the storage; by default none is waited out.
     """
     path = object_storage_path(uri, "rejected_uri")
     if uri.endswith("/"):
@@ -77,7 +85,7 @@ def refused_file(
         raise FullStoryInputError(
             f"rejected_uri is {uri!r}, which names no file; a folder ends with a slash."
         )
-    folder = Folder(path.parent, "rejected_uri")
+    folder = Folder(path.parent, "rejected_uri", outages)
     return RefusedFile(folder, path.name, _owner(run), uri, is_given=is_given, others=others)
 
 

@@ -179,7 +179,7 @@ def workers_exit_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def outages_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that a test breaks stays broken."""
-    monkeypatch.setattr("airflow_provider_fullstory.batch_import.stores.OUTAGE_SECONDS", 0.05)
+    monkeypatch.setattr("airflow_provider_fullstory.batch_import.outages.OUTAGE_SECONDS", 0.05)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import uuid
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
 from airflow_provider_fullstory.exceptions import FullStoryError, FullStoryStorageError
 
@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 
     from airflow.sdk import ObjectStoragePath
 
+    from airflow_provider_fullstory.batch_import.outages import Outages
+
 _LOCAL: Final = ("", "file", "local")
 _WILDCARDS: Final = frozenset("*?[")
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 #: Storages are asked for this much at once, however short the lines of a file are.
 _PIECE_BYTES: Final = 2**18
+
+T = TypeVar("T")
 
 
 class Folder:
@@ -32,11 +36,15 @@ class Folder:
 
     :param path: Where it is; it need not exist.
     :param argument: The operator's argument that led to it, for messages.
+    :param outages: Waits out outages of the storage; by default none is waited out.
     """
 
-    def __init__(self, path: ObjectStoragePath, argument: str = "state_uri") -> None:
+    def __init__(
+        self, path: ObjectStoragePath, argument: str = "state_uri", outages: Outages | None = None
+    ) -> None:
         self._path = path
         self._argument = argument
+        self._outages = outages
 
     def __str__(self) -> str:
         return str(self._path)
@@ -47,7 +55,7 @@ class Folder:
 
         :param name: Its name.
         """
-        return Folder(self._path / name, self._argument)
+        return Folder(self._path / name, self._argument, self._outages)
 
     def location(self, name: str) -> str:
         """
@@ -63,11 +71,7 @@ class Folder:
 
         :param name: Its name.
         """
-        file = self.open(name)
-        if file is None:
-            return None
-        with file:
-            return file.read()
+        return self._lasting("read", lambda: self._read(name))
 
     def exists(self, name: str) -> bool:
         """
@@ -84,8 +88,13 @@ class Folder:
         """
         Open a file to be read piece by piece, None where there is no such file.
 
+        An outage is waited out before the first piece only.
+
         :param name: Its name.
         """
+        return self._lasting("read", lambda: self._opened(name))
+
+    def _opened(self, name: str) -> IO[bytes] | None:
         failing = partial(self._failing, f"read {name} from")
         with failing():
             path = self._path / name
@@ -97,6 +106,13 @@ class Folder:
                 return None
         return io.BufferedReader(_Pieces(file, failing), _PIECE_BYTES)
 
+    def _read(self, name: str) -> bytes | None:
+        file = self._opened(name)
+        if file is None:
+            return None
+        with file:
+            return file.read()
+
     def write(self, name: str, content: bytes | IO[bytes]) -> None:
         """
         Write a file as a whole: whoever reads meanwhile, or after a crash, finds it complete or not at all.
@@ -105,6 +121,15 @@ class Folder:
         :param content: What it is to hold; a file is copied piece by piece, from where it stands.
         """
         source = io.BytesIO(content) if isinstance(content, bytes) else content
+        start = source.tell()
+
+        def write() -> None:
+            source.seek(start)
+            self._write(name, source)
+
+        self._lasting("write", write)
+
+    def _write(self, name: str, source: IO[bytes]) -> None:
         with self._failing(f"write {name} to"):
             target = self._path / name
             if target.protocol not in _LOCAL:
@@ -126,6 +151,9 @@ class Folder:
         :param name: Its name.
         :param content: What it is to hold.
         """
+        return self._lasting("write", lambda: self._create(name, content))
+
+    def _create(self, name: str, content: bytes) -> bytes:
         with self._failing(f"write {name} to"):
             target = self._path / name
             if target.protocol in _LOCAL:
@@ -135,10 +163,10 @@ class Folder:
                     with self._open(target, "xb") as file:
                         file.write(content)
                 except Exception:  # noqa: BLE001 - Each library has its own for a file that is there.
-                    if self.read(name) is None:
+                    if self._read(name) is None:
                         # The storage knows no such condition, or fails again.
                         self._copy(io.BytesIO(content), target)
-            return self.read(name) or b""
+            return self._read(name) or b""
 
     def names(self, name: str = "") -> list[str]:
         """
@@ -146,6 +174,9 @@ class Folder:
 
         :param name: Name of a folder.
         """
+        return self._lasting("list", lambda: self._names(name))
+
+    def _names(self, name: str) -> list[str]:
         with self._failing("list the files of"):
             path = self._path / name if name else self._path
             path.fs.invalidate_cache(path.path)
@@ -161,6 +192,9 @@ class Folder:
 
         :param name: Name of a file or a folder.
         """
+        self._lasting("remove", lambda: self._remove(name))
+
+    def _remove(self, name: str) -> None:
         with self._failing("remove files from"):
             path = self._path / name if name else self._path
             try:
@@ -203,6 +237,9 @@ class Folder:
     def _open(self, path: Any, mode: str) -> IO[bytes]:
         file: IO[bytes] = path.open(mode)
         return file
+
+    def _lasting(self, kind: str, use: Callable[[], T]) -> T:
+        return use() if self._outages is None else self._outages.outlast(kind, use)
 
     @contextmanager
     def _failing(self, purpose: str) -> Iterator[None]:

@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
-import time
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
-import tenacity
 
-from airflow_provider_fullstory.exceptions import FullStoryLedgerError, FullStoryStorageError
+from airflow_provider_fullstory.exceptions import FullStoryLedgerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from airflow_provider_fullstory.batch_import.folder import Folder
-
-#: Seconds for which an outage of a store is waited out, as one of FullStory's is.
-OUTAGE_SECONDS: Final = 300.0
-_LONGEST_PAUSE: Final = 15.0
-_SECONDS_BETWEEN_CHECKS: Final = 0.2
-
-log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 class Store(Protocol):
@@ -70,56 +57,3 @@ class FolderStore:
     def set(self, key: str, value: dict[str, Any]) -> None:
         """Keep a value."""
         self._folder.write(f"ledger/{key}.json", json.dumps(value).encode())
-
-
-class OutageProofStore:
-    """
-    Keep a ledger in a store that may be out of reach for some minutes.
-
-    The first use is not repeated: where the store is out of reach before anything was sent, the task may as
-    well fail, and a wrong URI or missing permissions show at once.
-
-    :param store: The store.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._is_proven = self._is_closing = False
-
-    def get(self, key: str) -> dict[str, Any] | None:
-        """Return what was last set."""
-        return self._lasting(lambda: self._store.get(key))
-
-    def set(self, key: str, value: dict[str, Any]) -> None:
-        """Keep a value."""
-        self._lasting(lambda: self._store.set(key, value))
-
-    def close(self) -> None:
-        """Wait out no outage any more: the task was told to end. May be called from a signal handler."""
-        self._is_closing = True
-
-    def _lasting(self, use: Callable[[], T]) -> T:
-        if not self._is_proven:
-            result = use()
-            self._is_proven = True
-            return result
-        outage_is_over = tenacity.stop_after_delay(OUTAGE_SECONDS)
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(FullStoryStorageError),
-            wait=tenacity.wait_random_exponential(max=_LONGEST_PAUSE),
-            stop=lambda state: self._is_closing or outage_is_over(state),
-            sleep=self._sleep,
-            before_sleep=_log_outage,
-            reraise=True,
-        )
-        return retrying(use)
-
-    def _sleep(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while not self._is_closing and (left := end - time.monotonic()) > 0:
-            time.sleep(min(left, _SECONDS_BETWEEN_CHECKS))
-
-
-def _log_outage(state: tenacity.RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    log.warning("%s Trying again in %.1f s.", error, state.upcoming_sleep)

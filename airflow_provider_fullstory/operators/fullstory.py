@@ -363,8 +363,9 @@ class FullStoryImportEventsOperator(BaseOperator):
             with _explained():
                 outcomes = outcomes_of(event)
             report = ImportReport.from_xcom(event["report"])
+            self._state = state = self._import_state(context)
             self._complete(context, hook, report, outcomes, event.get("waited", 0.0))
-            return self._end(context, self._import_state(context), report)
+            return self._end(context, state, report)
 
     def preview(self, limit: int | None = 1000) -> Preview:
         """
@@ -404,7 +405,7 @@ class FullStoryImportEventsOperator(BaseOperator):
             self._importer.stop()
             self.log.warning("The task was told to end. %s", self._importer.left_behind)
         if self._state is not None:
-            self._state.close()
+            self._state.outages.close()
 
     def _check_arguments(self) -> None:
         """Refuse what only shows now, since templates and upstream tasks can give anything."""
@@ -684,7 +685,8 @@ class FullStoryImportEventsOperator(BaseOperator):
         uri = report.rejected_uri if report and report.rejected_uri else self.rejected_uri
         if uri is None:
             return None
-        return refused_file(str(uri), self._run(context))
+        outages = None if self._state is None else self._state.outages
+        return refused_file(str(uri), self._run(context), outages=outages)
 
     def _samples(self) -> Samples:
         from airflow_provider_fullstory.batch_import.samples import Samples
