@@ -239,7 +239,10 @@ class Folder:
         return file
 
     def _lasting(self, kind: str, use: Callable[[], T]) -> T:
-        return use() if self._outages is None else self._outages.outlast(kind, use)
+        if self._outages is None:
+            return use()
+        # Folders of different arguments may be in different storages.
+        return self._outages.outlast(f"{kind} {self._argument}", use)
 
     @contextmanager
     def _failing(self, purpose: str) -> Iterator[None]:

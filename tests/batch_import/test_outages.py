@@ -276,7 +276,7 @@ def test_an_import_outlasts_an_outage_of_its_state_folder(
     assert len(warnings()) == 3
 
 
-@pytest.mark.parametrize("begins_after", [".claim", "refused.ndjson"])
+@pytest.mark.parametrize("begins_after", [".sent/", "sent/import.json"])
 def test_refused_records_are_written_after_an_outage(
     emulator: EmulatorClient, make_task: Callable[..., Task], begins_after: str
 ) -> None:
@@ -290,6 +290,17 @@ def test_refused_records_are_written_after_an_outage(
     assert numbers(emulator) == list(range(30))
     assert len(posts(emulator)) == 3
     assert len(ObjectStoragePath(uri).read_text().splitlines()) == 1
+
+
+def test_a_file_of_refused_records_that_is_out_of_reach_is_said_at_once(
+    emulator: EmulatorClient, warnings: Callable[[], list[str]], make_task: Callable[..., Task]
+) -> None:
+    outage = Outage(FileNotFoundError("The specified bucket does not exist"), uses=1000)
+    outage.has_begun = True
+    task = make_task("state", rejected_uri=f"{attached(Storage(outage))}/refused.ndjson")
+    with pytest.raises(FullStoryStorageError, match="rejected_uri"):
+        task.attempt(events=orders(30))
+    assert (warnings(), posts(emulator)) == ([], [])
 
 
 def test_a_try_that_begins_in_an_outage_fails_at_once_and_sends_nothing(
