@@ -26,9 +26,10 @@ from benchmarks.machine import write_results
 from benchmarks.place import Place
 from benchmarks.process import Measurement, measure
 from demo.local_airflow import LocalAirflow
+from demo.postgresql import USER
 from demo.processes import wait_for
 from demo.services import temporary_directory
-from demo.warehouse import USER, Warehouse
+from demo.warehouse import Warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

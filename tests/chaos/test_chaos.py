@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import psycopg2
 import pytest
 
-from chaos.plan import KINDS, MODES, SEED_STEP, plan
+from chaos.plan import BY_HAND, KINDS, MODES, SEED_STEP, plan
 from chaos.records import differences
+from demo.postgresql import PostgreSQL
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def record(number: int, **changes: Any) -> dict[str, Any]:
@@ -31,6 +36,31 @@ def test_a_short_campaign_meets_every_kind_and_every_mode() -> None:
     plans = [plan(7 + number * SEED_STEP) for number in range(len(KINDS))]
     assert {breakage.kind for each in plans for breakage in each.breakages} == set(KINDS)
     assert {each.dag_id for each in plans} == set(MODES)
+
+
+def test_people_meddle_with_tasks_that_run_that_wait_and_that_have_ended() -> None:
+    breakages = [breakage for seed in range(500) for breakage in plan(seed).breakages]
+    for kind in BY_HAND:
+        moments = [breakage.progress for breakage in breakages if breakage.kind == kind]
+        assert min(moments) < 0.1
+        assert any(1 < moment < 1.1 for moment in moments)
+        # The emulator takes three seconds over a batch, a tenth of what 1 stands for.
+        assert max(moments) > 1.1
+
+
+def test_a_database_that_was_killed_has_all_that_was_committed(postgresql_directory: Path) -> None:
+    database = PostgreSQL(postgresql_directory, "metadata", ("airflow",))
+    try:
+        database.start()
+        with database.cursor("airflow") as cursor:
+            cursor.execute("CREATE TABLE numbers AS SELECT 1 AS number")
+        with database.outage(), pytest.raises(psycopg2.OperationalError), database.cursor("airflow"):
+            pass
+        with database.cursor("airflow") as cursor:
+            cursor.execute("SELECT number FROM numbers")
+            assert cursor.fetchall() == [(1,)]
+    finally:
+        database.stop()
 
 
 def test_equal_records_in_any_order_are_no_difference() -> None:
