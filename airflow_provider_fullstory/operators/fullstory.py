@@ -424,7 +424,11 @@ class FullStoryImportEventsOperator(BaseOperator):
         """Send what no earlier try has sent, and return the report so far."""
         refused = self._refused_file(context)
         with nullcontext() if refused is None else refused.claimed():
-            return self._submit_claimed(context, hook, durability, refused)
+            report = self._submit_claimed(context, hook, durability, refused)
+        if refused is not None and report.rejected_uri not in (None, str(refused)):
+            # The file is where an earlier try has begun it.
+            clean_up(self, refused.release)
+        return report
 
     def _submit_claimed(
         self, context: Context, hook: FullStoryHook, durability: Durability, refused: RefusedFile | None
