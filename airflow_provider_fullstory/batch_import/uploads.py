@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from airflow_provider_fullstory.batch_import.forecast import RunningJob
+from airflow_provider_fullstory.batch_import.waiting import is_passing
 from airflow_provider_fullstory.exceptions import (
     FullStoryBodyTooLargeError,
     FullStoryError,
@@ -230,7 +231,7 @@ class Uploads:
             )
             return True
         except FullStoryError as error:
-            if not error.is_transient:
+            if not is_passing(error):
                 raise
         return False
 

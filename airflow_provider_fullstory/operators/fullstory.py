@@ -284,6 +284,7 @@ class FullStoryImportEventsOperator(BaseOperator):
                 retry_for=min(_RETRY_FOR, self.timeout),
                 # Other imports of the organization may use up its limits for hours.
                 rate_limited_for=self.timeout,
+                deadline=deadline,
             ) as hook,
         ):
             # Read before the source is opened, so that a wrong connection costs no query.

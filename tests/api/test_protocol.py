@@ -206,8 +206,8 @@ def test_pages_are_asked_for_by_token() -> None:
             True,
         ),
         (b'{"imports":"42","errors":"2","job":{"id":"a","status":"FAILED"}}', JobState.FAILED, 42, 2, True),
-        (b'{"job":{"id":"a","status":"QUEUED"}}', JobState.UNKNOWN, 0, 0, False),
-        (b'{"job":{"id":"a"}}', JobState.UNKNOWN, 0, 0, False),
+        (b'{"job":{"id":"a","status":"QUEUED"}}', "QUEUED", 0, 0, False),
+        (b'{"job":{"id":"a"}}', "", 0, 0, False),
         (b'{"job":{"id":"a","status":"FAILED","new":1},"new":{}}', JobState.FAILED, 0, 0, True),
     ],
 )

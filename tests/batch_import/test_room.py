@@ -15,7 +15,7 @@ from airflow_provider_fullstory.api import protocol
 from airflow_provider_fullstory.api.models import Job, JobState, JobStatus, Resource
 from airflow_provider_fullstory.batch_import.forecast import RunningJob
 from airflow_provider_fullstory.batch_import.room import MAX_OUTSTANDING_BATCHES, Room
-from airflow_provider_fullstory.batch_import.waiting import MAX_FAILED_ROUNDS, JobOutcome
+from airflow_provider_fullstory.batch_import.waiting import MAX_FAILED_POLLS, JobOutcome
 from airflow_provider_fullstory.exceptions import (
     FullStoryAuthenticationError,
     FullStoryError,
@@ -203,11 +203,11 @@ def test_a_storm_of_429_is_no_reason_to_give_up(room: Room, jobs: Jobs) -> None:
 def test_faults_are_tolerated_for_a_while(room: Room, jobs: Jobs) -> None:
     send(room, "1", 30)
     jobs.finished = {"job-1"}
-    jobs.failures = iter([FullStoryServerError("no.")] * (MAX_FAILED_ROUNDS - 1))
+    jobs.failures = iter([FullStoryServerError("no.")] * (MAX_FAILED_POLLS - 1))
 
     room.wait(10)
 
-    jobs.failures = iter([FullStoryServerError("no.")] * MAX_FAILED_ROUNDS)
+    jobs.failures = iter([FullStoryServerError("no.")] * MAX_FAILED_POLLS)
     send(room, "2", 30)
     with pytest.raises(FullStoryServerError, match=r"20 looks in a row failed\. .* working on 1 .*: job-2\."):
         room.wait(10)
