@@ -33,6 +33,7 @@ MAX_FAILED_POLLS: Final = 20
 YOUNG_SECONDS: Final = 60.0
 _PASSING: Final = (FullStoryProtocolError, FullStoryNotFoundError, FullStoryMissingConnectionError)
 _SHARE_OF_AGE: Final = 0.1
+_SECONDS_FOR_ANSWER: Final = 5.0
 _JOBS_TOLD_ALONE: Final = 20
 _MOST_WORDS: Final = 5
 
@@ -214,7 +215,13 @@ class JobWatch:
         seconds = max(self._poll_interval, _SHARE_OF_AGE * (now - self._started_at))
         # Many waits that began together should not poll together.
         seconds *= random.uniform(0.9, 1.0)  # noqa: S311 - Spreads load, guards nothing.
-        return min(max(seconds, self._failures.seconds), self._deadline - now)
+        return min(max(seconds, self._failures.seconds), self._seconds_left(now))
+
+    def _seconds_left(self, now: float) -> float:
+        """Return the seconds until the last poll, which needs time for an answer, then until the deadline."""
+        left = self._deadline - now
+        for_answer = min(_SECONDS_FOR_ANSWER, _SHARE_OF_AGE * (self._deadline - self._started_at))
+        return left - for_answer if left > for_answer else left
 
     def as_event(self) -> list[dict[str, Any]]:
         """Return the outcomes in a form that a trigger's event can carry."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _JOBS_AT_ONCE = 10
 _DEFERRAL_SLACK = 300.0
+_SECONDS_FOR_LAST_POLL = 30.0
 
 
 class FullStoryImportJobTrigger(BaseTrigger):
@@ -106,7 +107,13 @@ class FullStoryImportJobTrigger(BaseTrigger):
             # The watch decides when to poll again after a fault.
             await self._follow(
                 partial(
-                    hooks.FullStoryAsyncHook, self.fullstory_conn_id, retry_for=0, deadline=self.deadline
+                    hooks.FullStoryAsyncHook,
+                    self.fullstory_conn_id,
+                    retry_for=0,
+                    # Jobs may have finished in time while the triggerer was down: that takes one poll.
+                    deadline=self.deadline
+                    if time.time() < self.deadline
+                    else time.time() + _SECONDS_FOR_LAST_POLL,
                 ),
                 watch,
             )

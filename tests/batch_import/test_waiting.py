@@ -19,7 +19,11 @@ from airflow_provider_fullstory.batch_import.waiting import (
     still_running,
 )
 from airflow_provider_fullstory.exceptions import (
+    FullStoryConnectionLookupError,
+    FullStoryError,
+    FullStoryMissingConnectionError,
     FullStoryNotFoundError,
+    FullStoryProtocolError,
     FullStoryRateLimitError,
     FullStoryServerError,
     FullStoryTimeoutError,
@@ -166,11 +170,57 @@ def test_a_pause_is_never_shorter_than_fullstory_asks_for() -> None:
     assert min(waiting.pause(1000.0) for _ in range(200)) >= 30.0
 
 
-def test_a_pause_that_fullstory_asks_for_still_ends_at_the_deadline() -> None:
+def test_a_pause_that_fullstory_asks_for_leaves_time_for_a_last_poll() -> None:
     waiting = watch(deadline=1010.0)
     waiting.missed(FullStoryRateLimitError("slow down", retry_after=float("inf")), "a", now=LATER)
 
-    assert waiting.pause(1000.0) == pytest.approx(10.0)
+    assert waiting.pause(1000.0) == pytest.approx(9.0)
+    assert waiting.pause(1009.0) == pytest.approx(1.0)
+
+
+def test_a_young_job_may_not_be_found_yet() -> None:
+    waiting = watch()
+    waiting.missed(FullStoryNotFoundError("no such job."), "a", now=LATER - 1.0)
+    with pytest.raises(FullStoryNotFoundError):
+        waiting.missed(FullStoryNotFoundError("no such job."), "a", now=LATER)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FullStoryProtocolError("not FullStory's."),
+        FullStoryConnectionLookupError("no backend."),
+        FullStoryMissingConnectionError("no connection."),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_odd_answers_and_lookups_that_fail_count_like_other_faults(error: FullStoryError) -> None:
+    waiting = watch()
+    for _ in range(MAX_FAILED_POLLS - 1):
+        waiting.missed(error, now=LATER)
+
+    with pytest.raises(type(error), match="20 polls in a row failed"):
+        waiting.missed(error, now=LATER)
+
+
+def test_a_job_that_can_be_read_does_not_forgive_the_failures_of_another() -> None:
+    waiting = watch("a", "b")
+    for _ in range(MAX_FAILED_POLLS - 1):
+        waiting.missed(FullStoryServerError("no."), "b", now=LATER)
+        waiting.saw("a", status(JobState.PROCESSING))
+
+    with pytest.raises(FullStoryServerError):
+        waiting.missed(FullStoryServerError("no."), "b", now=LATER)
+
+
+def test_an_unknown_status_is_told_once_with_its_word() -> None:
+    waiting = watch("a", "b")
+    line = waiting.saw("a", status("ON\nHOLD"))
+
+    assert line is not None
+    assert "'ON\\\\nHOLD'" in line
+    assert waiting.saw("b", status("ON\nHOLD")) is None
+    assert waiting.saw("a", status(JobState.COMPLETED)) is None
 
 
 @pytest.mark.parametrize(
