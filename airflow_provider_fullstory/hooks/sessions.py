@@ -73,7 +73,7 @@ def send(
     # More than 0, which sockets take for no timeout at all.
     left = max(limit.left, 0.001)
     with (
-        _cut_at(limit),
+        _cut_at(limit) as cut,
         session.request(
             request.method,
             settings.base_url + request.path,
@@ -94,6 +94,9 @@ def send(
             content += piece
             if len(content) > protocol.LONGEST_ANSWER:
                 break
+        if cut.is_made:
+            # An answer that ends with its connection looks complete.
+            raise TimeoutError("The connection was closed under a request that took too long.")
         return protocol.Response(response.status_code, response.headers, bytes(content))
 
 
@@ -129,6 +132,8 @@ class _Cut:
         self._limit = limit
         self._lock = threading.Lock()
         self._is_over = False
+        #: Whether the connection was closed.
+        self.is_made = False
         self._connection: Any = None
         self._socket: Any = None
         self._timer = self._new_timer(limit.left)
@@ -156,6 +161,7 @@ class _Cut:
                 return
             left = self._limit.left
             if not left and self._connection is not None and self._connection.cut is self:
+                self.is_made = True
                 _shut(self._connection.sock or self._socket)
             # Time was added, or the connection was not made yet.
             self._timer = self._new_timer(max(left, _SECONDS_BETWEEN_CUTS))
@@ -171,11 +177,11 @@ _current: ContextVar[_Cut | None] = ContextVar("fullstory_request", default=None
 
 
 @contextmanager
-def _cut_at(limit: TimeLimit) -> Iterator[None]:
+def _cut_at(limit: TimeLimit) -> Iterator[_Cut]:
     cut = _Cut(limit)
     token = _current.set(cut)
     try:
-        yield
+        yield cut
     finally:
         _current.reset(token)
         cut.end()
