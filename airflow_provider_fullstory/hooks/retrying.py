@@ -71,7 +71,8 @@ class RetryLimit:
     :param retry_for: Seconds for which a fault may last.
     :param rate_limited_for: Seconds for which the answer may be 429. A fault that comes after such answers
         has its own time: FullStory was there meanwhile.
-    :param deadline: When the caller has no more use of an answer, in seconds since the epoch.
+    :param deadline: When the caller has no more use of an answer, in seconds since the epoch. After 429 only
+        ``rate_limited_for`` counts: whoever waits for FullStory's limits ends the wait, and says so.
     """
 
     def __init__(self, retry_for: float, rate_limited_for: float | None, deadline: float | None) -> None:
@@ -86,12 +87,12 @@ class RetryLimit:
 
         :param state: What was attempted so far.
         """
-        if self._deadline is not None and time.time() + state.upcoming_sleep >= self._deadline:
-            return True
         passed = state.seconds_since_start or 0.0
         if self._rate_limited_for is not None and isinstance(failure_of(state), FullStoryRateLimitError):
             self._faulty_since = None
             return passed + state.upcoming_sleep >= self._rate_limited_for
+        if self._deadline is not None and time.time() + state.upcoming_sleep >= self._deadline:
+            return True
         if self._faulty_since is None:
             self._faulty_since = passed
         return passed - self._faulty_since + state.upcoming_sleep >= self._retry_for
