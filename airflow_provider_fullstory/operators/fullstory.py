@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -21,7 +19,6 @@ from airflow_provider_fullstory.exceptions import (
 )
 from airflow_provider_fullstory.operators.hidden_records import HiddenRecords, is_records
 from airflow_provider_fullstory.outcome import (
-    check_max_rejected,
     clean_up,
     complete,
     count_retries,
@@ -35,7 +32,7 @@ from airflow_provider_fullstory.outcome import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -58,21 +55,6 @@ T = TypeVar("T")
 
 #: Seconds for which a request that fails in a passing way is repeated.
 _RETRY_FOR = 300.0
-_ARGUMENT_TYPES: dict[str, tuple[type, ...]] = {
-    "batch_size": (int,),
-    "max_batch_bytes": (int,),
-    "max_parallel_uploads": (int,),
-    "max_outstanding_records": (int,),
-    "poll_interval": (int, float),
-    "timeout": (int, float),
-    "timezone": (str,),
-    "idempotency_salt": (str,),
-    "staging_uri": (str, os.PathLike, type(None)),
-    "rejected_uri": (str, os.PathLike, type(None)),
-    "max_rejected": (int, float),
-    "min_records": (int,),
-    "record_key": (str, Sequence),
-}
 
 
 class FullStoryImportEventsOperator(BaseOperator):
@@ -269,6 +251,8 @@ class FullStoryImportEventsOperator(BaseOperator):
         # Airflow assigns a template field again once it is rendered, and shows it to all who see the task.
         is_rendered = hasattr(self, "_events")
         self._events = HiddenRecords(value) if is_records(value, is_rendered=is_rendered) else value
+        if is_rendered and isinstance(value, HiddenRecords):
+            value.was_passed_over = True
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Send all records that no earlier try has sent, and wait for FullStory as far as that is wanted."""
@@ -276,6 +260,7 @@ class FullStoryImportEventsOperator(BaseOperator):
 
         with without_retry():
             self._check_arguments()
+            self._check_source(is_mapped=run_identity(context).map_index >= 0)
         deadline = deadline_of(self, time.time(), self.timeout)
         with (
             without_retry(),
@@ -323,6 +308,8 @@ class FullStoryImportEventsOperator(BaseOperator):
         from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
         from airflow_provider_fullstory.triggers.fullstory import outcomes_of
 
+        with without_retry():
+            self._check_arguments()
         with without_retry(), FullStoryHook(self.fullstory_conn_id) as hook:
             with _explained():
                 outcomes = outcomes_of(event)
@@ -344,6 +331,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         from airflow_provider_fullstory.batch_import.preview import preview
 
         self._check_arguments()
+        self._check_source()
         source = self._source()
         with source.open() as opened:
             return preview(
@@ -369,18 +357,18 @@ class FullStoryImportEventsOperator(BaseOperator):
             self.log.warning("The task was told to end. %s", self._importer.left_behind)
 
     def _check_arguments(self) -> None:
-        """Refuse what only shows now, since templates and upstream tasks can give anything."""
-        for name, kinds in _ARGUMENT_TYPES.items():
-            value = getattr(self, name)
-            if not isinstance(value, kinds) or isinstance(value, bool):
-                raise FullStoryInputError(
-                    f"{name} is {value!r}; it must be {' or '.join(kind.__name__ for kind in kinds)}."
-                )
-        check_max_rejected(self.max_rejected)
-        if self.min_records < 0:
-            raise FullStoryInputError(f"min_records is {self.min_records}; it must be 0 or more.")
-        if not all(isinstance(name, str) for name in self.record_key):
-            raise FullStoryInputError(f"record_key is {self.record_key!r}; it must be names of columns.")
+        """Put each argument into its declared type, or refuse it: a template can give anything."""
+        from airflow_provider_fullstory.arguments import ImportEventsArguments, checked
+
+        arguments = checked(ImportEventsArguments, vars(self) | {"state_uri": self.staging_uri})
+        # In place, as Airflow renders templates: from here on each is what the constructor declares.
+        for name in arguments.__struct_fields__:
+            setattr(self, name, getattr(arguments, name))
+
+    def _check_source(self, *, is_mapped: bool = False) -> None:
+        """Refuse a source, or a mapping, that cannot work, before anything is read or sent."""
+        self._source().check(is_mapped=is_mapped)
+        self._limits()
 
     def _durability(self, context: Context) -> Durability:
         from airflow_provider_fullstory.durability import durability

@@ -19,6 +19,7 @@ from airflow_provider_fullstory.records import validation
 from airflow_provider_fullstory.records.cursors import driver_of, unpooled
 from airflow_provider_fullstory.records.drafts import unfolded
 from airflow_provider_fullstory.records.events import CHUNK_ROWS
+from airflow_provider_fullstory.records.locations import is_location
 from airflow_provider_fullstory.records.refusals import Unreadable
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def records_of(events: Any) -> Iterator[Any]:
     """
     if isinstance(events, Mapping):
         return iter([events])
-    if isinstance(events, (str, os.PathLike)) or hasattr(events, "open"):
+    if isinstance(events, str) or is_location(events):
         return _lines(events)
     if isinstance(events, Iterable) and not isinstance(events, (bytes, bytearray, memoryview)):
         return _items(events)
@@ -62,7 +63,7 @@ def _lines(location: Any) -> Iterator[Any]:
     """Yield the record of each line, or why a line is none."""
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-    if isinstance(location, str) and "://" not in location and not location.startswith("/"):
+    if not is_location(location):
         raise FullStoryInputError(
             "events is text but no URI. The output of a task is passed as task.output, not through a "
             "template ({{ ti.xcom_pull(...) }}), which turns it into text."

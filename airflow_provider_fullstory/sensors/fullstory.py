@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.sdk import (
     AirflowSensorTimeout,
@@ -20,7 +23,6 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryTimeoutError,
 )
 from airflow_provider_fullstory.outcome import (
-    check_max_rejected,
     clean_up,
     complete,
     deadline_of,
@@ -37,6 +39,10 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.report import ImportReport
     from airflow_provider_fullstory.batch_import.waiting import JobOutcome, JobWatch
     from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
+
+
+#: FullStory says no more of an id than that characters such as "=" may be in it.
+_JOB_ID: Final = re.compile(r"\S+")
 
 
 class FullStoryImportJobSensor(BaseSensorOperator):
@@ -101,8 +107,9 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 
         with without_retry(), FullStoryHook(self.fullstory_conn_id) as hook:
-            check_max_rejected(self.max_rejected)
+            self._check_arguments()
             report = ImportReport.merged(self._reports())
+            self._check_file(context, report)
             deadline = deadline_of(self, time.time(), self.timeout)
             self._watch = watch = JobWatch(report.job_ids, started_at=0, poll_interval=0, deadline=deadline)
             self._look(hook, report.resource, watch)
@@ -140,6 +147,8 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
         from airflow_provider_fullstory.triggers.fullstory import outcomes_of
 
+        with without_retry():
+            self._check_arguments()
         try:
             outcomes = outcomes_of(event)
         except FullStoryTimeoutError as error:
@@ -205,15 +214,45 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         """Return a report for each import; jobs given by id are one."""
         from airflow_provider_fullstory.batch_import.report import ImportReport
 
-        given = self.job_ids
+        given = _read(self.job_ids)
         is_several = isinstance(given, Iterable) and not isinstance(given, (str, Mapping))
         entries = list(given) if is_several else [given]
         if entries and all(isinstance(entry, Mapping) for entry in entries):
             return [ImportReport.from_xcom(entry) for entry in entries]
-        if not entries or not all(isinstance(entry, str) and entry for entry in entries):
+        if not entries or not all(isinstance(entry, str) and _JOB_ID.fullmatch(entry) for entry in entries):
             raise FullStoryInputError(
                 "job_ids must be the id of a job, a list of ids, or the report of "
                 f"FullStoryImportEventsOperator (.output), not {type(given).__name__} without any."
             )
         job_ids = list(dict.fromkeys(entries))
         return [ImportReport(resource=self.resource, job_ids=job_ids, batches=len(job_ids), records=None)]
+
+    def _check_arguments(self) -> None:
+        """Put each argument into its declared type, or refuse it: a template can give anything."""
+        from airflow_provider_fullstory.arguments import ImportJobSensorArguments, checked
+
+        arguments = checked(ImportJobSensorArguments, vars(self))
+        # In place, as Airflow renders templates: from here on each is what the constructor declares.
+        for name in arguments.__struct_fields__:
+            setattr(self, name, getattr(arguments, name))
+
+    def _check_file(self, context: Context, report: ImportReport) -> None:
+        """Refuse a file of refused records that cannot be written, before the wait for them."""
+        from airflow_provider_fullstory.storage import refused_file
+
+        if self._watch is None and self.rejected_uri not in (None, report.rejected_uri):
+            refused_file(str(self.rejected_uri), run_identity(context)).check()
+
+
+def _read(job_ids: Any) -> Any:
+    """Return jobs as they were before a template made text of them: reports of imports, as JSON."""
+    if not isinstance(job_ids, str) or job_ids.lstrip()[:1] not in ("{", "["):
+        return job_ids
+    with suppress(ValueError):
+        reports = json.loads(job_ids)
+        if all(isinstance(report, dict) for report in (reports if isinstance(reports, list) else [reports])):
+            return reports
+    raise FullStoryInputError(
+        "job_ids is text that a template made of a report or a list. Pass task.output instead, or render a "
+        "report as JSON ({{ ti.xcom_pull(...) | tojson }})."
+    )
