@@ -312,6 +312,7 @@ class FullStoryImportEventsOperator(BaseOperator):
                 retry_for=min(_RETRY_FOR, self.timeout),
                 # Other imports of the organization may use up its limits for hours.
                 rate_limited_for=self.timeout,
+                deadline=deadline,
             ) as hook,
         ):
             self._importer = importer = self._new_importer(state.ledger, hook, deadline)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
@@ -14,6 +15,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_fullstory.exceptions import (
+    FullStoryConnectionLookupError,
     FullStoryError,
     FullStoryInputError,
     FullStoryKilledError,
@@ -66,6 +68,8 @@ class FullStoryImportJobSensor(BaseSensorOperator):
     template_fields: Sequence[str] = ("job_ids", "resource", "rejected_uri", "fullstory_conn_id")
     ui_color = "#f3e8ff"
     _watch: JobWatch | None = None
+    _hook: FullStoryHook | None = None
+    _deadline: float | None = None
     _is_killed = False
 
     def __init__(
@@ -98,13 +102,21 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         """
         from airflow_provider_fullstory.batch_import.report import ImportReport
         from airflow_provider_fullstory.batch_import.waiting import JobWatch
-        from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 
-        with without_retry(), FullStoryHook(self.fullstory_conn_id) as hook:
+        now = time.time()
+        if self._deadline is None:
+            self._deadline = deadline_of(self, now, self.timeout)
+        deadline = self._deadline
+        with without_retry(), self._new_hook(deadline) as hook:
             check_max_rejected(self.max_rejected)
             report = ImportReport.merged(self._reports())
-            deadline = deadline_of(self, time.time(), self.timeout)
-            self._watch = watch = JobWatch(report.job_ids, started_at=0, poll_interval=0, deadline=deadline)
+            if self._watch is None or self._watch.job_ids != report.job_ids:
+                # A process of its own for each poke cannot know how long the wait takes by now.
+                started_at = 0.0 if self.reschedule else now
+                self._watch = JobWatch(
+                    report.job_ids, started_at=started_at, poll_interval=0, deadline=deadline
+                )
+            watch = self._watch
             self._look(hook, report.resource, watch)
             if self._is_killed:
                 # Airflow lets a task go on after on_kill, and it would be green if it did.
@@ -190,16 +202,29 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         tell(report, self, retries=hook.retries, waited=waited)
         return judge(report, self, context, max_rejected=self.max_rejected)
 
+    def _new_hook(self, deadline: float) -> FullStoryHook:
+        """Return one hook for all pokes of a process, so that the connection is looked up once."""
+        from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
+
+        if self._hook is None:
+            self._hook = FullStoryHook(self.fullstory_conn_id, deadline=deadline)
+            # Polling tells of a look-up that fails, and tolerates it; a missing connection is final.
+            with suppress(FullStoryConnectionLookupError):
+                _ = self._hook.settings
+        return self._hook
+
     def _look(self, hook: FullStoryHook, resource: str, watch: JobWatch) -> None:
         once = hook.without_retries()
-        try:
-            for job_id in watch.job_ids:
-                watch.saw(job_id, once.get_job_status(resource, job_id))
-        except FullStoryError as error:
-            if not error.is_transient:
-                raise
-            # The next look is the sensor's own way of trying again.
-            self.log.warning("%s", error)
+        for job_id in watch.pending:
+            try:
+                status = once.get_job_status(resource, job_id)
+            except FullStoryError as error:
+                watch.missed(error, job_id, now=time.time())
+                # The next poke is the sensor's own way of trying again.
+                self.log.warning("%s", error)
+                return
+            if line := watch.saw(job_id, status):
+                self.log.warning("%s", line)
 
     def _reports(self) -> list[ImportReport]:
         """Return a report for each import; jobs given by id are one."""
