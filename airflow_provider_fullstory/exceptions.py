@@ -159,11 +159,11 @@ class FullStoryStorageError(FullStoryError):
 
 
 class FullStoryLedgerError(FullStoryError):
-    """Say that the ledger or a staged batch is damaged."""
+    """Say that what the ledger or the staged batches of an import hold cannot be used."""
 
 
 class FullStoryDiskError(FullStoryError):
-    """The worker's disk did not take a batch that was to be sent."""
+    """The worker's disk did not take a batch that was to be sent, or a record that was refused."""
 
 
 class FullStorySourceChangedError(FullStoryError):

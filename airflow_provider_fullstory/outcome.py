@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_fullstory.exceptions import (
     FullStoryAmbiguousError,
+    FullStoryDiskError,
     FullStoryInputError,
     FullStoryQuotaError,
     FullStoryRecordsRefusedError,
@@ -139,41 +140,92 @@ def wait_in_triggerer(
 
 def complete(
     hook: FullStoryHook,
-    report: ImportReport,
+    reports: Sequence[ImportReport],
     outcomes: Sequence[JobOutcome],
     refused: RefusedFile | None,
     samples: Samples,
 ) -> None:
     """
-    Complete the report of a finished import, and the file of its refused records.
+    Complete the reports of finished imports, and the one file of their refused records.
+
+    Counts that were complete before stay as they are; what FullStory refused of them is in the file too.
 
     :param hook: Reads the refused records.
-    :param report: The report so far.
-    :param outcomes: What became of all jobs.
+    :param reports: The reports so far.
+    :param outcomes: What became of all jobs of these imports.
     :param refused: The file, where one is wanted.
     :param samples: Explains refused records in the log, where no file does.
     """
     from airflow_provider_fullstory.batch_import.report import rejections
 
+    unfinished = [report for report in reports if report.imported is None]
+    report_of = {job_id: report for report in unfinished for job_id in report.job_ids}
+
     def counted() -> Iterator[tuple[str, Sequence[RecordError]]]:
-        for job_id, errors in rejections(hook, report.resource, outcomes, is_required=refused is not None):
-            report.add_codes(error.code or "unknown" for error in errors)
+        resource = reports[0].resource
+        for job_id, errors in rejections(hook, resource, outcomes, is_required=refused is not None):
+            if job_id in report_of:
+                report_of[job_id].add_codes(error.code or "unknown" for error in errors)
             if refused is None:
                 samples.rejected(job_id, errors)
             yield job_id, errors
 
-    rejected = {outcome.job_id: outcome.errors for outcome in outcomes if outcome.errors}
     # Halves of a batch share their traces, which are read once if they follow each other.
-    places = {job_id: place for place, job_id in enumerate(report.job_ids)}
+    job_ids = (job_id for report in reports for job_id in report.job_ids)
+    places = {job_id: place for place, job_id in enumerate(job_ids)}
     outcomes = sorted(outcomes, key=lambda outcome: places[outcome.job_id])
-    if refused is not None and not refused.is_complete(report.invalid, rejected):
-        refused.add_rejected(counted(), report.invalid)
-    else:
+    if refused is None:
         for _ in counted():
             pass
+    else:
+        with _explaining(outcomes):
+            _fill(refused, reports, outcomes, counted())
+    of_job = {outcome.job_id: outcome for outcome in outcomes}
+    _name_file(reports, refused)
+    for report in unfinished:
+        report.finish([of_job[job_id] for job_id in report.job_ids if job_id in of_job])
+
+
+def _name_file(reports: Sequence[ImportReport], refused: RefusedFile | None) -> None:
+    """Let reports name a file that holds records, and no other one."""
     has_file = refused is not None and refused.exists
-    report.rejected_uri = str(refused) if has_file else None
-    report.finish(outcomes)
+    for report in reports:
+        if has_file:
+            report.rejected_uri = str(refused)
+        elif report.rejected_uri == str(refused) or not report.invalid:
+            report.rejected_uri = None
+
+
+def _fill(
+    refused: RefusedFile,
+    reports: Sequence[ImportReport],
+    outcomes: Sequence[JobOutcome],
+    rejected: Iterator[tuple[str, Sequence[RecordError]]],
+) -> None:
+    """Write a file unless it was completed before, when more may have been known than now."""
+    # Records refused before they were sent stay in the file of the task that would have sent them.
+    invalid = sum(report.invalid for report in reports if report.rejected_uri == str(refused))
+    if refused.is_complete(
+        invalid, {outcome.job_id: outcome.errors for outcome in outcomes if outcome.errors}
+    ):
+        for _ in rejected:
+            pass
+    else:
+        refused.add_rejected(rejected, invalid)
+
+
+@contextmanager
+def _explaining(outcomes: Sequence[JobOutcome]) -> Iterator[None]:
+    """Say what FullStory has where a file cannot be written."""
+    try:
+        yield
+    except (FullStoryStorageError, FullStoryDiskError) as error:
+        error.add(
+            f"The import itself is finished: {sum(outcome.imports for outcome in outcomes)} records are in "
+            f"FullStory, {sum(outcome.errors for outcome in outcomes)} were refused by it. A retry sends "
+            "nothing, and writes the file."
+        )
+        raise
 
 
 def publish(report: ImportReport, task: BaseOperator, context: Context) -> None:
@@ -194,6 +246,7 @@ def judge(
     context: Context,
     *,
     max_rejected: float,
+    files: Sequence[str] = (),
 ) -> dict[str, Any]:
     """
     Return the report as XCom where it is one of a success.
@@ -202,10 +255,11 @@ def judge(
     :param task: The task.
     :param context: Its context.
     :param max_rejected: How many records may be refused; below 1 which share of all.
+    :param files: The files of refused records, where the report cannot name all.
     :raises FullStoryRecordsRefusedError: Where more records are not in FullStory.
     """
     try:
-        report.judge(max_rejected)
+        report.judge(max_rejected, files=files)
     except FullStoryRecordsRefusedError:
         publish(report, task, context)
         raise

@@ -14,6 +14,11 @@ from airflow_provider_fullstory.batch_import.folder import Folder
 from airflow_provider_fullstory.batch_import.refused import RefusedFile
 from airflow_provider_fullstory.exceptions import FullStoryInputError
 
+#: What is left of a template that was not rendered.
+_TEMPLATE_MARKS = ("{{", "}}", "{%", "%}")
+#: Schemes of the worker's disk; a path has none.
+_LOCAL_SCHEMES = ("", "file", "local")
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -29,7 +34,8 @@ def task_folder(uri: str, run: RunIdentity) -> Folder:
     :param run: A run of the task.
     """
     dag, _, task, _ = _names(run)
-    return Folder(_path(uri, "state_uri").joinpath("imports", dag, task), "state_uri")
+    folder = object_storage_path(uri, "state_uri").joinpath("imports", dag, task)
+    return Folder(folder, "state_uri")
 
 
 def run_name(run: RunIdentity) -> str:
@@ -62,18 +68,30 @@ def refused_file(
     :param is_given: Whether the file may be that of another task, which imported what this one waits for.
     :param others: Traces of imports whose records refused here are in files of their own.
     """
-    if not uri:
-        raise FullStoryInputError("rejected_uri is empty; leave it out where no file is wanted.")
+    path = object_storage_path(uri, "rejected_uri")
     if uri.endswith("/"):
         *parents, own = _parts(run)
         uri = uri + "/".join([*parents, f"{own}.ndjson"])
-    path = _path(uri, "rejected_uri")
-    owner = "/".join([run.dag_id, run.run_id, run.task_id, str(run.map_index)])
+        path = path.joinpath(*parents, f"{own}.ndjson")
+    if not path.name:
+        raise FullStoryInputError(
+            f"rejected_uri is {uri!r}, which names no file; a folder ends with a slash."
+        )
     folder = Folder(path.parent, "rejected_uri")
-    return RefusedFile(folder, path.name, owner, uri, is_given=is_given, others=others)
+    return RefusedFile(folder, path.name, _owner(run), uri, is_given=is_given, others=others)
 
 
-def _path(uri: str, argument: str) -> ObjectStoragePath:
+def object_storage_path(uri: str, argument: str) -> ObjectStoragePath:
+    """
+    Return where a URI leads to; nothing is read or written.
+
+    :param uri: An absolute path (``/...``, ``file:///...``), or one of any other storage
+        (``scheme://connection@bucket/...``).
+    :param argument: The argument that it is of, for messages.
+    :raises FullStoryInputError: Where it is none, or one that was made from a template without a value.
+    """
+    if problem := _problem(uri):
+        raise FullStoryInputError(f"{argument} is {uri!r}, {problem}")
     try:
         path = ObjectStoragePath(uri)
         # A scheme that nothing installed can read shows only here.
@@ -83,10 +101,31 @@ def _path(uri: str, argument: str) -> ObjectStoragePath:
     return path
 
 
+def _problem(uri: str) -> str | None:
+    """Return what is wrong with a URI: what is relative would end in the worker's current folder."""
+    if not uri.strip():
+        return "which is empty; leave it out where none is wanted."
+    if any(mark in uri for mark in _TEMPLATE_MARKS):
+        return "a template that Airflow has not rendered. Only an operator's own arguments are rendered."
+    if "None" in re.split("[/@]+", uri):
+        return "which a template without a value has made; look at what it refers to."
+    found = re.match(r"([A-Za-z][\w+.-]*)://(.*)", uri, re.DOTALL)
+    scheme, place = found.groups() if found else ("", uri)
+    if scheme in _LOCAL_SCHEMES and not place.startswith("/"):
+        return "which is no absolute path and no URI: it must begin with /, file:/// or scheme://."
+    return None
+
+
+def _owner(run: RunIdentity) -> str:
+    """Return what names an import to people, and no other one."""
+    parts = [run.dag_id, run.run_id, run.task_id, str(run.map_index), *([run.salt] if run.salt else [])]
+    return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts)
+
+
 def _parts(run: RunIdentity) -> list[str]:
-    """Return names of folders that are a run's own, whatever its salt, on any file system."""
+    """Return names of folders that are an import's own, on any file system."""
     dag, dag_run, task, map_index = _names(run)
-    return [dag, dag_run, f"{task}-{map_index}-{digest(dataclasses.replace(run, salt=''))}"]
+    return [dag, dag_run, f"{task}-{map_index}-{digest(run)}"]
 
 
 def _names(run: RunIdentity) -> list[str]:

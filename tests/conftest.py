@@ -11,8 +11,9 @@ import sys
 import tempfile
 import time
 import types
+import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -235,3 +236,40 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "warehouse.db"
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(path)}))
     return path
+
+
+@pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let requests that fail in a passing way be repeated at once, and not for long."""
+    monkeypatch.setattr("airflow_provider_fullstory.api.protocol.FIRST_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("airflow_provider_fullstory.operators.fullstory._RETRY_FOR", 0.05)
+
+
+@pytest.fixture
+def uri(tmp_path: Path) -> str:
+    """Give the URI of a file of refused records, whose folder is still to be made."""
+    return f"file://{tmp_path}/refused/file.ndjson"
+
+
+def attached(storage: Any) -> str:
+    """Return a URI that leads to a storage, as one of a connection does."""
+    try:
+        from airflow.sdk.io import attach
+    except ImportError:
+        from airflow.io.store import attach
+
+    conn_id = uuid.uuid4().hex
+    attach("memory", conn_id=conn_id, fs=storage)
+    return f"memory://{conn_id}@bucket"
+
+
+@pytest.fixture
+def memory() -> str:
+    """Give the URI of an empty bucket of an object storage."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    class Storage(MemoryFileSystem):
+        store: ClassVar[dict[str, Any]] = {}
+        pseudo_dirs: ClassVar[list[str]] = [""]
+
+    return attached(Storage())

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import shutil
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from airflow_provider_fullstory.exceptions import FullStoryStorageError
+from airflow_provider_fullstory.exceptions import FullStoryError, FullStoryStorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from airflow.sdk import ObjectStoragePath
 
 _LOCAL: Final = ("", "file", "local")
 _WILDCARDS: Final = frozenset("*?[")
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+#: Storages are asked for this much at once, however short the lines of a file are.
+_PIECE_BYTES: Final = 2**18
 
 
 class Folder:
@@ -42,6 +49,14 @@ class Folder:
         """
         return Folder(self._path / name, self._argument)
 
+    def location(self, name: str) -> str:
+        """
+        Return the URI of a file, for messages.
+
+        :param name: Its name.
+        """
+        return str(self._path / name)
+
     def read(self, name: str) -> bytes | None:
         """
         Return what a file holds, None where there is no such file.
@@ -51,8 +66,19 @@ class Folder:
         file = self.open(name)
         if file is None:
             return None
-        with file, self._failing(f"read {name} from"):
+        with file:
             return file.read()
+
+    def exists(self, name: str) -> bool:
+        """
+        Return whether there is such a file.
+
+        :param name: Its name.
+        """
+        file = self.open(name)
+        if file is not None:
+            file.close()
+        return file is not None
 
     def open(self, name: str) -> IO[bytes] | None:
         """
@@ -60,11 +86,16 @@ class Folder:
 
         :param name: Its name.
         """
-        with self._failing(f"read {name} from"):
+        failing = partial(self._failing, f"read {name} from")
+        with failing():
+            path = self._path / name
+            # Another process may have written it since its folder was listed here.
+            path.fs.invalidate_cache()
             try:
-                return self._open(self._path / name, "rb")
+                file = self._open(path, "rb")
             except FileNotFoundError:
                 return None
+        return io.BufferedReader(_Pieces(file, failing), _PIECE_BYTES)
 
     def write(self, name: str, content: bytes | IO[bytes]) -> None:
         """
@@ -80,10 +111,34 @@ class Folder:
                 # Object storages know no folders, and show a file only once it is complete.
                 self._copy(source, target)
                 return
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.parent / f"{target.name}.{uuid.uuid4().hex}.partial"
-            self._copy(source, partial)
-            target.fs.mv(partial.path, target.path)
+            with self._written_beside(target, source) as written:
+                written.replace(target.path)
+
+    def create(self, name: str, content: bytes) -> bytes:
+        """
+        Write a file unless there is one, and return what it holds then.
+
+        Of several processes that do this at the same moment one succeeds, and all are returned what that one
+        wrote: on disks, and on storages that write on condition, as S3, Google Cloud Storage and Azure do
+        through recent versions of s3fs, gcsfs and adlfs. On others, a process that is slower by the time of
+        a request may write over what another one was returned.
+
+        :param name: Its name.
+        :param content: What it is to hold.
+        """
+        with self._failing(f"write {name} to"):
+            target = self._path / name
+            if target.protocol in _LOCAL:
+                self._create_on_disk(target, content)
+            else:
+                try:
+                    with self._open(target, "xb") as file:
+                        file.write(content)
+                except Exception:  # noqa: BLE001 - Each library has its own for a file that is there.
+                    if self.read(name) is None:
+                        # The storage knows no such condition, or fails again.
+                        self._copy(io.BytesIO(content), target)
+            return self.read(name) or b""
 
     def names(self, name: str = "") -> list[str]:
         """
@@ -118,6 +173,29 @@ class Folder:
             except FileNotFoundError:
                 return
 
+    def _create_on_disk(self, target: Any, content: bytes) -> None:
+        with self._written_beside(target, io.BytesIO(content)) as written, suppress(FileExistsError):
+            try:
+                Path(target.path).hardlink_to(written)
+            except FileExistsError:
+                raise
+            except OSError:
+                # Not every file system has hard links.
+                with self._open(target, "xb") as file:
+                    file.write(content)
+
+    @contextmanager
+    def _written_beside(self, target: Any, source: IO[bytes]) -> Iterator[Path]:
+        """Write a file of another name beside a target on a disk; it is gone in the end."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target.parent / f"{target.name}.{uuid.uuid4().hex}.partial"
+        try:
+            self._copy(source, beside)
+            yield Path(beside.path)
+        finally:
+            with suppress(OSError):
+                Path(beside.path).unlink(missing_ok=True)
+
     def _copy(self, source: IO[bytes], target: Any) -> None:
         with self._open(target, "wb") as file:
             shutil.copyfileobj(source, file)
@@ -128,10 +206,50 @@ class Folder:
 
     @contextmanager
     def _failing(self, purpose: str) -> Iterator[None]:
+        """Say of any failure where it was: libraries of storages raise errors of their own."""
         try:
             yield
+        except FullStoryError:
+            raise
         except Exception as error:
+            advice = (
+                "It is full: make room"
+                if getattr(error, "errno", None) in _FULL
+                else f"Check {self._argument} and the permissions of its connection"
+            )
             raise FullStoryStorageError(
-                f"Could not {purpose} {self}: {type(error).__name__}: {error}. Check {self._argument} and "
-                "the permissions of its connection."
+                f"Could not {purpose} {self}: {type(error).__name__}: {error}. {advice}."
             ) from error
+
+
+class _Pieces(io.RawIOBase):
+    """
+    Read a file in pieces as large as they are asked for; left to itself, it may read a block for each line.
+
+    :param file: The open file.
+    :param failing: Explains what goes wrong meanwhile.
+    """
+
+    def __init__(self, file: IO[bytes], failing: Callable[[], AbstractContextManager[None]]) -> None:
+        self._file = file
+        self._failing = failing
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        with self._failing():
+            piece = self._file.read(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def readall(self) -> bytes:
+        with self._failing():
+            return self._file.read()
+
+    def close(self) -> None:
+        if not self.closed:
+            with suppress(Exception):
+                # What was read is read.
+                self._file.close()
+        super().close()

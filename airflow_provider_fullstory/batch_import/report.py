@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import time
 from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from airflow_provider_fullstory.api.encoding import ENCODER
 from airflow_provider_fullstory.batch_import.waiting import some
 from airflow_provider_fullstory.exceptions import (
     FullStoryAccountingError,
@@ -21,7 +23,7 @@ from airflow_provider_fullstory.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from airflow_provider_fullstory.api.models import Page, RecordError, Resource
     from airflow_provider_fullstory.batch_import.uploads import Submission
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 #: Codes that a message names; the report has all.
 _TOP_CODES: Final = 5
+#: Nothing says how much later than its job a list of refused records is complete.
+_SECONDS_BETWEEN_LISTS: Final = (1.0, 4.0, 16.0)
+_MOST_TIMES_LISTED: Final = 2
 
 log = logging.getLogger(__name__)
 
@@ -179,11 +184,12 @@ class ImportReport:
         """How many records are known not to be in FullStory."""
         return self.invalid + (self.rejected or 0)
 
-    def judge(self, max_rejected: float = 0) -> None:
+    def judge(self, max_rejected: float = 0, files: Sequence[str] = ()) -> None:
         """
         Refuse to call an import a success while too many records are missing.
 
         :param max_rejected: How many may be missing; below 1 which share of all.
+        :param files: The files of refused records; by default the one that the report names.
         :raises FullStoryRecordsRefusedError: Naming counts, codes, jobs, and where the records are.
         """
         if self.refused <= self._allowed(max_rejected):
@@ -192,17 +198,11 @@ class ImportReport:
             "The others are still being worked on" if self.imported is None else f"{self.imported} imported"
         )
         limit = f", more than max_rejected={max_rejected} lets pass" if max_rejected else ""
-        where = (
-            f"They are in {self.rejected_uri}, each with its reason: mend them there, then import that file "
-            "(events=)"
-            if self.rejected_uri
-            else "mend the records, then send only those; rejected_uri= writes them to a file"
-        )
         raise FullStoryRecordsRefusedError(
             f"{self.refused} of {self.records} records are not in FullStory{limit}: {self.invalid} refused "
             f"here, never sent, {self.rejected or 0} rejected by FullStory; codes: {self._top_codes()}. "
             f"{inside} ({len(self.job_ids)} jobs: {some(self.job_ids) or 'none'}). A retry would change "
-            f"nothing. {where[0].upper()}{where[1:]}."
+            f"nothing. {self._where(files)}"
         )
 
     def check_size(self, min_records: int) -> None:
@@ -239,6 +239,23 @@ class ImportReport:
         limit = Decimal(str(max_rejected))
         return limit * (self.records or 0) if limit < 1 else limit
 
+    def _where(self, files: Sequence[str]) -> str:
+        """Say where the refused records are, and what to do."""
+        files = files or [self.rejected_uri or ""]
+        unknown = self.refused - sum(self.codes.values())
+        if unknown > 0:
+            known = f"Those refused here are in {some(files)}. " if files != [""] else ""
+            return (
+                f"{known}Which {unknown} records FullStory rejected, and why, could not be read: that takes "
+                "an API key of level Architect or above."
+            )
+        if files != [""]:
+            return (
+                f"They are in {some(files)}, each with its reason: fix them there, then import that file "
+                "(events=)."
+            )
+        return "Fix the records, then send only those; rejected_uri= writes them to a file."
+
     def _by_count(self) -> list[tuple[str, int]]:
         return sorted(self.codes.items(), key=lambda item: (-item[1], item[0]))
 
@@ -248,30 +265,33 @@ class ImportReport:
 
 
 def rejections(
-    client: ErrorsReader, resource: str, outcomes: Iterable[JobOutcome], *, is_required: bool
+    client: ErrorsReader,
+    resource: str,
+    outcomes: Iterable[JobOutcome],
+    *,
+    is_required: bool,
+    pause: Callable[[float], None] = time.sleep,
 ) -> Iterator[tuple[str, Sequence[RecordError]]]:
     """
-    Yield the records that FullStory refused, a page at a time, each with its job, as far as they can be read.
+    Yield the records that FullStory refused, some at a time, each with its job, as far as they can be read.
 
     :param client: Reads the refused records, which takes an Architect key.
     :param resource: ``events`` or ``users``.
     :param outcomes: What became of the jobs.
-    :param is_required: Whether it is an error if they cannot be read at the moment.
+    :param is_required: Whether it is an error if they cannot all be read at the moment. A list that is
+        shorter than the job's count is then read again first, since it may become complete later than that.
+    :param pause: Waits for so many seconds.
     :raises FullStoryError: Where that is so. The counts are known, and a retry reads again.
     """
     for outcome in outcomes:
         if not outcome.errors:
             continue
-        read = 0
+        listing = _Listing(client, resource, outcome)
         try:
-            for page in client.iter_errors(resource, outcome.job_id):
-                read += len(page.results)
-                yield outcome.job_id, page.results
-                if read >= outcome.errors:
-                    # A token that leads back to the page itself would have all of it twice.
-                    break
+            for records in _read_all(listing, pause) if is_required else listing.read():
+                yield outcome.job_id, records
         except FullStoryPermissionError as error:
-            log.warning("Which records FullStory refused, and why, cannot be told. %s", error)
+            log.warning("Which records FullStory refused, and why, could not be read. %s", error)
             return
         except FullStoryError as error:
             if is_required:
@@ -283,10 +303,71 @@ def rejections(
                 raise
             log.warning("The refused records of job %s are not all known. %s", outcome.job_id, error)
         else:
-            if read != outcome.errors:
-                log.warning(
-                    "FullStory counts %d refused records in job %s, and lists %d.",
-                    outcome.errors,
-                    outcome.job_id,
-                    read,
-                )
+            if listing.missing:
+                log.warning("%s", listing)
+
+
+def _read_all(listing: _Listing, pause: Callable[[float], None]) -> Iterator[list[RecordError]]:
+    """Read a list again until it is complete, and raise an error where it is not in the end."""
+    yield from listing.read()
+    for seconds in _SECONDS_BETWEEN_LISTS:
+        if listing.missing <= 0:
+            return
+        log.info("%s It is read again in %.0f s.", listing, seconds)
+        pause(seconds)
+        yield from listing.read()
+    if listing.missing > 0:
+        raise FullStoryAccountingError(str(listing))
+
+
+class _Listing:
+    """
+    Read the records that a job refused, each once, however often they are listed.
+
+    :param client: Reads the pages of the list.
+    :param resource: ``events`` or ``users``.
+    :param outcome: What became of the job.
+    """
+
+    def __init__(self, client: ErrorsReader, resource: str, outcome: JobOutcome) -> None:
+        self._client = client
+        self._resource = resource
+        self._outcome = outcome
+        #: How often each record was yielded, by a hash of it.
+        self._yielded: Counter[int] = Counter()
+        self.missing = outcome.errors
+
+    def __str__(self) -> str:
+        count = self._outcome.errors
+        return (
+            f"FullStory counts {count} refused records in job {self._outcome.job_id}, and lists "
+            f"{count - self.missing}."
+        )
+
+    def read(self) -> Iterator[list[RecordError]]:
+        """Yield what was not yielded before."""
+        listed: Counter[int] = Counter()
+        # What is equal may be listed twice, or be two records: the job's count decides in the end.
+        equal: dict[int, RecordError] = {}
+        for page in self._client.iter_errors(self._resource, self._outcome.job_id):
+            fresh = []
+            for record in page.results:
+                mark = hash(ENCODER.encode(record))
+                listed[mark] += 1
+                if not self._yielded[mark]:
+                    self._yielded[mark] += 1
+                    fresh.append(record)
+                elif listed[mark] > self._yielded[mark]:
+                    equal.setdefault(mark, record)
+            self.missing -= len(fresh)
+            yield fresh
+            if self.missing <= 0:
+                return
+            if listed.total() >= _MOST_TIMES_LISTED * self._outcome.errors:
+                # The pages lead in a circle.
+                break
+        for mark, record in equal.items():
+            times = min(listed[mark] - self._yielded[mark], self.missing)
+            self._yielded[mark] += times
+            self.missing -= times
+            yield [record] * times

@@ -65,13 +65,13 @@ class Samples:
             self._rejected += 1
             record = error.event or error.user
             # FullStory's message may repeat a value.
-            message = f" {error.message or 'no message'}" if self._shows_values else ""
+            message = f" ({error.message})" if self._shows_values and error.message else ""
             log.warning(
-                "Rejected by FullStory: a record of job %s%s:%s (%s)%s",
+                "Rejected by FullStory: a record of job %s%s: %s%s%s",
                 job_id,
                 self._key(record),
-                message,
                 error.code or "no code",
+                message,
                 self._shown(record),
             )
 

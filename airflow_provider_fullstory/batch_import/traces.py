@@ -110,6 +110,11 @@ class Traces:
         content = self._folder.read(f"{self._place}/{_FACTS}")
         return Facts() if content is None else _FACTS_DECODER.decode(content)
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether anything may have been sent."""
+        return any(self._folder.exists(name) for name in (self._name(1), f"{self._place}/{_FACTS}"))
+
     def positions(self, batch: str | None, events: Sequence[Any]) -> list[int | None]:
         """
         Return the places in the source of events that FullStory echoed, None where they cannot be told.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from airflow_provider_fullstory.records.events import (
     shared_part,
     targets_of_rows,
 )
+from airflow_provider_fullstory.records.files import is_location
 from airflow_provider_fullstory.records.mapping import MappingOptions
 from airflow_provider_fullstory.records.schema import check_types
 from airflow_provider_fullstory.records.sources import query, records_of
@@ -74,8 +74,7 @@ class EventSource:
             )
         if self.sql is None:
             chunks = events_of_records(records_of(events), self.options)
-            is_file = isinstance(events, (str, os.PathLike)) or hasattr(events, "open")
-            yield OpenSource(str(events) if is_file else str(HiddenRecords(events)), {}, chunks)
+            yield OpenSource(str(events) if is_location(events) else str(HiddenRecords(events)), {}, chunks)
             return
         with query(self._database(), self.sql, self.parameters) as result:
             chunks = events_of_rows(result.columns, result.chunks, self.options)
@@ -108,6 +107,7 @@ def mapping_options(
     schema: Mapping[str, str] | None,
     shared: Mapping[str, Any] | None,
     allow_anonymous: bool,
+    allow_missing_timestamp: bool,
     record_key: str | Sequence[str],
 ) -> MappingOptions:
     """
@@ -130,6 +130,7 @@ def mapping_options(
         zone=zone,
         schema=schema or {},
         allow_anonymous=allow_anonymous,
+        allow_missing_timestamp=allow_missing_timestamp,
         record_key=[record_key] if isinstance(record_key, str) else record_key,
     )
     return dataclasses.replace(own, shared=shared_part(shared, own))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
@@ -108,9 +108,10 @@ class FullStoryImportEventsOperator(BaseOperator):
 
     .. seealso:: developer.fullstory.com/server/events/create-batch-events-import-job
 
-    :param events: A list or other iterable of dicts, the output of a task (mapped ones too), or the URI of
-        newline-delimited JSON (plain or ``.gz``) in any object storage, such as an earlier ``rejected_uri``.
-        (templated, not inside dicts)
+    :param events: A list or other iterable of dicts, the output of a task (mapped ones too), or where files
+        of newline-delimited JSON (plain or gzip) are, in any object storage: the URI of a file, such as an
+        earlier ``rejected_uri``, a pattern, a folder (with a slash at its end), or a list of these. Files are
+        read in the order of their names. (templated, not inside dicts)
     :param sql: One SELECT, or the name of a ``.sql`` file. Add ORDER BY, so that a retry gives the same
         batches. (templated)
     :param sql_conn_id: Connection of the database that ``sql`` is for. (templated)
@@ -125,6 +126,9 @@ class FullStoryImportEventsOperator(BaseOperator):
         page_properties. (templated)
     :param allow_anonymous: Whether an event may have neither user nor session. FullStory would make up a user
         for each, and so would hide a mapping that lost the user.
+    :param allow_missing_timestamp: Whether events are sent whose ``timestamp`` is NULL (or whose key that
+        ``mapping`` names is missing). FullStory would give them the time of the import, and so ruin their
+        history. A source without any column or key for it is always allowed.
     :param record_key: Columns (or keys) that tell one record from another: messages about refused records
         name them with their values.
     :param batch_size: Most records of a batch, up to FullStory's 50,000.
@@ -214,6 +218,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         schema: Mapping[str, str] | None = None,
         shared: Mapping[str, Any] | None = None,
         allow_anonymous: bool = False,
+        allow_missing_timestamp: bool = False,
         record_key: str | Sequence[str] = (),
         batch_size: int = 50_000,
         max_batch_bytes: int = 32 * 2**20,
@@ -250,6 +255,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         self.schema = schema
         self.shared = shared
         self.allow_anonymous = allow_anonymous
+        self.allow_missing_timestamp = allow_missing_timestamp
         self.record_key = record_key
         self.batch_size = batch_size
         self.max_batch_bytes = max_batch_bytes
@@ -323,7 +329,7 @@ class FullStoryImportEventsOperator(BaseOperator):
             if report is None:
                 report = self._submit(context, hook, state)
             else:
-                self._judge_again(context, report)
+                self._judge_again(report)
             waited_since = time.time()
             if report.imported is not None or not (self.wait_for_completion or not report.job_ids):
                 return self._end(context, state, report)
@@ -478,7 +484,13 @@ class FullStoryImportEventsOperator(BaseOperator):
         if isinstance(self.events, HiddenRecords):
             return None
         names = ("sql", "sql_conn_id", "parameters", "event_name", "mapping", "timezone", "schema", "shared")
-        limits = ("hook_params", "allow_anonymous", "batch_size", "max_batch_bytes")
+        limits = (
+            "hook_params",
+            "allow_anonymous",
+            "allow_missing_timestamp",
+            "batch_size",
+            "max_batch_bytes",
+        )
         arguments = {name: getattr(self, name) for name in (*names, *limits)}
         return fingerprint(arguments | {"events": None if self.events is None else str(self.events)})
 
@@ -490,24 +502,19 @@ class FullStoryImportEventsOperator(BaseOperator):
     ) -> ImportReport:
         """Send what no earlier try has sent, and return the report so far."""
         refused = self._refused_file(context)
-        if refused is not None:
-            refused.check()
-        report, submissions = self._send(context, hook, state, refused)
+        with nullcontext() if refused is None else refused.claimed():
+            report, submissions = self._send(context, hook, state, refused)
         self._log_submissions(report)
         known = state.ledger.sent(report, submissions[-1].ordinal if submissions else 0)
         # An earlier try may have ended the import; but the file of refused records was just begun anew.
         return known if refused is None else report
 
-    def _judge_again(self, context: Context, report: ImportReport) -> None:
+    def _judge_again(self, report: ImportReport) -> None:
         """Prepare the report of an import that was sent as a whole, and has not passed its gates."""
         self.log.info(
             "An earlier try has sent all %d batches: nothing is sent, their jobs count.", report.batches
         )
-        refused = self._refused_file(context)
-        if refused is None:
-            return
-        refused.check()
-        if report.rejected and not report.rejected_uri:
+        if self.rejected_uri is not None and report.rejected and not report.rejected_uri:
             # The file was asked for since: the jobs tell once more which records they refused.
             report.imported = report.rejected = None
 
@@ -550,6 +557,11 @@ class FullStoryImportEventsOperator(BaseOperator):
 
         records = 0
         for chunk in chunks:
+            if chunk.events and not records and chunk.timestamps.earliest is None:
+                self.log.warning(
+                    "The first %d events have no timestamp: FullStory gives each the time of its import.",
+                    len(chunk.events),
+                )
             records += len(chunk.events) + len(chunk.invalid)
             yield chunk
         if records or not self.skip_if_empty:
@@ -619,7 +631,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         outcomes: Sequence[JobOutcome],
         waited: float,
     ) -> None:
-        complete(hook, report, outcomes, self._refused_file(context, report), self._samples())
+        complete(hook, [report], outcomes, self._refused_file(context, report), self._samples())
         tell(report, self, retries=hook.retries, waited=waited)
 
     def _end(self, context: Context, state: ImportState, report: ImportReport) -> dict[str, Any]:
@@ -627,7 +639,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         if report.imported is not None:
             refused = self._refused_file(context, report)
             if refused is not None:
-                clean_up(self, refused.traces.remove)
+                clean_up(self, refused.release)
         try:
             result = judge(report, self, context, max_rejected=self.max_rejected)
         except FullStoryRecordsRefusedError as error:
@@ -652,6 +664,7 @@ class FullStoryImportEventsOperator(BaseOperator):
             schema=self.schema,
             shared=self.shared,
             allow_anonymous=self.allow_anonymous,
+            allow_missing_timestamp=self.allow_missing_timestamp,
             record_key=self.record_key,
         )
         return EventSource(
@@ -672,7 +685,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         uri = report.rejected_uri if report and report.rejected_uri else self.rejected_uri
         if uri is None:
             return None
-        return refused_file(str(uri), self._run(context), is_given=report is not None)
+        return refused_file(str(uri), self._run(context))
 
     def _samples(self) -> Samples:
         from airflow_provider_fullstory.batch_import.samples import Samples

@@ -21,6 +21,7 @@ from msgspec import UNSET
 
 from airflow_provider_fullstory.api.encoding import Digits
 from airflow_provider_fullstory.records.refusals import Refusal, ValueRefusedError
+from airflow_provider_fullstory.records.timestamps import is_timestamp, parsed
 from airflow_provider_fullstory.records.validation import (
     are_json_numbers,
     fits_64_bits,
@@ -121,6 +122,9 @@ def property_column(
     if declared == "int":
         # Whole numbers of a NUMERIC column come as Decimal, those of a nullable column of pandas as float.
         values = [_whole(value) for value in values]
+    if declared == "date":
+        # Text without an offset is in the import's time zone, as in a column of timestamps.
+        values = [_date(value) for value in values]
     kinds = set(map(type, values))
     has_nulls = NoneType in kinds
     kinds.discard(NoneType)
@@ -226,6 +230,13 @@ def _array_column(kind: type, values: Sequence[Sequence[Any]]) -> Column | None:
     if kind is list:
         return Column(list(values), True, declared, is_as_given=True)
     return Column(list(map(list, values)), True, declared)
+
+
+def _date(value: Any) -> Any:
+    if not isinstance(value, str) or not is_timestamp(value):
+        return value
+    moment = parsed(value)
+    return moment.date() if len(value.strip()) == len("2026-01-31") else moment
 
 
 def _whole(value: Any) -> Any:

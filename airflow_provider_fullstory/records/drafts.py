@@ -19,6 +19,7 @@ import msgspec
 from airflow_provider_fullstory.api.encoding import DECODER, ENCODER
 from airflow_provider_fullstory.records.fields import PROPERTY_ROOTS, SCHEMA_ROOTS, Path, fields, path_of
 from airflow_provider_fullstory.records.refusals import ValueRefusedError
+from airflow_provider_fullstory.records.timestamps import is_timestamp
 from airflow_provider_fullstory.records.validation import MAX_LEVELS
 from airflow_provider_fullstory.records.values import property_value, unwrapped
 
@@ -49,14 +50,15 @@ def draft(
     :param declared: Dotted name of a property -> its type, as the user declared it for the import.
     """
     record: dict[str, Any] = DECODER.decode(ENCODER.encode(event))
+    within = _by_owner(declared)
     for path, value in refused:
         root = path[0]
         writing = _Writing(zone)
         if root in PROPERTY_ROOTS and len(path) > 1:
             name = ".".join(path[1:])
             _place(record, path, writing.value(name, value))
-            types = {inner: kind for inner, kind in declared.items() if f"{inner}.".startswith(f"{name}.")}
-            _declare(record, root, writing.types | (types if root == "properties" else {}))
+            types = within.get(name, {}) if root == "properties" else {}
+            _declare(record, root, writing.types | types)
         elif root in _ROOTS:
             _place(record, path, writing.field(path, value))
         else:
@@ -72,6 +74,16 @@ def draft(
             }
             _declare(record, parent if is_inside else "properties", types)
     return with_types(record)
+
+
+def _by_owner(declared: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Return the declared types of each property and of those inside it."""
+    owners: dict[str, dict[str, str]] = {}
+    for name, kind in declared.items():
+        parts = name.split(".")
+        for depth in range(1, len(parts) + 1):
+            owners.setdefault(".".join(parts[:depth]), {})[name] = kind
+    return owners
 
 
 def with_types(record: dict[str, Any]) -> dict[str, Any]:
@@ -185,7 +197,7 @@ class _Writing:
         if value is None or isinstance(value, (bool, int, Mapping, list, tuple)):
             return self.value(".".join(path), value)
         # A moment may lie outside the calendar in one time zone only.
-        is_moment = path == ("timestamp",) and _is_iso(value)
+        is_moment = path == ("timestamp",) and isinstance(value, str) and is_timestamp(value)
         return _named(value) if is_moment or not isinstance(value, str) else self._scalar(value)[0]
 
     def _array(self, name: str, values: Sequence[Any], level: int) -> list[Any]:
@@ -213,14 +225,6 @@ class _Writing:
         # What JSON has no type for is sent as text.
         text = msgspec.json.decode(ENCODER.encode(sent)) if isinstance(sent, datetime.date) else sent
         return text, kind if isinstance(kind, str) else ""
-
-
-def _is_iso(value: Any) -> bool:
-    try:
-        datetime.datetime.fromisoformat(value.strip())
-    except (AttributeError, ValueError, TypeError):
-        return False
-    return True
 
 
 def _named(value: Any, text: str | None = None) -> dict[str, str]:

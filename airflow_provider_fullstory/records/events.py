@@ -35,6 +35,7 @@ from airflow_provider_fullstory.records.refusals import (
     Unreadable,
     ValueRefusedError,
 )
+from airflow_provider_fullstory.records.timestamps import TimestampSummary
 from airflow_provider_fullstory.records.values import plain_key
 
 #: Rows mapped at once. Small, since Python's garbage collector walks all that is alive.
@@ -127,7 +128,8 @@ def _in_order(chunks: Sequence[MappedChunk]) -> MappedChunk:
     sent.sort(key=by_position)
     invalid = [record for chunk in chunks for record in chunk.invalid]
     invalid.sort(key=operator.attrgetter("position"))
-    return MappedChunk([event for _, event in sent], [position for position, _ in sent], invalid)
+    timestamps = sum((chunk.timestamps for chunk in chunks), TimestampSummary())
+    return MappedChunk([event for _, event in sent], [position for position, _ in sent], invalid, timestamps)
 
 
 def shared_part(shared: Mapping[str, Any] | None, options: MappingOptions) -> models.Shared:
@@ -185,6 +187,7 @@ class _Flattening:
         self._paths: dict[str, list[str]] = {}
         for path, key in mapping.items():
             self._paths.setdefault(key, []).append(path)
+        self._has_timestamp = any(path.casefold() == "timestamp" for path in mapping)
         self._keys = {key.casefold(): key for key in self._paths}
         #: Columns of records whose keys each go to one place, whatever the values are.
         self._plain: dict[tuple[Any, ...], tuple[str, ...]] = {}
@@ -195,17 +198,17 @@ class _Flattening:
         if (columns := self._plain.get(keys)) is not None:
             return _Group(columns, [tuple(record.values())], [position])
         group = self._flattened(record, position)
-        if group.refusal is None and self._is_plain(keys, group.columns):
+        if group.refusal is None and self._is_plain(record, group.columns):
             if len(self._plain) >= _MOST_COMPILED:
                 self._plain.clear()
             self._plain[keys] = group.columns
         return group
 
-    def _is_plain(self, keys: tuple[Any, ...], columns: tuple[str, ...]) -> bool:
+    def _is_plain(self, record: Mapping[Any, Any], columns: tuple[str, ...]) -> bool:
         return (
-            len(columns) == len(keys)
-            and all(type(key) is str for key in keys)
-            and not any(path.casefold() in objects() for key in keys for path in self._targets(key, keys))
+            len(columns) == len(record)
+            and all(type(key) is str for key in record)
+            and not any(path.casefold() in objects() for key in record for path in self._targets(key, record))
         )
 
     def _flattened(self, record: Mapping[Any, Any], position: int) -> _Group:
@@ -225,6 +228,9 @@ class _Flattening:
                 except ValueRefusedError as error:
                     refusal = refusal or error.refusal
                     refused.append((tuple(path.casefold().split(".")), value))
+        if self._has_timestamp and not any(path.casefold() == "timestamp" for path, _ in pairs):
+            # A key that the user names is missing as a column is that is NULL.
+            pairs.append(("timestamp", None))
         columns = tuple(path for path, _ in pairs)
         return _Group(columns, [tuple(value for _, value in pairs)], [position], refusal, refused)
 

@@ -15,11 +15,13 @@ import msgspec
 
 from airflow_provider_fullstory.api import models
 from airflow_provider_fullstory.records.columns import Column, convert_column
+from airflow_provider_fullstory.records.timestamps import parsed_column
 from airflow_provider_fullstory.records.validation import (
     are_texts,
     check_number,
     check_text,
     property_name_problem,
+    quoted,
 )
 from airflow_provider_fullstory.records.values import (
     as_boolean,
@@ -27,6 +29,7 @@ from airflow_provider_fullstory.records.values import (
     as_moment,
     as_number,
     as_text,
+    unwrapped,
     utc_column,
 )
 
@@ -102,7 +105,7 @@ def path_of(name: str) -> tuple[Path | None, str | None]:
     if dot and root.casefold() in PROPERTY_ROOTS:
         path: Path = (root.casefold(), *rest.split("."))
     elif dot:
-        return None, f"FullStory's events have no field {name!r}{_suggestion(folded)}"
+        return None, f"FullStory's events have no field {quoted(name)}{_suggestion(folded)}"
     else:
         path = ("properties", name)
     problem = property_name_problem(".".join(path[1:]))
@@ -122,18 +125,24 @@ def field_column(path: str, values: Sequence[Any], zone: datetime.tzinfo) -> Col
     kinds = set(map(type, values))
     if kinds == {str} and field_kind(path) == "text" and are_texts(path, values):
         return Column(list(values), is_full=True)
-    if kinds == {datetime.datetime} and field_kind(path) == "timestamp":
-        moments = utc_column(values, zone)
+    if kinds in ({str}, {datetime.datetime}) and field_kind(path) == "timestamp":
+        moments = parsed_column(values) if kinds == {str} else values
+        moments = None if moments is None else utc_column(moments, zone)
         if moments is not None:
             return Column(moments, is_full=True)
     convert = fields()[path]
-    return convert_column(values, lambda value: (convert(value, zone), None))
+
+    def converted(value: Any) -> tuple[Any, None]:
+        value = unwrapped(value)
+        return (msgspec.UNSET if value is None else convert(value, zone)), None
+
+    return convert_column(values, converted)
 
 
 def _suggestion(name: str) -> str:
     close = difflib.get_close_matches(name, fields(), n=1)
     meant = f" (did you mean {close[0]!r}?)" if close else ""
-    return f"{meant}; a property of that name is written 'properties.{name}'"
+    return f"{meant}; a property of that name is written {quoted(f'properties.{name}')}"
 
 
 def _leaves(struct: type[msgspec.Struct], parents: Path) -> list[tuple[Path, msgspec.inspect.Type]]:

@@ -11,7 +11,7 @@ import dataclasses
 import datetime
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 import msgspec
 from msgspec import UNSET
@@ -32,9 +32,13 @@ from airflow_provider_fullstory.records.fields import (
 )
 from airflow_provider_fullstory.records.refusals import InvalidRecord, Refusal, ValueRefusedError
 from airflow_provider_fullstory.records.schema import misfits, record_types, schemas
-from airflow_provider_fullstory.records.validation import identity_refusal
+from airflow_provider_fullstory.records.timestamps import TimestampSummary, summary
+from airflow_provider_fullstory.records.validation import identity_refusal, quoted
 
 Row = Sequence[Any]
+
+#: Columns that a message lists.
+_MOST_NAMES: Final = 50
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ class MappingOptions:
     :param schema: Dotted name of a property -> the type to declare for it.
     :param shared: What all events of a request have in common.
     :param allow_anonymous: Whether an event may have neither user nor session.
+    :param allow_missing_timestamp: Whether an event may have no timestamp though its record has a place for
+        one.
     :param record_key: Names of the columns that tell one record from another.
     :param checks_identity: Whether what is mapped are whole events, not what several of them share.
     """
@@ -58,6 +64,7 @@ class MappingOptions:
     schema: Mapping[str, str] = dataclasses.field(default_factory=dict)
     shared: models.Shared = dataclasses.field(default_factory=models.Shared)
     allow_anonymous: bool = False
+    allow_missing_timestamp: bool = False
     record_key: Sequence[str] = ()
     checks_identity: bool = True
 
@@ -70,7 +77,7 @@ class MappingOptions:
         for path in self.mapping:
             _, problem = path_of(path)
             if problem:
-                raise FullStoryMappingError(f"mapping has the key {path!r}: {problem}.")
+                raise FullStoryMappingError(f"mapping has the key {quoted(path)}: {problem}.")
         self.key_paths()
         if self.event_name is not None:
             if not isinstance(self.event_name, str):
@@ -94,7 +101,7 @@ class MappingOptions:
             )
             path, problem = path_of(field)
             if path is None:
-                raise FullStoryMappingError(f"record_key has {name!r}: {problem}.")
+                raise FullStoryMappingError(f"record_key has {quoted(name)}: {problem}.")
             paths[name] = list(path)
         return paths
 
@@ -107,11 +114,13 @@ class MappedChunk:
     :param events: The events.
     :param positions: The place of each event in the source, from 1.
     :param invalid: The records that cannot be sent.
+    :param timestamps: The timestamps of the events, at a glance.
     """
 
     events: list[models.Event]
     positions: Sequence[int]
     invalid: list[InvalidRecord]
+    timestamps: TimestampSummary = dataclasses.field(default_factory=TimestampSummary)
 
 
 @dataclasses.dataclass(slots=True)
@@ -189,11 +198,8 @@ class ColumnMapping:
         self.targets, self.problems = _targets(columns, options)
         self._misplaced = sorted(set(range(len(columns))) - set(self.targets.values()))
         self.has_objects = any(".".join(path) in objects() for path in self.targets)
-        self._groups = {
-            root: _tree(root, {path: index for path, index in self.targets.items() if path[0] == root})
-            for root in dict.fromkeys(path[0] for path in self.targets)
-            if not self.has_objects
-        }
+        trees = {} if self.has_objects else _trees(self.targets)
+        self._groups = {root: _group((root,), tree) for root, tree in trees.items()}
 
     def map(
         self,
@@ -224,9 +230,11 @@ class ColumnMapping:
         ]
         if self.options.checks_identity:
             self._check_identities(built, chunk)
+        self._check_timestamps(built, chunk)
         events = list(map(models.Event, *parts))
+        timestamps = _values(built, "timestamp", chunk)
         if not chunk.refusals:
-            return MappedChunk(events, positions, [])
+            return MappedChunk(events, positions, [], summary(timestamps))
         return MappedChunk(
             [event for row, event in enumerate(events) if row not in chunk.refusals],
             [position for row, position in enumerate(positions) if row not in chunk.refusals],
@@ -238,6 +246,7 @@ class ColumnMapping:
                 )
                 for row in sorted(chunk.refusals)
             ],
+            summary([moment for row, moment in enumerate(timestamps) if row not in chunk.refusals]),
         )
 
     def _keep_misplaced(self, chunk: _Build, refused_values: Iterable[tuple[Path, Any]]) -> None:
@@ -273,6 +282,18 @@ class ColumnMapping:
             return _values(built, root, chunk), [UNSET] * chunk.rows
         return _values(built, root, chunk), schemas(columns, explicit, own, chunk.rows)
 
+    def _check_timestamps(self, built: Mapping[str, Column], chunk: _Build) -> None:
+        """Refuse NULLs: in FullStory the event would stand at the time of the import, for ever."""
+        column = built.get("timestamp")
+        if column is None or column.is_full or self.options.allow_missing_timestamp:
+            return
+        missing = validation.NO_TIMESTAMP.refusal()
+        for row, moment in enumerate(column.values):
+            if moment is UNSET and row not in column.refusals:
+                chunk.refuse({row: missing})
+                # Without it the record would be one that has no place for a timestamp.
+                chunk.keep(row, ("timestamp",), None)
+
     def _check_identities(self, built: Mapping[str, Column], chunk: _Build) -> None:
         shared = self.options.shared
         user_fields = [path for path in self.targets if path[0] == "user"]
@@ -303,22 +324,24 @@ def _targets(columns: Sequence[str], options: MappingOptions) -> tuple[dict[Path
     """Return the column of each path, and what is wrong with the columns or the mapping."""
     targets: dict[Path, int] = {}
     problems: list[str] = []
+    inside: dict[Path, Path] = {}
     for name, index, path in _requests(columns, options.mapping, problems):
-        other = next((taken for taken in targets if _clash(taken, path)), None)
+        other = _clash(path, targets, inside)
         if other is None:
             targets[path] = index
+            inside |= {path[:depth]: path for depth in range(1, len(path)) if path[:depth] not in inside}
         else:
             problems.append(
-                f"columns {columns[targets[other]]!r} and {name!r} both go to {'.'.join(path)!r}; rename one "
-                "of them in the query (AS), or map it"
+                f"columns {quoted(columns[targets[other]])} and {quoted(name)} both go to "
+                f"{quoted('.'.join(path))}; rename one of them in the query (AS), or map it"
             )
     if options.event_name is not None and ("name",) in targets:
         problems.append(
-            f"event_name is set, and column {columns[targets.pop(('name',))]!r} holds a name too; leave out "
-            "event_name, or rename the column to 'properties.name' if it is a property"
+            f"event_name is set, and column {quoted(columns[targets.pop(('name',))])} holds a name too; "
+            "leave out event_name, or rename the column to 'properties.name' if it is a property"
         )
     problems += [
-        f"column {columns[targets.pop(path)]!r} goes to {path[0]!r}, which is in shared too; FullStory "
+        f"column {quoted(columns[targets.pop(path)])} goes to {path[0]!r}, which is in shared too; FullStory "
         "refuses events that have both"
         for path in list(targets)
         if getattr(options.shared, path[0], UNSET) is not UNSET
@@ -334,7 +357,7 @@ def _requests(
     folded: dict[str, int] = {}
     for index, name in enumerate(columns):
         if name in exact:
-            problems.append(f"there are two columns {name!r}; rename one of them in the query (AS)")
+            problems.append(f"there are two columns {quoted(name)}; rename one of them in the query (AS)")
         exact.setdefault(name, index)
         folded.setdefault(name.casefold(), index)
     mapped: set[int] = set()
@@ -342,7 +365,7 @@ def _requests(
         found = exact.get(name, folded.get(name.casefold()))
         path, problem = path_of(field)
         if problem or path is None:
-            problems.append(f"mapping has the key {field!r}: {problem}")
+            problems.append(f"mapping has the key {quoted(field)}: {problem}")
         elif found is not None:
             mapped.add(found)
             yield columns[found], found, path
@@ -351,7 +374,7 @@ def _requests(
             continue
         path, problem = path_of(name)
         if problem or path is None:
-            problems.append(f"column {name!r}: {problem}")
+            problems.append(f"column {quoted(name)}: {problem}")
         else:
             yield name, index, path
 
@@ -364,25 +387,52 @@ def missing_columns(columns: Sequence[str], options: MappingOptions) -> list[str
     :param options: What the user said.
     """
     present = {name.casefold() for name in columns}
-    named = [(f"mapping fills {field!r} from column", name) for field, name in options.mapping.items()]
+    names = ", ".join(map(quoted, columns[:_MOST_NAMES]))
+    if len(columns) > _MOST_NAMES:
+        names += f" and {len(columns) - _MOST_NAMES} more"
+    named = [(f"mapping fills {quoted(field)} from column", name) for field, name in options.mapping.items()]
     named += [("record_key names column", name) for name in options.record_key]
     return [
-        f"{use} {name!r}, which the source does not have; its columns are {', '.join(map(repr, columns))}"
+        f"{use} {quoted(name)}, which the source does not have; its columns are {names}"
         for use, name in named
         if name.casefold() not in present
     ]
 
 
-def _clash(one: Path, other: Path) -> bool:
-    """Tell whether two columns fill the same; an object's own column may leave room for others below it."""
-    if one == other:
-        return True
-    shorter, longer = sorted((one, other), key=len)
-    return longer[: len(shorter)] == shorter and ".".join(shorter) not in objects()
+def _clash(path: Path, targets: Mapping[Path, int], inside: Mapping[Path, Path]) -> Path | None:
+    """
+    Return what fills the same as a path; an object's own column may leave room for others below it.
+
+    :param path: The path.
+    :param targets: Paths that are filled.
+    :param inside: Objects around these, each with the first path inside it.
+    """
+    if path in targets:
+        return path
+    if path in inside and ".".join(path) not in objects():
+        return inside[path]
+    parents = (path[:depth] for depth in range(1, len(path)))
+    return next((taken for taken in parents if taken in targets and ".".join(taken) not in objects()), None)
 
 
-def _tree(root: str, targets: Mapping[Path, int]) -> _Leaf | _Group:
-    return _property_group((root,), targets) if root in PROPERTY_ROOTS else _field_group((root,), targets)
+#: Columns by the parts of their paths, as deep as these go.
+_Tree: TypeAlias = "dict[str, int | _Tree]"
+
+
+def _trees(targets: Mapping[Path, int]) -> _Tree:
+    trees: _Tree = {}
+    for path, index in targets.items():
+        tree: Any = trees
+        for part in path[:-1]:
+            tree = tree.setdefault(part, {})
+        tree[path[-1]] = index
+    return trees
+
+
+def _group(path: Path, tree: int | _Tree) -> _Leaf | _Group:
+    if isinstance(tree, int):
+        return _Leaf(path, tree)
+    return _property_group(path, tree) if path[0] in PROPERTY_ROOTS else _field_group(path, tree)
 
 
 _STRUCTS: dict[Path, type[msgspec.Struct]] = {
@@ -396,26 +446,20 @@ _STRUCTS: dict[Path, type[msgspec.Struct]] = {
 }
 
 
-def _field_group(path: Path, targets: Mapping[Path, int]) -> _Leaf | _Group:
-    if path in targets:
-        return _Leaf(path, targets[path])
+def _field_group(path: Path, tree: _Tree) -> _Group:
     struct = _STRUCTS[path]
     return _Group(
         struct,
         tuple(
-            _field_group((*path, member), targets)
-            if any(target[: len(path) + 1] == (*path, member) for target in targets)
-            else None
+            _group((*path, member), tree[member]) if member in tree else None
             for member in struct.__struct_fields__
         ),
     )
 
 
-def _property_group(path: Path, targets: Mapping[Path, int]) -> _Leaf | _Group:
-    if path in targets:
-        return _Leaf(path, targets[path])
+def _property_group(path: Path, tree: _Tree) -> _Group:
     # Sorted, so that the order of the columns does not change the bytes.
-    names = sorted({target[len(path)] for target in targets if target[: len(path)] == path})
+    names = sorted(tree)
     # Properties may be named like Python's keywords, fields of a struct may not.
     attributes = {f"property_{number}": name for number, name in enumerate(names)}
     struct = msgspec.defstruct(
@@ -425,4 +469,4 @@ def _property_group(path: Path, targets: Mapping[Path, int]) -> _Leaf | _Group:
         omit_defaults=True,
         gc=False,
     )
-    return _Group(struct, tuple(_property_group((*path, name), targets) for name in names))
+    return _Group(struct, tuple(_group((*path, name), tree[name]) for name in names))

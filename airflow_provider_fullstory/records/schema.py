@@ -16,7 +16,8 @@ from msgspec import UNSET
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError
 from airflow_provider_fullstory.records import validation
-from airflow_provider_fullstory.records.validation import property_name_problem
+from airflow_provider_fullstory.records.timestamps import is_timestamp
+from airflow_provider_fullstory.records.validation import property_name_problem, quoted
 
 if TYPE_CHECKING:
     from airflow_provider_fullstory.records.columns import Column
@@ -25,13 +26,7 @@ if TYPE_CHECKING:
 
 
 def _is_date(value: Any) -> bool:
-    if isinstance(value, str):
-        try:
-            datetime.datetime.fromisoformat(value)
-        except ValueError:
-            return False
-        return True
-    return isinstance(value, datetime.date)
+    return is_timestamp(value) if isinstance(value, str) else isinstance(value, datetime.date)
 
 
 _SCALARS: dict[str, Callable[[Any], bool]] = {
@@ -55,10 +50,10 @@ def check_types(types: Mapping[str, str]) -> None:
     """
     for name, kind in types.items():
         if problem := property_name_problem(name):
-            raise FullStoryInputError(f"schema declares {name!r}: {problem}.")
+            raise FullStoryInputError(f"schema declares {quoted(name)}: {problem}.")
         if kind not in TYPES:
             raise FullStoryInputError(
-                f"schema declares {name!r} as {kind!r}; the types are {', '.join(TYPES)}."
+                f"schema declares {quoted(name)} as {kind!r}; the types are {', '.join(TYPES)}."
             )
 
 
@@ -139,15 +134,19 @@ def _misfits(
     columns: Mapping[str, Column], explicit: Mapping[str, str], own: Column | None
 ) -> dict[int, Refusal]:
     refused: dict[int, Refusal] = {}
+    overridden: dict[str, set[int]] = {}
+    for row in range(len(own.values) if own else 0):
+        for name, _ in _own(own, row):
+            overridden.setdefault(name, set()).add(row)
     for place in _places(columns, explicit):
-        rows = [row for row in range(len(place.column.values)) if place.name not in dict(_own(own, row))]
+        rows = set(range(len(place.column.values))) - overridden.get(place.name, set())
         refused |= _refused_at(place, rows)
     return refused
 
 
 def _refused_at(place: _Place, rows: Iterable[int]) -> dict[int, Refusal]:
     return {
-        row: validation.NOT_AS_DECLARED.refusal(name=place.name, declared=place.kind)
+        row: validation.NOT_AS_DECLARED.refusal(name=quoted(place.name), declared=place.kind)
         for row in rows
         if (value := place.value(row)) is not UNSET and not _fits(value, place.kind)
     }

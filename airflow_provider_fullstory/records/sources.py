@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
-import os
 import time
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
-
-from airflow_provider_fullstory.api.encoding import DECODER
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStorySourceError
-from airflow_provider_fullstory.records import validation
 from airflow_provider_fullstory.records.cursors import driver_of, unpooled
-from airflow_provider_fullstory.records.drafts import unfolded
 from airflow_provider_fullstory.records.events import CHUNK_ROWS
-from airflow_provider_fullstory.records.refusals import Unreadable
+from airflow_provider_fullstory.records.files import is_location, records_of_files
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 #: From here on, an error of the database may be about the pause before it.
 _LONG_PAUSE_SECONDS = 1.0
 
@@ -34,14 +25,19 @@ def records_of(events: Any) -> Iterator[Any]:
     Yield the records behind the operator's ``events``.
 
     :param events: A mapping (one event), an iterable of mappings, an iterable of such iterables (what mapped
-        tasks returned), or the location of newline-delimited JSON.
+        tasks returned), or the location of newline-delimited JSON, or an iterable of such locations.
     :raises FullStoryInputError: Where it is none of these.
     :raises FullStorySourceError: Where a file cannot be read.
     """
     if isinstance(events, Mapping):
         return iter([events])
-    if isinstance(events, (str, os.PathLike)) or hasattr(events, "open"):
-        return _lines(events)
+    if is_location(events):
+        return records_of_files([events])
+    if isinstance(events, str):
+        raise FullStoryInputError(
+            "events is text but no URI. The output of a task is passed as task.output, not through a "
+            "template ({{ ti.xcom_pull(...) }}), which turns it into text."
+        )
     if isinstance(events, Iterable) and not isinstance(events, (bytes, bytearray, memoryview)):
         return _items(events)
     raise FullStoryInputError(
@@ -51,6 +47,22 @@ def records_of(events: Any) -> Iterator[Any]:
 
 
 def _items(events: Iterable[Any]) -> Iterator[Any]:
+    """Yield the records among the items, or those in the files that the items name."""
+    items = _flat(events)
+    for first in items:
+        if is_location(first):
+            yield from records_of_files(_locations([first, *items]))
+        elif isinstance(first, str):
+            raise FullStoryInputError(
+                f"events is of type {type(events).__name__} and gives text, neither records (dicts) nor URIs "
+                'of files. The rows of a DataFrame are df.to_dict("records").'
+            )
+        else:
+            yield first
+            yield from items
+
+
+def _flat(events: Iterable[Any]) -> Iterator[Any]:
     for item in events:
         if isinstance(item, (list, tuple)):
             yield from item
@@ -58,57 +70,13 @@ def _items(events: Iterable[Any]) -> Iterator[Any]:
             yield item
 
 
-def _lines(location: Any) -> Iterator[Any]:
-    """Yield the record of each line, or why a line is none."""
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-    if isinstance(location, str) and "://" not in location and not location.startswith("/"):
-        raise FullStoryInputError(
-            "events is text but no URI. The output of a task is passed as task.output, not through a "
-            "template ({{ ti.xcom_pull(...) }}), which turns it into text."
-        )
-    if not isinstance(location, (str, os.PathLike)):
-        return _decoded(location)
-    try:
-        path = ObjectStoragePath(location)
-        # A scheme that nothing installed can read shows only here.
-        path.fs  # noqa: B018
-    except (ValueError, ImportError) as error:
-        raise FullStoryInputError(f"events is {str(location)!r}, which cannot be opened: {error}.") from error
-    return _decoded(path)
-
-
-def _decoded(path: Any) -> Iterator[Any]:
-    number = 0
-    try:
-        with ExitStack() as stack:
-            file = stack.enter_context(path.open("rb"))
-            if str(path).endswith(".gz"):
-                file = stack.enter_context(gzip.open(file))
-            # Not every file that Airflow hands out can be iterated.
-            for number, line in enumerate(iter(file.readline, b""), start=1):
-                text = (line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line).strip()
-                if number == 1 and text.startswith(b"["):
-                    raise FullStoryInputError(
-                        f"{path} holds a JSON array; events= takes newline-delimited JSON, one object a line."
-                    )
-                if text:
-                    yield _record(text, number)
-    except (OSError, EOFError, ImportError, ValueError, zlib.error) as error:
-        if isinstance(error, FullStoryInputError):
-            raise
-        progress = f" after line {number}" if number else ""
-        raise FullStorySourceError(f"{path} could not be read{progress}: {_reason(error)}.") from error
-
-
-def _record(text: bytes, line: int) -> Any:
-    try:
-        return unfolded(DECODER.decode(text))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        refusal = validation.NOT_JSON.refusal(line=line, problem=error)
-    except (RecursionError, ArithmeticError):
-        refusal = validation.UNREADABLE_JSON.refusal(line=line)
-    return Unreadable(text.decode(errors="backslashreplace"), refusal)
+def _locations(items: Sequence[Any]) -> Sequence[Any]:
+    for number, item in enumerate(items, start=1):
+        if not is_location(item):
+            raise FullStoryInputError(
+                f"events names files, but item {number} of type {type(item).__name__} is no URI."
+            )
+    return items
 
 
 class QueryResult(NamedTuple):

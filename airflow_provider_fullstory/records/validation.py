@@ -42,6 +42,8 @@ _NO_GUESS: Final = "this package"
 MAX_PROPERTY_NAME: Final = 512
 #: Objects within objects; far beyond use, and far below what recursion can take.
 MAX_LEVELS: Final = 100
+#: Most characters of a name that a message quotes.
+_LONGEST_QUOTE: Final = 80
 _PROPERTY_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 _SMALLEST_INTEGER: Final = -(2**63)
 _LARGEST_INTEGER: Final = 2**63 - 1
@@ -91,6 +93,7 @@ class Limits:
     :param longest: Most characters.
     :param form: What text must look like.
     :param form_name: The same, for a person.
+    :param is_id: Whether text is an id: FullStory takes ``"u1 "`` and ``"u1"`` for two users.
     :param lowest: Smallest number.
     :param highest: Largest number.
     """
@@ -100,6 +103,7 @@ class Limits:
     longest: int | None = None
     form: re.Pattern[str] | None = None
     form_name: str = ""
+    is_id: bool = False
     lowest: int | None = None
     highest: int | None = None
 
@@ -108,12 +112,16 @@ _PIXELS: Final = Limits(_EVENTS, lowest=-(2**31), highest=2**31 - 1)
 #: Limits by the path of the field.
 LIMITS: Final = {
     "name": Limits(_EVENTS, shortest=1),
-    "user.uid": Limits(_EVENTS, shortest=1, longest=256),
-    "user.id": Limits(_EVENTS, shortest=1),
+    "user.uid": Limits(_EVENTS, shortest=1, longest=256, is_id=True),
+    "user.id": Limits(_EVENTS, shortest=1, is_id=True),
     "session.id": Limits(
-        _EVENTS, shortest=1, form=re.compile("[^:]+:.+", re.DOTALL), form_name="UserId:SessionId"
+        _EVENTS,
+        shortest=1,
+        form=re.compile(r"[^\s:/?#%]+:[^\s:/?#%]+"),
+        form_name="UserId:SessionId",
+        is_id=True,
     ),
-    "session.uid": Limits(_EVENTS, shortest=1, longest=256),
+    "session.uid": Limits(_EVENTS, shortest=1, longest=256, is_id=True),
     "context.device.screen_width": _PIXELS,
     "context.device.screen_height": _PIXELS,
     "context.device.viewport_width": _PIXELS,
@@ -129,12 +137,29 @@ _NO_LIMITS: Final = Limits(_EVENTS)
 EMPTY: Final = Rule(INVALID_PARAMETER, "{field} is empty", _EVENTS)
 TOO_LONG: Final = Rule(INVALID_PARAMETER, "{field} is longer than {longest} characters", _EVENTS)
 WRONG_FORM: Final = Rule(INVALID_PARAMETER, "{field} is text, but not {form}", _EVENTS)
+PADDED: Final = Rule(
+    INVALID_PARAMETER, "{field} has white space at its start or end; trim it in the query", _NO_GUESS
+)
+SESSION_URL: Final = Rule(
+    INVALID_PARAMETER,
+    "{field} is the URL of a session; the id is its part after /session/, decoded to UserId:SessionId",
+    _EVENTS,
+)
 OUT_OF_RANGE: Final = Rule(INVALID_PARAMETER, "{field} is not between {lowest} and {highest}", _EVENTS)
 NOT_TEXT: Final = Rule(INVALID_ARGUMENT, "{field} must be text, not {kind}; cast it in the query", _NO_GUESS)
 NOT_WHOLE: Final = Rule(INVALID_ARGUMENT, "{field} must be a whole number, not {kind}", _EVENTS)
 NOT_A_NUMBER: Final = Rule(INVALID_ARGUMENT, "{field} must be a finite number, not {kind}", _EVENTS)
 NOT_A_TRUTH: Final = Rule(INVALID_ARGUMENT, "{field} must be true or false, not {kind}", _EVENTS)
-NOT_ISO: Final = Rule(INVALID_PARAMETER, "{field} is text that is not ISO 8601", _EVENTS)
+NOT_ISO: Final = Rule(
+    INVALID_PARAMETER,
+    "{field} is text that is not ISO 8601 (2026-01-31T09:30:00Z); cast it to a timestamp in the query",
+    _EVENTS,
+)
+EPOCH_TEXT: Final = Rule(
+    INVALID_PARAMETER,
+    "{field} is a number as text, not ISO 8601; make it a timestamp in the query (to_timestamp)",
+    _NO_GUESS,
+)
 NOT_A_TIMESTAMP: Final = Rule(
     INVALID_PARAMETER,
     "{field} must be a timestamp, a date or text in ISO 8601, not {kind}; convert it in the query",
@@ -188,7 +213,7 @@ MIXED_ARRAY: Final = Rule(
     _PROPERTIES,
 )
 NOT_AS_DECLARED: Final = Rule(
-    INVALID_ARGUMENT, "property {name!r} is declared {declared!r}, which its value is not", _PROPERTIES
+    INVALID_ARGUMENT, "property {name} is declared {declared!r}, which its value is not", _PROPERTIES
 )
 SCHEMA_FORM: Final = Rule(
     INVALID_ARGUMENT, '{field} must have the form {{"properties": {{"quantity": "int"}}}}', _EVENTS
@@ -199,9 +224,9 @@ SCHEMA_NAME: Final = Rule(
 SCHEMA_TYPE: Final = Rule(INVALID_ARGUMENT, "{field} declares a type that is none of {types}", _PROPERTIES)
 
 NOT_A_RECORD: Final = Rule(INVALID_ARGUMENT, "a record must be an object (dict), not {kind}", _EVENTS)
-NOT_JSON: Final = Rule(INVALID_ARGUMENT, "line {line} is not JSON: {problem}", _JSON)
+NOT_JSON: Final = Rule(INVALID_ARGUMENT, "{line} is not JSON: {problem}", _JSON)
 UNREADABLE_JSON: Final = Rule(
-    INVALID_ARGUMENT, "line {line} is nested too deep, or has a number that is too large", _NO_GUESS
+    INVALID_ARGUMENT, "{line} is nested too deep, or has a number that is too large", _NO_GUESS
 )
 MISPLACED: Final = Rule(INVALID_ARGUMENT, "{problem}", _EVENTS)
 TOO_LARGE: Final = Rule(
@@ -210,6 +235,12 @@ TOO_LARGE: Final = Rule(
     _NO_GUESS,
 )
 
+NO_TIMESTAMP: Final = Rule(
+    REQUIRED_FIELD,
+    "timestamp is NULL, so FullStory would take the time of the import; "
+    "set allow_missing_timestamp=True if that is wanted",
+    _EVENTS,
+)
 NO_NAME: Final = Rule(REQUIRED_FIELD, "name is missing; fill the column 'name' or set event_name", _EVENTS)
 TWO_USERS: Final = Rule(
     INVALID_ARGUMENT, "user.uid and user.id are both given; FullStory takes one of them", _IDENTIFICATION
@@ -248,6 +279,10 @@ def check_text(field: str, text: str) -> str:
         raise EMPTY.broken(field=field)
     if limits.longest is not None and len(text) > limits.longest:
         raise TOO_LONG.broken(field=field, longest=limits.longest)
+    if limits.is_id and text != text.strip():
+        raise PADDED.broken(field=field)
+    if field == "session.id" and "://" in text:
+        raise SESSION_URL.broken(field=field)
     if limits.form is not None and not limits.form.fullmatch(text):
         raise WRONG_FORM.broken(field=field, form=limits.form_name)
     return text
@@ -266,6 +301,7 @@ def are_texts(field: str, texts: Sequence[str]) -> bool:
         is_utf8("".join(texts))
         and min(lengths) >= limits.shortest
         and (limits.longest is None or max(lengths) <= limits.longest)
+        and (not limits.is_id or list(map(str.strip, texts)) == list(texts))
         and (limits.form is None or all(map(limits.form.fullmatch, set(texts))))
     )
 
@@ -284,6 +320,15 @@ def check_number(field: str, number: float | Decimal) -> float | Decimal:
     ):
         raise OUT_OF_RANGE.broken(field=field, lowest=limits.lowest, highest=limits.highest)
     return number
+
+
+def quoted(name: str) -> str:
+    """
+    Return the name of a column, key or property for a message: names of nested ones are endless.
+
+    :param name: The name.
+    """
+    return repr(name if len(name) <= _LONGEST_QUOTE else f"{name[:_LONGEST_QUOTE]}...")
 
 
 def property_name_problem(name: str) -> str | None:

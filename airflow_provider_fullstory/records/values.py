@@ -18,6 +18,8 @@ time                            ISO 8601
 timedelta                       number of seconds
 UUID                            string
 Enum                            its value
+a scalar of numpy               what it is in Python
+pandas.NA, NaT                  nothing, as None
 dict                            object; keys follow the rules of property names         by each value
 list, tuple                     array without its Nones                                 ints or dates
 dict or list in a list          refused: FullStory takes no arrays of objects
@@ -35,6 +37,7 @@ from __future__ import annotations
 import datetime
 import enum
 import math
+import sys
 import uuid
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -43,17 +46,20 @@ from typing import Any, Final
 from msgspec import UNSET
 
 from airflow_provider_fullstory.api.encoding import Digits
-from airflow_provider_fullstory.records import validation
+from airflow_provider_fullstory.records import timestamps, validation
 from airflow_provider_fullstory.records.validation import (
     MAX_LEVELS,
     fits_64_bits,
     is_json_number,
     is_utf8,
     property_name_problem,
+    quoted,
 )
 
 #: Digits of an integer or Decimal that can be an id; longer ones take seconds to write out.
 _MOST_DIGITS: Final = 1000
+#: Units of numpy's times that Python's have no room for.
+_FINER_THAN_MICROSECONDS: Final = ("ns", "ps", "fs", "as")
 
 #: What a property is declared as: nothing, one type, or the types of an object's properties, by what comes
 #: after its name.
@@ -178,13 +184,32 @@ def checked_text(field: str, value: str) -> str:
 
 def unwrapped(value: Any) -> Any:
     """
-    Return what an Enum stands for.
+    Return what an Enum stands for, or a scalar of numpy, as a value of Python; None where pandas has none.
 
     :param value: Any value.
     """
     while isinstance(value, enum.Enum):
         value = value.value
-    return value
+    kind = type(value)
+    if kind.__module__ == "numpy":
+        return _of_numpy(value)
+    is_missing = kind.__name__ in ("NAType", "NaTType") and kind.__module__.startswith("pandas.")
+    return None if is_missing else value
+
+
+def _of_numpy(value: Any) -> Any:
+    # Who has a value of numpy's has imported it.
+    numpy = sys.modules.get("numpy")
+    if numpy is None or not isinstance(value, numpy.generic):
+        return value
+    kind = type(value).__name__
+    if kind not in ("datetime64", "timedelta64"):
+        return value.item()
+    if numpy.datetime_data(value.dtype)[0] in _FINER_THAN_MICROSECONDS:
+        value = value.astype(f"{kind}[us]")
+    # A bare number stands for what Python has no type for: a year beyond 9999, or a month of no fixed length.
+    item = value.item()
+    return value if isinstance(item, int) else item
 
 
 def _scalar(name: str, value: Any) -> tuple[Any, Declared]:
@@ -209,8 +234,7 @@ def _scalar(name: str, value: Any) -> tuple[Any, Declared]:
 
 
 def _property(name: str) -> str:
-    """Name a property in a message; deeply nested ones have endless names."""
-    return f"property {name[:80]!r}"
+    return f"property {quoted(name)}"
 
 
 def _temporal(name: str, value: Any, zone: datetime.tzinfo) -> tuple[Any, Declared]:
@@ -361,9 +385,10 @@ def as_moment(field: str, value: Any, zone: datetime.tzinfo) -> datetime.datetim
     value = unwrapped(value)
     if isinstance(value, str):
         try:
-            value = datetime.datetime.fromisoformat(value.strip())
+            value = timestamps.parsed(value)
         except ValueError:
-            raise validation.NOT_ISO.broken(field=field) from None
+            rule = validation.EPOCH_TEXT if timestamps.is_epoch(value) else validation.NOT_ISO
+            raise rule.broken(field=field) from None
     if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
         value = datetime.datetime(value.year, value.month, value.day)  # noqa: DTZ001 - utc() adds the zone.
     if not isinstance(value, datetime.datetime):

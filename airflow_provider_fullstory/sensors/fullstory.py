@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
@@ -34,8 +34,11 @@ from airflow_provider_fullstory.outcome import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_fullstory.batch_import.refused import RefusedFile
     from airflow_provider_fullstory.batch_import.report import ImportReport
     from airflow_provider_fullstory.batch_import.waiting import JobOutcome, JobWatch
     from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
@@ -109,7 +112,10 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         deadline = self._deadline
         with without_retry(), self._new_hook(deadline) as hook:
             check_max_rejected(self.max_rejected)
-            report = ImportReport.merged(self._reports())
+            reports = self._reports()
+            # What is wrong with the arguments shows before the wait.
+            self._files(context, reports)
+            report = ImportReport.merged(reports)
             if self._watch is None or self._watch.job_ids != report.job_ids:
                 # A process of its own for each poke cannot know how long the wait takes by now.
                 started_at = 0.0 if self.reschedule else now
@@ -168,39 +174,47 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         """Complete the reports of all imports, and judge them as one."""
         from airflow_provider_fullstory.batch_import.report import ImportReport
         from airflow_provider_fullstory.batch_import.samples import Samples
-        from airflow_provider_fullstory.storage import refused_file
 
-        run, reports = run_identity(context, self.task_id), self._reports()
-        begun = {
-            report.rejected_uri: refused_file(report.rejected_uri, run, is_given=True)
-            for report in reports
-            if report.rejected_uri is not None
-        }
-        own = None
-        if self.rejected_uri is not None and str(self.rejected_uri) not in begun:
-            # What was refused before anything was sent stays where it is.
-            others = [refused.traces for refused in begun.values()]
-            own = refused_file(str(self.rejected_uri), run, others=others)
-            own.check()
-            reports = [ImportReport.merged(reports)]
+        reports = self._reports()
         of_job = {outcome.job_id: outcome for outcome in outcomes}
         if not of_job.keys() >= {job_id for report in reports for job_id in report.job_ids}:
             raise FullStoryInputError(
                 "job_ids names other jobs than those that were waited for: what they come from was run again "
                 "meanwhile. Clear this task to wait for the new ones."
             )
-        for report in reports:
-            refused = own or begun.get(report.rejected_uri or "")
-            samples = Samples({}, shows_records=refused is None, shows_values=self.log_values)
-            if report.imported is None:
-                complete(hook, report, [of_job[job_id] for job_id in report.job_ids], refused, samples)
-            if report.rejected_uri:
-                self.log.info("Refused records are in %s.", report.rejected_uri)
-        for refused in (*begun.values(), *([own] if own else [])):
-            clean_up(self, refused.traces.remove)
+        files, target = self._files(context, reports)
+        with nullcontext() if target is None else target.claimed():
+            for refused, group in _by_file(reports, files, target):
+                samples = Samples({}, shows_records=refused is None, shows_values=self.log_values)
+                ended = [of_job[job_id] for report in group for job_id in report.job_ids]
+                complete(hook, group, ended, refused, samples)
+        filled = [str(refused) for refused in files.values() if refused.exists]
+        for uri in filled:
+            self.log.info("Refused records are in %s.", uri)
+        for refused in files.values():
+            clean_up(self, refused.release)
         report = ImportReport.merged(reports)
         tell(report, self, retries=hook.retries, waited=waited)
-        return judge(report, self, context, max_rejected=self.max_rejected)
+        return judge(report, self, context, max_rejected=self.max_rejected, files=filled)
+
+    def _files(
+        self, context: Context, reports: Sequence[ImportReport]
+    ) -> tuple[dict[str, RefusedFile], RefusedFile | None]:
+        """Return the files of all imports by their URIs, and the one that this task is to fill, if any."""
+        from airflow_provider_fullstory.storage import refused_file
+
+        run = run_identity(context, self.task_id)
+        files = {
+            report.rejected_uri: refused_file(report.rejected_uri, run, is_given=True)
+            for report in reports
+            if report.rejected_uri is not None
+        }
+        if self.rejected_uri is None:
+            return files, None
+        uri = str(refused_file(str(self.rejected_uri), run))
+        others = [refused.traces for other, refused in files.items() if other != uri]
+        files[uri] = refused_file(uri, run, is_given=uri in files, others=others)
+        return files, files[uri]
 
     def _new_hook(self, deadline: float) -> FullStoryHook:
         """Return one hook for all pokes of a process, so that the connection is looked up once."""
@@ -242,3 +256,23 @@ class FullStoryImportJobSensor(BaseSensorOperator):
             )
         job_ids = list(dict.fromkeys(entries))
         return [ImportReport(resource=self.resource, job_ids=job_ids, batches=len(job_ids), records=None)]
+
+
+def _by_file(
+    reports: Sequence[ImportReport], files: Mapping[str, RefusedFile], target: RefusedFile | None
+) -> Iterator[tuple[RefusedFile | None, list[ImportReport]]]:
+    """
+    Yield each file of refused records that is to be written, with the reports whose records it holds.
+
+    None takes the place of a file where no one is wanted.
+    """
+    groups: dict[str, list[ImportReport]] = {}
+    for report in reports:
+        uri = str(target or report.rejected_uri or "")
+        # What was waited for before, with a file elsewhere, is complete.
+        if report.imported is None or report.rejected_uri in (None, uri):
+            groups.setdefault(uri, []).append(report)
+    for uri, group in groups.items():
+        file = files.get(uri)
+        if any(report.imported is None or (file and not report.rejected_uri) for report in group):
+            yield file, group

@@ -63,6 +63,7 @@ def typed_rows() -> Iterator[Batch]:
             ("u5", at, "too large", 1, 2**64, 0.5, None, None, None, None, None),
         ],
         columns,
+        allow_missing_timestamp=True,
     )
 
 
@@ -72,7 +73,7 @@ def unicode() -> Iterator[Batch]:
         "\t\r\n", "\U0010ffff", "\ud800", "İıß",
     ]  # fmt: skip
     keys = [{"user.uid": "u", "é": 1}, {"user.uid": "u", "B": 1, "a_1": 2, "A": 3}]
-    return send([*({"user.uid": text, "text": text, "texts": [text]} for text in texts), *keys])
+    return send([*({"user.uid": f"<{text}>", "text": text, "texts": [text]} for text in texts), *keys])
 
 
 def decimals() -> Iterator[Batch]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -111,28 +112,34 @@ def test_records_refused_here_fail_an_import_that_nobody_waits_for() -> None:
 
 
 class Errors:
-    """Answer for the refused records of jobs."""
+    """Answer for the refused records of jobs: with pages of codes, another list each time, or an error."""
 
-    def __init__(self, **answers: list[str] | Exception) -> None:
+    def __init__(self, **answers: list[list[str]] | list[list[list[str]]] | Exception) -> None:
         self.answers = answers
         self.asked: list[str] = []
 
     def iter_errors(self, resource: str, job_id: str) -> Iterator[Page[RecordError]]:  # noqa: ARG002
-        self.asked.append(job_id)
-        answer = self.answers[job_id]
+        answer: Any = self.answers[job_id]
         if isinstance(answer, Exception):
+            self.asked.append(job_id)
             raise answer
-        for code in answer:
-            yield Page([RecordError(code=code)])
+        if isinstance(answer[0][0], list):
+            answer = answer[min(self.asked.count(job_id), len(answer) - 1)]
+        self.asked.append(job_id)
+        for codes in answer:
+            yield Page([RecordError(code=code) for code in codes])
 
 
-def read(errors: Errors, *outcomes: JobOutcome, is_required: bool = False) -> list[tuple[str, str | None]]:
-    pages = rejections(errors, "events", outcomes, is_required=is_required)
+def read(
+    errors: Errors, *outcomes: JobOutcome, is_required: bool = False, pauses: list[float] | None = None
+) -> list[tuple[str, str | None]]:
+    pause = [].append if pauses is None else pauses.append
+    pages = rejections(errors, "events", outcomes, is_required=is_required, pause=pause)
     return [(job_id, record.code) for job_id, records in pages for record in records]
 
 
 def test_refused_records_are_read_of_jobs_with_errors_only() -> None:
-    errors = Errors(b=["x", ""], c=["y"])
+    errors = Errors(b=[["x"], [""]], c=[["y"]])
 
     found = read(errors, outcome("a", 1), outcome("b", 0, 2), outcome("c", 0, 1))
 
@@ -141,25 +148,125 @@ def test_refused_records_are_read_of_jobs_with_errors_only() -> None:
 
 @pytest.mark.parametrize("is_required", [False, True])
 def test_a_key_that_may_not_read_refused_records_is_asked_once(is_required: bool) -> None:
-    errors = Errors(a=FullStoryPermissionError("level"), b=["x"])
+    errors = Errors(a=FullStoryPermissionError("level"), b=[["x"]])
 
     assert not read(errors, outcome("a", 0, 1), outcome("b", 0, 1), is_required=is_required)
     assert errors.asked == ["a"]
 
 
 def test_a_job_whose_refused_records_are_not_ready_keeps_no_other_from_telling() -> None:
-    errors = Errors(a=FullStoryNotReadyError("wait"), b=["x"])
+    errors = Errors(a=FullStoryNotReadyError("wait"), b=[["x"]])
 
     assert read(errors, outcome("a", 0, 1), outcome("b", 0, 1)) == [("b", "x")]
 
 
 def test_refused_records_that_a_file_is_to_hold_have_to_be_read() -> None:
-    errors = Errors(a=FullStoryNotReadyError("wait"), b=["x"])
+    errors = Errors(a=FullStoryNotReadyError("wait"), b=[["x"]])
 
     with pytest.raises(FullStoryNotReadyError, match=r"Job a is finished.* A retry reads them again"):
         read(errors, outcome("a", 3, 1), outcome("b", 0, 1), is_required=True)
 
 
 def test_a_list_that_is_shorter_than_the_count_is_said_to_be(caplog: pytest.LogCaptureFixture) -> None:
-    assert read(Errors(a=["x"]), outcome("a", 0, 2)) == [("a", "x")]
+    assert read(Errors(a=[["x"]]), outcome("a", 0, 2)) == [("a", "x")]
     assert "FullStory counts 2 refused records in job a, and lists 1." in caplog.text
+
+
+def test_a_list_that_is_shorter_than_the_count_is_read_again_where_a_file_is_to_hold_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What was read is not read twice, wherever the rest comes to stand."""
+    caplog.set_level(logging.INFO)
+    errors, pauses = Errors(a=[[["x"]], [["w", "x"]], [["w"], ["v", "x"]]]), []
+    assert read(errors, outcome("a", 0, 3), is_required=True, pauses=pauses) == [
+        ("a", "x"),
+        ("a", "w"),
+        ("a", "v"),
+    ]
+    assert len(errors.asked) == 3
+    assert pauses == sorted(set(pauses))
+    assert "FullStory counts 3 refused records in job a, and lists 2. It is read again in " in caplog.text
+
+
+def test_a_list_that_stays_shorter_than_the_count_fails_the_try() -> None:
+    errors, pauses = Errors(a=[["x"]], b=[["y"]]), []
+    with pytest.raises(
+        FullStoryAccountingError,
+        match=r"^FullStory counts 2 refused records in job a, and lists 1\. Job a is finished, and so is the "
+        r"import: 5 of its records are in FullStory, 2 are not\. .* A retry reads them again, and sends "
+        r"nothing\.$",
+    ):
+        read(errors, outcome("a", 5, 2), outcome("b", 0, 1), is_required=True, pauses=pauses)
+    assert errors.asked == ["a"] * (len(pauses) + 1)
+    assert len(pauses) > 1
+
+
+@pytest.mark.parametrize("is_required", [False, True])
+@pytest.mark.parametrize(
+    ("pages", "count", "expected"),
+    [
+        ([["x", "y"], ["y", "z"]], 3, "xyz"),
+        ([["x", "y"], ["x", "y"], ["z"]], 3, "xyz"),
+        ([["x", "x", "y"]], 2, "xy"),
+        ([["x", "x"], ["y"]], 3, "xxy"),
+        ([["x"], ["x"], ["x"]], 3, "xxx"),
+        ([["x"], ["x"], ["x"]], 2, "xx"),
+        ([["x"], ["x"], ["x"]], 1, "x"),
+        ([["x", "x", "y"], ["x", "x", "y"]], 3, "xxy"),
+    ],
+)
+def test_a_record_that_is_listed_twice_is_read_as_often_as_the_job_counts(
+    *, pages: list[list[str]], count: int, expected: str, is_required: bool
+) -> None:
+    found = read(Errors(a=pages), outcome("a", 0, count), is_required=is_required)
+    assert sorted(code or "" for _, code in found) == sorted(expected)
+
+
+def test_equal_records_that_a_later_list_has_are_read_too() -> None:
+    errors = Errors(a=[[["x"]], [["x", "y"]], [["x", "y"], ["x"]]])
+    assert read(errors, outcome("a", 0, 3), is_required=True) == [("a", "x"), ("a", "y"), ("a", "x")]
+
+
+def test_pages_that_lead_in_a_circle_come_to_an_end() -> None:
+    class Circle:
+        def iter_errors(self, *_: str) -> Iterator[Page[RecordError]]:
+            while True:
+                yield Page([RecordError(code="x")])
+
+    pages = rejections(Circle(), "events", [outcome("a", 0, 3)], is_required=False)
+    assert [record.code for _, records in pages for record in records] == ["x"] * 3
+
+
+def refusal_of(report: ImportReport, **options: Any) -> str:
+    with pytest.raises(FullStoryRecordsRefusedError) as caught:
+        report.judge(**options)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("invalid", [0, 2])
+def test_a_file_that_could_not_be_written_is_not_advised(invalid: int) -> None:
+    """Only the list of what FullStory refused takes a key of a higher level."""
+    report = sent(10, invalid=invalid)
+    report.rejected_uri = "file:///x" if invalid else None
+    report.finish([outcome("a", 8, 1), outcome("b", 1)])
+    text = refusal_of(report)
+    assert text.endswith(
+        "Which 1 records FullStory rejected, and why, could not be read: that takes an API key of level "
+        "Architect or above."
+    )
+    assert ("Those refused here are in file:///x." in text) == bool(invalid)
+    assert "rejected_uri=" not in text
+
+
+def test_a_file_is_advised_where_there_is_none() -> None:
+    report = sent(10, invalid=1)
+    report.finish([outcome("a", 9), outcome("b", 1)])
+    assert "rejected_uri= writes them to a file." in refusal_of(report)
+
+
+def test_all_files_are_named() -> None:
+    report = sent(10, invalid=1)
+    report.finish([outcome("a", 9), outcome("b", 1)])
+    assert "They are in file:///x, file:///y, each with its reason" in refusal_of(
+        report, files=["file:///x", "file:///y"]
+    )

@@ -112,9 +112,16 @@ def test_two_identities(emulator: EmulatorClient, context: Any, caplog: Any, cap
     assert emulator.events() == []
 
 
-def test_an_unreadable_uri(emulator: EmulatorClient, context: Any) -> None:
-    message = message_of(context, FullStorySourceError, events="file:///no/such/events.jsonl")
-    assert "/no/such/events.jsonl could not be read" in message
+def test_a_missing_file(emulator: EmulatorClient, context: Any) -> None:
+    message = message_of(context, events="file:///no/such/events.jsonl")
+    assert message.startswith("file:///no/such/events.jsonl is no file.")
+    assert "FullStory has accepted 0 records" in message
+
+
+def test_an_unreadable_file(emulator: EmulatorClient, context: Any, tmp_path: Path) -> None:
+    (tmp_path / "events.gz").write_bytes(b"\x1f\x8b\x08 cut off")
+    message = message_of(context, FullStorySourceError, events=f"file://{tmp_path}/events.gz")
+    assert f"{tmp_path}/events.gz could not be read" in message
     assert "FullStory has accepted 0 records" in message
 
 

@@ -334,8 +334,8 @@ def test_a_try_that_dies_at_any_write_is_completed_by_the_next(
         assert numbers(emulator) == list(range(15)), f"write {at}"
         assert (report["records"], report["imported"], report["batches"]) == (15, 15, 2)
         assert len({request["idempotency_key"] for request in posts(emulator)}) == 2
-    # The run, the import, its organization, two batches entered and accepted, all sent, ended; the note of the
-    # day, two bodies and a manifest.
+    # The run, the import, its organization, two batches entered and accepted, all sent, ended; the note of
+    # the day, two bodies and a manifest.
     assert at - 1 == 9 + 4 * (kept != "store")
 
 

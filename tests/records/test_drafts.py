@@ -74,7 +74,9 @@ def send_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], **options: 
 
 def refused(record: Any, **options: Any) -> InvalidRecord:
     """Return the record's refusal, after its neighbours went through."""
-    sent = send([GOOD, record, GOOD], **options)
+    # Where mapping names a key for it, a record without a timestamp is refused.
+    good = GOOD | {"timestamp": "2026-07-01T12:00:00Z"}
+    sent = send([good, record, good], **options)
     assert len(sent.events) == 2
     [invalid] = sent.refused
     assert invalid.position == 2

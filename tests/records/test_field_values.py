@@ -246,7 +246,12 @@ def test_a_record_without_a_name_is_refused() -> None:
         (UID, ["a", "é", "😀" * 256]),
         (UID, ["a", "x" * 257, ""]),
         (UID, ["a", "\ud800"]),
-        ("session.id", ["1:2", "1", ":", "a:b:c"]),
+        (UID, ["a", " a", "b\n"]),
+        ("session.id", ["1:2", "1", ":", "a:b:c", "https://app.fullstory.com/ui/O/session/1:2"]),
+        ("timestamp", ["2026-07-01T12:00:00", "2026-07-01 12:00:00+00", "2026-07-01"]),
+        ("timestamp", ["2026-07-01T12:00:00 +0000", "2026-07-01T12:00:00Z"]),
+        ("timestamp", ["0001-01-01T00:00:00", "2026-07-01T12:00:00Z"]),
+        ("timestamp", ["1704101212345", "2026-02-30", "2026-07-01T12:00:00Z"]),
         ("context.location.country", ["DE", "de", "D1", "Deutschland"]),
         ("timestamp", [datetime.datetime(2026, 7, 1, 12), datetime.datetime(2026, 10, 25, 2, 30, fold=1)]),  # noqa: DTZ001
         ("timestamp", [datetime.datetime(1, 1, 1), datetime.datetime(2026, 7, 1)]),  # noqa: DTZ001
@@ -263,7 +268,7 @@ def test_a_record_without_a_name_is_refused() -> None:
     ],
 )
 def test_a_column_of_one_kind_becomes_what_its_values_become_one_by_one(path: str, values: list[Any]) -> None:
-    options = {"zone": zoneinfo.ZoneInfo("Asia/Tokyo")}
+    options = {"zone": zoneinfo.ZoneInfo("Asia/Tokyo"), "allow_missing_timestamp": True}
     together = send_rows([path], [(value,) for value in values], **options)
     # With a NULL among them, values are looked at one by one.
     alone = send_rows([path], [*((value,) for value in values), (None,)], **options)

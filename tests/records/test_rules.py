@@ -74,6 +74,17 @@ EXAMPLES: dict[str, list[Example]] = {
         Example(BAD | {"context.location.country": SECRET}, "context.location.country"),
         Example({"name": "A", "session.id": SECRET}, "session.id"),
     ],
+    "PADDED": [
+        Example({"name": "A", field: value}, field)
+        for field in ("user.uid", "user.id", "session.uid", "session.id")
+        for value in (f"{SECRET} ", f" {SECRET}", f"{SECRET}:1\n", f"\t{SECRET}:1", " ")
+    ],
+    "SESSION_URL": [
+        Example(
+            {"name": "A", "session.id": f"https://app.fullstory.com/ui/O/session/{SECRET}{colon}1"}, "UserId"
+        )
+        for colon in (":", "%3A")
+    ],
     "OUT_OF_RANGE": [
         Example(BAD | {"context.location.latitude": SECRET_NUMBER}, "context.location.latitude"),
         Example(BAD | {"context.device.screen_width": SECRET_NUMBER * 10}, "context.device.screen_width"),
@@ -98,6 +109,11 @@ EXAMPLES: dict[str, list[Example]] = {
         Example(BAD | {"session.use_most_recent": SECRET_NUMBER}, "session.use_most_recent", "int"),
     ],
     "NOT_ISO": [Example(BAD | {"timestamp": SECRET}, "timestamp"), Example(BAD | {"timestamp": ""}, "time")],
+    "EPOCH_TEXT": [
+        Example(BAD | {"timestamp": text}, "timestamp", "to_timestamp")
+        for text in (str(SECRET_NUMBER), f"-{SECRET_NUMBER}", f"{SECRET_NUMBER}.5", f" {SECRET_NUMBER}212 ")
+    ],
+    "NO_TIMESTAMP": [Example(BAD | {"timestamp": None, "x": SECRET}, "timestamp", "NULL")],
     "NOT_A_TIMESTAMP": [
         Example(BAD | {"timestamp": SECRET_NUMBER}, "timestamp", "int"),
         Example(BAD | {"timestamp": [SECRET]}, "timestamp", "list"),
@@ -248,7 +264,9 @@ def test_a_record_that_breaks_a_rule_is_refused_alone(name: str, example: Exampl
 @pytest.mark.parametrize(("name", "example"), CASES)
 def test_a_row_that_breaks_a_rule_is_refused_alone(name: str, example: Example) -> None:
     columns = list(dict.fromkeys([*GOOD, *example.record]))
-    rows = [tuple(record.get(column) for column in columns) for record in (GOOD, example.record, GOOD)]
+    # The others share its columns, and a NULL is no timestamp.
+    good = GOOD | {"timestamp": "2026-07-01T12:00:00Z"}
+    rows = [tuple(record.get(column) for column in columns) for record in (good, example.record, good)]
     options = {"event_name": None, **example.options}
 
     sent = send_rows(columns, rows, **options)
@@ -339,7 +357,7 @@ def test_a_record_that_alone_is_too_large_is_refused_alone() -> None:
 # Limits ---------------------------------------------------------------------------------------------------
 
 FORMS = {
-    "session.id": (["1", ":1", "1:", ":"], ["1:2", "1:2:3", "a:\n", "é:é"]),
+    "session.id": (["1", ":1", "1:", ":", "1:2:3", "1%3A2", "a/1:2", "a: b"], ["1:2", "é:é"]),
     "context.location.country": (["D", "DEU", "D1", "ÄÖ", "DE\n", " DE", ""], ["DE", "de", "xx"]),
 }
 
@@ -381,9 +399,14 @@ def record_with(field: str, value: Any) -> dict[str, Any]:
 
 
 def test_every_kind_of_limit_is_among_the_cases() -> None:
-    described = {field.name for field in dataclasses.fields(Limits)} - {"source", "form_name"}
+    described = {field.name for field in dataclasses.fields(Limits)} - {"source", "form_name", "is_id"}
     assert described == {"shortest", "longest", "form", "lowest", "highest"}
     assert {field for field, *_ in CASES_OF_LIMITS} == set(LIMITS)
+
+
+def test_every_id_is_taken_for_one() -> None:
+    ids = {"user.uid", "user.id", "session.uid", "session.id"}
+    assert {field for field, limits in LIMITS.items() if limits.is_id} == ids
 
 
 def test_documented_limits_are_those_of_the_contract() -> None:
