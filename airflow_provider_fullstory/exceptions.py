@@ -42,6 +42,16 @@ class FullStoryInputError(FullStoryError, ValueError):
     """Refuse arguments, a connection or a source that no retry can make right; nothing was sent."""
 
 
+class FullStoryMissingConnectionError(FullStoryInputError):
+    """Say that Airflow finds no connection of that name."""
+
+
+class FullStoryConnectionLookupError(FullStoryError):
+    """Say that Airflow could not look up the connection at the moment; nothing was sent."""
+
+    is_transient = True
+
+
 class FullStoryMappingError(FullStoryInputError):
     """Refuse columns that do not fit FullStory's fields; raised before the first row is read."""
 

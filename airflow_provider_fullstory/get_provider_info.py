@@ -68,6 +68,8 @@ def connection_type() -> dict[str, Any]:
             "relabeling": {"password": "API key"},
             "placeholders": {
                 "host": "api.fullstory.com",
+                # Airflow 3.3.1 and 3.3.2 test no stored connection without a port (apache/airflow#73298).
+                "port": "443 (Airflow 3.3.1 and 3.3.2 need one for Test)",
                 "password": "The key as FullStory shows it, e.g. na1.…/…",
             },
         },

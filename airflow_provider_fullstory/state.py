@@ -194,13 +194,13 @@ def import_state(
     :param on_ambiguous: What to do with a batch of unknown outcome.
     :param on_source_change: What to do where the source no longer gives what was sent.
     """
-    uri = state_uri or conf.get("fullstory", "state_uri", fallback=None) or None
-    if not durable and (state_uri or stage_batches):
-        raise FullStoryInputError(
-            f"{'state_uri' if state_uri else 'stage_batches'} is given with durable=False, which says to "
-            "keep nothing."
-        )
-    if stage_batches and not uri:
+    uri = state_uri
+    if uri is None:
+        uri = conf.get("fullstory", "state_uri", fallback="") or None
+    if not durable and (state_uri is not None or stage_batches):
+        argument = "stage_batches" if state_uri is None else "state_uri"
+        raise FullStoryInputError(f"{argument} is given with durable=False, which says to keep nothing.")
+    if stage_batches and uri is None:
         raise FullStoryInputError(
             "stage_batches=True needs a folder for the batches: set state_uri, or [fullstory] state_uri in "
             "Airflow's configuration."
@@ -208,7 +208,7 @@ def import_state(
     # Several operators may be executed inside one task: the run is the task's.
     task = dataclasses.replace(run, task_id=context["ti"].task_id, salt="")
     outages = Outages()
-    runs = task_folder(uri, task, outages) if uri and durable else None
+    runs = task_folder(uri, task, outages) if uri is not None and durable else None
     folder = None if runs is None else runs.folder(run_name(task)).folder(digest(run))
     run_folder = None if runs is None else runs.folder(run_name(task))
     stores = _stores(context, run, run_folder, outages, durable=durable)

@@ -12,10 +12,10 @@ from __future__ import annotations
 import datetime
 import enum
 from collections.abc import Mapping
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 #: Most records that one batch may hold.
 MAX_BATCH_RECORDS = 50_000
@@ -131,7 +131,7 @@ class Shared(RequestPart):
 
 class JobState(enum.StrEnum):
     """
-    Name the state of an import job.
+    Name the documented states of an import job.
 
     It says whether FullStory still works, never how it went: FAILED covers partial success, and COMPLETED
     has been documented with errors. Counts decide.
@@ -140,18 +140,21 @@ class JobState(enum.StrEnum):
     PROCESSING = "PROCESSING"
     COMPLETED = "COMPLETED"
     FAILED = "FAILED"
-    UNKNOWN = "UNKNOWN"
 
-    @classmethod
-    def _missing_(cls, value: object) -> JobState | None:
-        return cls.UNKNOWN if isinstance(value, str) else None
+
+#: An id goes into URLs and logs: one without characters, with spaces or with line breaks is none.
+JobId = Annotated[str, Meta(min_length=1, max_length=1_000, pattern=r"\A[^\x00-\x20\x7f]+\Z")]
 
 
 class Job(msgspec.Struct, frozen=True):
-    """Identify an import job."""
+    """
+    Identify an import job.
 
-    id: str
-    status: JobState = JobState.UNKNOWN
+    ``status`` is FullStory's word, usually one of :class:`JobState`; empty where the answer has none.
+    """
+
+    id: JobId
+    status: str = ""
     created: str | None = None
     finished: str | None = None
 
@@ -164,9 +167,9 @@ class JobCreated(msgspec.Struct, frozen=True):
 
 class JobStatus(msgspec.Struct, frozen=True):
     """
-    Tell how far a job is.
+    Say how far a job is.
 
-    ``imports`` and ``errors`` count records; FullStory leaves ``errors`` out where there are none.
+    ``imports`` and ``errors`` count records.
     """
 
     job: Job
@@ -175,8 +178,26 @@ class JobStatus(msgspec.Struct, frozen=True):
 
     @property
     def is_finished(self) -> bool:
-        """Tell whether the counts are final."""
+        """Return whether the counts are final."""
         return self.job.status in (JobState.COMPLETED, JobState.FAILED)
+
+    @property
+    def is_documented(self) -> bool:
+        """Return whether the status is a word that FullStory's documentation has."""
+        return self.job.status in set(JobState)
+
+
+class JobStatusAnswer(msgspec.Struct, frozen=True):
+    """Answer of a job's status; FullStory leaves a count out where there is nothing to count."""
+
+    job: Job
+    imports: Annotated[int, Meta(ge=0)] | None = None
+    errors: Annotated[int, Meta(ge=0)] | None = None
+
+    @property
+    def status(self) -> JobStatus:
+        """The status, with a number for each count."""
+        return JobStatus(self.job, self.imports or 0, self.errors or 0)
 
 
 class RecordError(msgspec.Struct, frozen=True):

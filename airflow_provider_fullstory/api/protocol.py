@@ -26,11 +26,13 @@ from airflow_provider_fullstory.api.models import (
     Job,
     JobCreated,
     JobStatus,
+    JobStatusAnswer,
     Page,
     Quotas,
     RecordError,
     Resource,
 )
+from airflow_provider_fullstory.api.quoting import quoted
 from airflow_provider_fullstory.exceptions import (
     FullStoryApiError,
     FullStoryAuthenticationError,
@@ -47,13 +49,18 @@ from airflow_provider_fullstory.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 60.0
 #: How long a request may be sent again under its idempotency key. FullStory remembers keys for 24 hours
 #: (developer.fullstory.com/server/idempotent-requests); clocks differ, and requests take their time.
 IDEMPOTENCY_SECONDS = 24 * 60 * 60.0 - 15 * 60.0
+#: Bytes of an answer, unpacked, after which reading it ends: far more than a page of results has.
+LONGEST_ANSWER = 256 * 1024 * 1024
+#: What reading JSON of any kind may raise: nothing else comes of odd bytes, numbers and depths.
+_UNREADABLE = (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError)
+_LONGEST_CODE = 100
 
 T = TypeVar("T")
 
@@ -108,11 +115,12 @@ class Call(Generic[T]):
     purpose: str
     level: str = "Standard"
 
-    def result(self, response: Response) -> T:
+    def result(self, response: Response, secrets: Collection[str] = ()) -> T:
         """
         Return what the answer says.
 
         :param response: The answer to ``request``.
+        :param secrets: What no error may show, should the answer hold it.
         :raises FullStoryError: The type that fits the answer.
         """
         if response.status == 202:
@@ -122,15 +130,20 @@ class Call(Generic[T]):
                 retry_after=_retry_after(response),
             )
         if response.status != 200:
-            raise _error(self, response)
-        try:
-            return self.read(response.body)
-        except msgspec.MsgspecError as error:
-            raise FullStoryProtocolError(
-                f"The answer to the request to {self.purpose} is not FullStory's: {error}. "
-                "Check the host of the connection, and any proxy on the way.",
-                status_code=response.status,
-            ) from error
+            raise _error(self, response, secrets)
+        if len(response.body) > LONGEST_ANSWER:
+            reason = f"it has more than {LONGEST_ANSWER:,} bytes"
+        else:
+            try:
+                return self.read(response.body)
+            except _UNREADABLE as error:
+                reason = quoted(error, secrets)
+        # Raised here, since the error of a decoder may hold the answer.
+        raise FullStoryProtocolError(
+            f"The answer to the request to {self.purpose} is not FullStory's: {reason}. "
+            "Check the host of the connection, and any proxy on the way.",
+            status_code=response.status,
+        )
 
 
 def user_agent() -> str:
@@ -166,7 +179,7 @@ def job_status(resource: Resource, job_id: str) -> Call[JobStatus]:
     """Ask how far a job is."""
     return Call(
         Request("GET", _job_path(resource, job_id)),
-        _decoder(JobStatus).decode,
+        lambda content: _decoder(JobStatusAnswer).decode(content).status,
         f"read the status of job {job_id!r} ({resource})",
     )
 
@@ -224,7 +237,7 @@ def retry_seconds(error: BaseException, attempt: int) -> float:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Tell whether the same request may succeed later."""
+    """Return whether the same request may succeed later."""
     return isinstance(error, FullStoryError) and error.is_transient
 
 
@@ -265,14 +278,14 @@ _NO_JOB = "No such job in this organization: check the id, and the connection th
 _NO_ENDPOINT = "FullStory has no such endpoint: check the host of the connection."
 
 
-def _error(call: Call[Any], response: Response) -> FullStoryError:
+def _error(call: Call[Any], response: Response, secrets: Collection[str]) -> FullStoryError:
     if 300 <= response.status < 400:
         return FullStoryProtocolError(
             f"Asked to {call.purpose}, the host answered with a redirect (HTTP {response.status}). It is not "
             "followed because it would carry the API key elsewhere. Check the host of the connection.",
             status_code=response.status,
         )
-    code, message = _error_body(response.body)
+    code, message = _error_body(response.body, secrets)
     error_type, advice = _ERRORS.get(response.status, (FullStoryApiError, ""))
     if response.status >= 500:
         error_type, advice = FullStoryServerError, "FullStory failed; the request may be sent again."
@@ -293,16 +306,19 @@ def _error(call: Call[Any], response: Response) -> FullStoryError:
     return error
 
 
-def _error_body(body: bytes) -> tuple[str | None, str]:
+def _error_body(body: bytes, secrets: Collection[str]) -> tuple[str | None, str]:
     """Return FullStory's code and message; an answer in another form gives neither of its bytes to a log."""
     try:
         content = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         return None, "with no message in FullStory's form"
     if not isinstance(content, dict):
         return None, "with no message in FullStory's form"
     code, message = content.get("code"), content.get("message")
-    return (str(code) if code else None), str(message or "with no message").rstrip(".")
+    return (
+        quoted(code, secrets, _LONGEST_CODE) if code else None,
+        quoted(message or "with no message", secrets).rstrip("."),
+    )
 
 
 def _retry_after(response: Response) -> float | None:
@@ -314,6 +330,6 @@ def _retry_after(response: Response) -> float | None:
     except ValueError:
         try:
             seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-        except (ValueError, OverflowError):
+        except (ValueError, OverflowError, TypeError):
             return None
     return max(0.0, seconds) if math.isfinite(seconds) else None

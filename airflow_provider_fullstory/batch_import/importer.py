@@ -202,17 +202,13 @@ class Importer:
         watch = self._watch(job_ids)
         try:
             for job_id in watch.job_ids:
-                watch.saw(job_id, self._jobs.get_job_status(self._resource, job_id))
+                if (error := self._poll(watch, job_id)) is not None:
+                    log.warning("%s", error)
                 if job_id not in watch.outcomes:
                     return None
             # Where some are not finished, the trigger tells of all.
             for outcome in watch.outcomes.values():
                 self._tell(outcome)
-        except FullStoryError as error:
-            if not error.is_transient:
-                raise
-            log.warning("%s", error)
-            return None
         finally:
             self._catch_up()
         return list(watch.outcomes.values())
@@ -278,20 +274,29 @@ class Importer:
     def _follow(self, watch: JobWatch) -> None:
         self._followed = watch
         while watch.pending:
-            try:
-                self._look_at(watch)
-            except FullStoryError as error:
-                watch.missed(error)
-                self._say_now_and_then(str(error))
+            self._look_at(watch)
             if watch.pending:
                 self._pause(watch.pause(time.time()))
 
     def _look_at(self, watch: JobWatch) -> None:
         for job_id in watch.pending:
             self._catch_up()
-            watch.saw(job_id, self._jobs.get_job_status(self._resource, job_id))
+            if (error := self._poll(watch, job_id)) is not None:
+                self._say_now_and_then(str(error))
+                return
             if job_id in watch.outcomes:
                 self._tell(watch.outcomes[job_id])
+
+    def _poll(self, watch: JobWatch, job_id: str) -> FullStoryError | None:
+        """Ask for a job's status, and return what went wrong where that may pass."""
+        try:
+            status = self._jobs.get_job_status(self._resource, job_id)
+        except FullStoryError as error:
+            watch.missed(error, job_id, now=time.time())
+            return error
+        if line := watch.saw(job_id, status):
+            log.warning("%s", line)
+        return None
 
     def _tell(self, outcome: JobOutcome) -> None:
         """Say at most once of each job that it is finished."""

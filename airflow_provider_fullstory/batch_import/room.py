@@ -1,7 +1,7 @@
 """
 Room in FullStory: what is sent and unfinished stays within limits, and a job that ends makes room at once.
 
-Looks at jobs only while a batch waits.
+Polls jobs only while a batch waits.
 """
 
 from __future__ import annotations
@@ -11,15 +11,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
-from airflow_provider_fullstory.api.protocol import retry_seconds
 from airflow_provider_fullstory.batch_import.forecast import Forecast, RunningJob
-from airflow_provider_fullstory.batch_import.waiting import MAX_FAILED_ROUNDS, JobOutcome, still_running
-from airflow_provider_fullstory.exceptions import (
-    FullStoryError,
-    FullStoryKilledError,
-    FullStoryNotFoundError,
-    FullStoryRateLimitError,
-)
+from airflow_provider_fullstory.batch_import.waiting import JobOutcome, PollFailures, UnknownStatuses
+from airflow_provider_fullstory.exceptions import FullStoryError, FullStoryKilledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +73,8 @@ class Room:
         self._is_closed = False
         self._is_waited_for = False
         self._no_look_before = self._next_line_at = 0.0
-        self._misses = self._failures = 0
+        self._failures = PollFailures()
+        self._unknown = UnknownStatuses()
 
     @property
     def running(self) -> list[str]:
@@ -176,28 +171,24 @@ class Room:
         try:
             status = self._jobs.get_job_status(self._resource, job.job_id)
         except FullStoryError as error:
-            self._missed(error)
+            self._missed(job, error)
             return
         now = time.monotonic()
-        self._misses = self._failures = 0
+        self._failures.forget(job.job_id)
         self._no_look_before = now + self._seconds_between_looks
         self._forecast.saw(job, status, now)
+        if line := self._unknown.line(job.job_id, status):
+            log.warning("%s", line)
         if status.is_finished:
             with self._changed:
                 del self._running[job.job_id]
-            self._on_finished(JobOutcome(job.job_id, status.job.status.value, status.imports, status.errors))
+            self._on_finished(JobOutcome.of(job.job_id, status))
 
-    def _missed(self, error: FullStoryError) -> None:
-        """Put off the next look, for as long as it takes where FullStory has only too much to do."""
-        if isinstance(error, FullStoryNotFoundError):
-            error.add("FullStory accepted its records, so they may well have been imported.")
-            raise error
-        self._misses += 1
-        self._failures += not isinstance(error, FullStoryRateLimitError)
-        if not error.is_transient or self._failures >= MAX_FAILED_ROUNDS:
-            error.add(f"{self._misses} looks in a row failed. {still_running(self.running)}")
-            raise error
-        self._no_look_before = time.monotonic() + retry_seconds(error, self._misses)
+    def _missed(self, job: RunningJob, error: FullStoryError) -> None:
+        """Put off the next poll, for as long as it takes where FullStory has only too much to do."""
+        now = time.monotonic()
+        self._failures.add(error, job.job_id, age=now - job.accepted_at, running=self.running)
+        self._no_look_before = now + self._failures.seconds
         self._say(error)
 
     def _say(self, error: FullStoryError | None = None) -> None:

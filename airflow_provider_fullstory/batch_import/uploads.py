@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from airflow_provider_fullstory.batch_import.decision import Decision
 from airflow_provider_fullstory.batch_import.forecast import RunningJob
+from airflow_provider_fullstory.batch_import.waiting import is_passing
 from airflow_provider_fullstory.exceptions import (
     FullStoryBodyTooLargeError,
     FullStoryError,
@@ -234,7 +235,7 @@ class Uploads:
         except FullStoryNotFoundError:
             return time.time() >= entry.at + SECONDS_UNTIL_KNOWN
         except FullStoryError as error:
-            if not error.is_transient:
+            if not is_passing(error):
                 raise
             return False
         return status.is_finished and status.imports + status.errors == 0

@@ -1,7 +1,7 @@
 """
-When to look at jobs that FullStory works on, and when to stop looking.
+When to poll jobs that FullStory works on, and when to stop.
 
-No I/O: the operator looks with one hook, the trigger with the other, and both follow this.
+No I/O: the operator polls with one hook, the trigger with the other, and both follow this.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ import random
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_fullstory.api.protocol import retry_seconds
+from airflow_provider_fullstory.api.quoting import quoted
 from airflow_provider_fullstory.exceptions import (
     FullStoryError,
+    FullStoryMissingConnectionError,
     FullStoryNotFoundError,
+    FullStoryProtocolError,
     FullStoryRateLimitError,
     FullStoryTimeoutError,
 )
@@ -24,10 +27,15 @@ if TYPE_CHECKING:
 
     from airflow_provider_fullstory.api.models import JobStatus
 
-#: Rounds in a row that may fail in a passing way: with growing pauses, ten minutes or so.
-MAX_FAILED_ROUNDS: Final = 20
+#: Polls of a job in a row that may fail in a passing way: with growing pauses, ten minutes or so.
+MAX_FAILED_POLLS: Final = 20
+#: Seconds for which FullStory may not find a job that it has just accepted.
+YOUNG_SECONDS: Final = 60.0
+_PASSING: Final = (FullStoryProtocolError, FullStoryNotFoundError, FullStoryMissingConnectionError)
 _SHARE_OF_AGE: Final = 0.1
+_SECONDS_FOR_ANSWER: Final = 5.0
 _JOBS_TOLD_ALONE: Final = 20
+_MOST_WORDS: Final = 5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,18 +54,110 @@ class JobOutcome:
     imports: int
     errors: int
 
+    @classmethod
+    def of(cls, job_id: str, status: JobStatus) -> JobOutcome:
+        """
+        Return what a status says.
+
+        :param job_id: The job that was asked for.
+        :param status: FullStory's answer; final.
+        """
+        return cls(job_id, status.job.status, status.imports, status.errors)
+
+
+class PollFailures:
+    """Count how often polling failed since it last worked, and say which failure ends the wait."""
+
+    def __init__(self) -> None:
+        self._in_a_row: dict[str | None, int] = {}
+        self._counted: dict[str | None, int] = {}
+        self.last: FullStoryError | None = None
+
+    def forget(self, job_id: str) -> None:
+        """
+        Forget the failures of a job whose status could be read.
+
+        :param job_id: The job.
+        """
+        for failures in (self._in_a_row, self._counted):
+            # What concerns no job alone, such as the connection's look-up, has worked as well.
+            failures.pop(job_id, None)
+            failures.pop(None, None)
+        if not self._in_a_row:
+            self.last = None
+
+    def add(self, error: FullStoryError, job_id: str | None, *, age: float, running: Sequence[str]) -> None:
+        """
+        Count a failure.
+
+        :param error: What polling failed with.
+        :param job_id: The job that was asked for, None where none could be.
+        :param age: Seconds since FullStory accepted the job, or since the wait for it began.
+        :param running: The jobs that are not known to be finished.
+        :raises FullStoryError: The same error, where polling again is no use.
+        """
+        self.last = error
+        self._in_a_row[job_id] = self._in_a_row.get(job_id, 0) + 1
+        # Others may keep FullStory busy for long: that is no reason to give up before the deadline.
+        self._counted[job_id] = self._counted.get(job_id, 0) + (
+            not isinstance(error, FullStoryRateLimitError)
+        )
+        if isinstance(error, FullStoryNotFoundError) and age >= YOUNG_SECONDS:
+            error.add("FullStory accepted its records, so they may well have been imported.")
+            raise error
+        if not is_passing(error) or self._counted[job_id] >= MAX_FAILED_POLLS:
+            error.add(f"{polls(self._in_a_row[job_id])} in a row failed. {still_running(running)}")
+            raise error
+
+    @property
+    def seconds(self) -> float:
+        """How long to wait before the next poll, 0 where none has failed."""
+        return retry_seconds(self.last, max(self._in_a_row.values())) if self.last else 0.0
+
+
+def is_passing(error: FullStoryError) -> bool:
+    """
+    Return whether polling may work later: the jobs go on, whatever the answer to a question about them.
+
+    :param error: What polling failed with.
+    """
+    # A job that was just accepted may not be found yet, proxies answer with pages of their own, and Airflow
+    # says that there is no connection where a secrets backend fails.
+    return error.is_transient or isinstance(error, _PASSING)
+
+
+class UnknownStatuses:
+    """Find the words for a status that FullStory's documentation does not have."""
+
+    def __init__(self) -> None:
+        self._words: set[str] = set()
+
+    def line(self, job_id: str, status: JobStatus) -> str | None:
+        """
+        Return a line for the log where such a word comes for the first time.
+
+        :param job_id: The job that was asked for.
+        :param status: FullStory's answer.
+        """
+        word = status.job.status
+        if status.is_documented or word in self._words or len(self._words) >= _MOST_WORDS:
+            return None
+        self._words.add(word)
+        said = f"an unknown status, {quoted(word, longest=100)!r}" if word else "no status"
+        return f"FullStory gives {said}, for job {job_id}. It is polled until it is finished, or time is up."
+
 
 class JobWatch:
     """
     Follow jobs until all are finished.
 
-    Jobs are looked at after ``poll_interval`` seconds at first, then after a tenth of the time that has
-    passed, so a long wait takes few requests, and its end is noticed within a tenth of its length.
+    Jobs are polled after ``poll_interval`` seconds at first, then after a tenth of the time that has passed,
+    so a long wait takes few requests, and its end is noticed within a tenth of its length.
 
     :param job_ids: The jobs.
     :param started_at: When the wait began, in seconds since the epoch: a wall-clock time, since it has to
         mean the same after a restart of the triggerer.
-    :param poll_interval: Shortest time between two looks, in seconds.
+    :param poll_interval: Shortest time between two polls, in seconds.
     :param deadline: When to give up, in seconds since the epoch.
     """
 
@@ -69,47 +169,40 @@ class JobWatch:
         self._started_at = started_at
         self._poll_interval = poll_interval
         self._deadline = deadline
-        self._failed_rounds = self._faults = 0
-        self._failure: FullStoryError | None = None
+        self._failures = PollFailures()
+        self._unknown = UnknownStatuses()
 
     @property
     def pending(self) -> list[str]:
         """The jobs that are not known to be finished."""
         return [job_id for job_id in self.job_ids if job_id not in self.outcomes]
 
-    def saw(self, job_id: str, status: JobStatus) -> None:
+    def saw(self, job_id: str, status: JobStatus) -> str | None:
         """
-        Take note of a job's status.
+        Take note of a job's status, and return a line for the log where it is an unknown one.
 
         :param job_id: The job that was asked for.
         :param status: FullStory's answer.
         """
-        self._failed_rounds = self._faults = 0
-        self._failure = None
+        self._failures.forget(job_id)
         if status.is_finished:
-            self.outcomes[job_id] = JobOutcome(job_id, status.job.status.value, status.imports, status.errors)
+            self.outcomes[job_id] = JobOutcome.of(job_id, status)
+        return self._unknown.line(job_id, status)
 
-    def missed(self, error: FullStoryError) -> None:
+    def missed(self, error: FullStoryError, job_id: str | None = None, *, now: float) -> None:
         """
-        Take note of a look that failed.
+        Take note of a poll that failed.
 
         :param error: What it failed with.
-        :raises FullStoryError: The same error, where looking again is no use.
+        :param job_id: The job that was asked for, None where none could be.
+        :param now: Seconds since the epoch.
+        :raises FullStoryError: The same error, where polling again is no use.
         """
-        self._failed_rounds += 1
-        # Others may keep FullStory busy for long: that is no reason to give up before the deadline.
-        self._faults += not isinstance(error, FullStoryRateLimitError)
-        self._failure = error
-        if isinstance(error, FullStoryNotFoundError):
-            error.add("FullStory accepted its records, so they may well have been imported.")
-            raise error
-        if not error.is_transient or self._faults >= MAX_FAILED_ROUNDS:
-            error.add(f"{self._failed_rounds} looks in a row failed. {still_running(self.pending)}")
-            raise error
+        self._failures.add(error, job_id, age=now - self._started_at, running=self.pending)
 
     def pause(self, now: float) -> float:
         """
-        Return the seconds until the next look.
+        Return the seconds until the next poll.
 
         :param now: Seconds since the epoch.
         :raises FullStoryTimeoutError: Where the deadline has passed.
@@ -120,17 +213,30 @@ class JobWatch:
                 + still_running(self.pending)
             )
         seconds = max(self._poll_interval, _SHARE_OF_AGE * (now - self._started_at))
-        # Many waits that began together should not look together.
+        # Many waits that began together should not poll together.
         seconds *= random.uniform(0.9, 1.0)  # noqa: S311 - Spreads load, guards nothing.
-        if self._failure:
-            seconds = max(seconds, retry_seconds(self._failure, self._failed_rounds))
-        return min(seconds, self._deadline - now)
+        return min(max(seconds, self._failures.seconds), self._seconds_left(now))
+
+    def _seconds_left(self, now: float) -> float:
+        """Return the seconds until the last poll, which needs time for an answer, then until the deadline."""
+        left = self._deadline - now
+        for_answer = min(_SECONDS_FOR_ANSWER, _SHARE_OF_AGE * (self._deadline - self._started_at))
+        return left - for_answer if left > for_answer else left
 
     def as_event(self) -> list[dict[str, Any]]:
         """Return the outcomes in a form that a trigger's event can carry."""
         return [
             dataclasses.asdict(self.outcomes[job_id]) for job_id in self.job_ids if job_id in self.outcomes
         ]
+
+
+def polls(count: int) -> str:
+    """
+    Return a number of polls as words.
+
+    :param count: How many.
+    """
+    return "1 poll" if count == 1 else f"{count} polls"
 
 
 def finished(outcome: JobOutcome, number: int, jobs: int) -> str | None:

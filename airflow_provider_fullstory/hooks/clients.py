@@ -19,19 +19,21 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from urllib.parse import urlencode
 
 import aiohttp
-from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
+from aiohttp.http_exceptions import HttpProcessingError
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from yarl import URL
 
 from airflow_provider_fullstory.api import protocol
+from airflow_provider_fullstory.hooks.failures import TransportErrors
 from airflow_provider_fullstory.hooks.settings import CONNECT_TIMEOUT, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
+    from airflow_provider_fullstory.hooks.time_limit import TimeLimit
+
 #: Connections that one client keeps open: at a distance of 0.1 s they carry a thousand requests a second.
 _POOL_SIZE: Final = 100
-#: Bytes a second below which an upload is given up; aiohttp's other timeouts begin when it is sent.
-_SLOWEST_UPLOAD: Final = 50_000
 
 
 class Client:
@@ -42,19 +44,18 @@ class Client:
     :param ssl_context: Whom to trust.
     """
 
-    #: What ``send`` raises where no answer arrives.
-    ERRORS: ClassVar = (aiohttp.ClientError, OSError)
-    #: What fails before a connection stands, so that not a byte of the request was sent.
-    UNSENT: ClassVar = (
-        aiohttp.ClientConnectorError,
-        aiohttp.ClientHttpProxyError,
-        aiohttp.ConnectionTimeoutError,
+    ERRORS: ClassVar = TransportErrors(
+        all=(aiohttp.ClientError, HttpProcessingError, OSError, ValueError),
+        unsent=(
+            aiohttp.ClientConnectorError,
+            aiohttp.ClientHttpProxyError,
+            aiohttp.ConnectionTimeoutError,
+        ),
+        of_proxy=(aiohttp.ClientHttpProxyError, aiohttp.ClientProxyConnectionError),
     )
 
     def __init__(self, settings: Settings, ssl_context: ssl.SSLContext) -> None:
         self._settings = settings
-        # Looked up here once, and not by aiohttp, which would also take credentials from ~/.netrc.
-        self._proxy = None if settings.is_local else settings.proxy or _environment_proxy(settings.base_url)
         # Not among the session's headers, which aiohttp also sends to a proxy.
         self._authorization = {"Authorization": protocol.authorization(settings.api_key)}
         self._session = aiohttp.ClientSession(
@@ -63,38 +64,44 @@ class Client:
             headers={"User-Agent": protocol.user_agent()},
         )
 
-    async def send(self, request: protocol.Request) -> protocol.Response:
+    async def send(self, request: protocol.Request, limit: TimeLimit) -> protocol.Response:
         """
         Return the answer to a request.
 
         :param request: What to send.
-        :raises aiohttp.ClientError: Where there is none; see ``ERRORS`` for all that may be raised.
+        :param limit: How long that may take.
+        :raises aiohttp.ClientError: Where there is none; see ``ERRORS.all`` for all that may be raised.
         """
         query = f"?{urlencode(request.query)}" if request.query else ""
-        async with self._session.request(
-            request.method,
-            # Encoded already: aiohttp would send the %2F of a job's id as a slash.
-            URL(f"{self._settings.base_url}{request.path}{query}", encoded=True),
-            headers={**request.headers, **self._authorization},
-            # As a stream it is written piece by piece, which leaves other tasks of the loop their turn.
-            data=None if request.body is None else io.BytesIO(bytes(request.body)),
-            timeout=self._timeout(request),
-            proxy=self._proxy,
-            allow_redirects=False,
-        ) as response:
-            return protocol.Response(response.status, response.headers, await response.read())
+        async with (
+            asyncio.timeout(limit.left) as clock,
+            self._session.request(
+                request.method,
+                # Encoded already: aiohttp would send the %2F of a job's id as a slash.
+                URL(f"{self._settings.base_url}{request.path}{query}", encoded=True),
+                headers={**request.headers, **self._authorization},
+                # As a stream it is written piece by piece, which leaves other tasks of the loop their turn.
+                data=None if request.body is None else io.BytesIO(bytes(request.body)),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=CONNECT_TIMEOUT, sock_read=self._settings.timeout
+                ),
+                # Given here, since aiohttp itself would also take credentials from ~/.netrc.
+                proxy=self._settings.proxy,
+                allow_redirects=False,
+            ) as response,
+        ):
+            content = bytearray()
+            async for piece in response.content.iter_any():
+                content += piece
+                if len(content) > protocol.LONGEST_ANSWER:
+                    break
+                limit.received(len(piece))
+                clock.reschedule(asyncio.get_running_loop().time() + limit.left)
+            return protocol.Response(response.status, response.headers, bytes(content))
 
     async def close(self) -> None:
         """Close the connections."""
         await self._session.close()
-
-    def _timeout(self, request: protocol.Request) -> aiohttp.ClientTimeout:
-        longest = None
-        if request.body is not None:
-            longest = CONNECT_TIMEOUT + self._settings.timeout + len(request.body) / _SLOWEST_UPLOAD
-        return aiohttp.ClientTimeout(
-            total=longest, sock_connect=CONNECT_TIMEOUT, sock_read=self._settings.timeout
-        )
 
 
 @dataclasses.dataclass(slots=True)
@@ -181,8 +188,3 @@ def _ssl_context(ca_bundle: str | None) -> ssl.SSLContext:
     if ca_bundle or not folder:
         return ssl.create_default_context(cafile=file or DEFAULT_CA_BUNDLE_PATH)
     return ssl.create_default_context(cafile=file, capath=folder)
-
-
-def _environment_proxy(url: str) -> str | None:
-    proxy: str | None = select_proxy(url, get_environ_proxies(url))
-    return proxy

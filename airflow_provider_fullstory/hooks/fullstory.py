@@ -5,153 +5,46 @@ from __future__ import annotations
 import asyncio
 import copy
 import importlib
-import ssl
 import threading
 import time
-from contextlib import contextmanager
 from functools import cached_property
-from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import requests
 import tenacity
-from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
-from requests.adapters import HTTPAdapter
-from urllib3.exceptions import NewConnectionError
+from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_fullstory.api import protocol
 from airflow_provider_fullstory.api.models import Resource
 from airflow_provider_fullstory.exceptions import (
-    FullStoryAmbiguousError,
     FullStoryAuthenticationError,
     FullStoryError,
-    FullStoryInputError,
     FullStoryRateLimitError,
-    FullStoryTransportError,
-    FullStoryUnreachableError,
 )
 from airflow_provider_fullstory.get_provider_info import connection_type
-from airflow_provider_fullstory.hooks.settings import CONNECT_TIMEOUT, Settings
+from airflow_provider_fullstory.hooks import sessions
+from airflow_provider_fullstory.hooks.connections import async_settings_of, settings_of
+from airflow_provider_fullstory.hooks.failures import time_is_up, transport_error
+from airflow_provider_fullstory.hooks.retrying import RateLimitTurn, RetryLimit, UnknownOutcome, failure_of
+from airflow_provider_fullstory.hooks.time_limit import TimeLimit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from typing import Self
 
+    import requests
+
     from airflow_provider_fullstory.api.models import Account, Job, JobStatus, Page, Quotas, RecordError
     from airflow_provider_fullstory.api.protocol import Content
     from airflow_provider_fullstory.hooks.clients import Client, SharedClients
+    from airflow_provider_fullstory.hooks.settings import Settings
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-#: Connections that one hook keeps open; as many uploads of a task may go on at the same time.
-POOL_SIZE = 16
-_SECONDS_BETWEEN_CLOSING_CHECKS = 0.5
 #: Of hundreds of 429 in a row, one line now and then says enough.
 _SECONDS_BETWEEN_LIMIT_LINES = 60.0
-#: What fails before a connection stands, so that not a byte of the request was sent.
-_UNSENT = (requests.ConnectTimeout, NewConnectionError)
 #: Seconds for which hooks that are opened on the same event loop look up a connection only once.
 _SETTINGS_SECONDS = 30.0
-
-
-class Doubt:
-    """
-    Remember over the attempts of one request since when FullStory may have done it without our knowing.
-
-    :param since: When a request was sent that got no answer, in seconds since the epoch.
-    """
-
-    def __init__(self, since: float | None = None) -> None:
-        self._since = since
-
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """
-        Watch one attempt: a later refusal does not undo that an earlier attempt may have worked.
-
-        :raises FullStoryAmbiguousError: Where FullStory may have forgotten the key.
-        """
-        if self.forbids(0):
-            raise FullStoryAmbiguousError(
-                "FullStory may have this batch, but would no longer recognize it: it was first sent almost "
-                "24 hours ago, and no answer arrived. It was not sent again. Look for its records in "
-                'FullStory; on_ambiguous="resend" sends them again.'
-            )
-        started_at = time.time()
-        try:
-            yield
-        except FullStoryError as error:
-            if self._since is None and error.is_ambiguous:
-                self._since = started_at
-            error.is_ambiguous = self._since is not None
-            raise
-
-    def forbids(self, wait: float) -> bool:
-        """
-        Tell whether FullStory may have forgotten the key by the time of the next attempt.
-
-        :param wait: Seconds until then.
-        """
-        return self._since is not None and time.time() + wait >= self._since + protocol.IDEMPOTENCY_SECONDS
-
-
-class Patience:
-    """
-    Tell over the attempts of one request when to give it up.
-
-    :param retry_for: Seconds for which a fault may last.
-    :param rate_limited_for: Seconds for which the answer may be 429. A fault that comes after such answers
-        has its own time: FullStory was there meanwhile.
-    """
-
-    def __init__(self, retry_for: float, rate_limited_for: float | None) -> None:
-        self._retry_for = retry_for
-        self._rate_limited_for = rate_limited_for
-        self._faulty_since: float | None = 0.0
-
-    def is_over(self, state: tenacity.RetryCallState) -> bool:
-        """
-        Tell whether the next attempt would come too late.
-
-        :param state: What was attempted so far.
-        """
-        passed = state.seconds_since_start or 0.0
-        if self._rate_limited_for is not None and isinstance(_failure(state), FullStoryRateLimitError):
-            self._faulty_since = None
-            return passed + state.upcoming_sleep >= self._rate_limited_for
-        if self._faulty_since is None:
-            self._faulty_since = passed
-        return passed - self._faulty_since + state.upcoming_sleep >= self._retry_for
-
-
-class Turn:
-    """
-    Have one of several requests that are answered with 429 ask again at a time; a context manager for one.
-
-    Each may carry a batch of many megabytes, and what FullStory does not take from one it takes from none.
-
-    :param taken: Shared by these requests.
-    :param closing: Ends the wait.
-    """
-
-    def __init__(self, taken: threading.Lock, closing: threading.Event) -> None:
-        self._taken = taken
-        self._closing = closing
-        self._is_mine = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._is_mine:
-            self._taken.release()
-
-    def wait(self) -> None:
-        """Wait until no other one asks; this one then does so until it is done."""
-        while not self._is_mine and not self._closing.is_set():
-            self._is_mine = self._taken.acquire(timeout=_SECONDS_BETWEEN_CLOSING_CHECKS)
 
 
 class FullStoryBaseHook(BaseHook):
@@ -163,6 +56,8 @@ class FullStoryBaseHook(BaseHook):
         again: first after FullStory's ``Retry-After``, else after growing waits. 0 sends each request once.
     :param rate_limited_for: Seconds for which that goes on where the answer is 429, by default as long. An
         organization whose limit of unfinished records is reached may need much longer than a fault to pass.
+    :param deadline: When no request may go on any longer, in seconds since the epoch; by default a request is
+        bounded by its own size only: the connection's ``timeout``, and time for its bytes at 50 kB a second.
     """
 
     conn_name_attr = "fullstory_conn_id"
@@ -176,38 +71,33 @@ class FullStoryBaseHook(BaseHook):
         *,
         retry_for: float = 300.0,
         rate_limited_for: float | None = None,
+        deadline: float | None = None,
     ) -> None:
         super().__init__()
         self.fullstory_conn_id = fullstory_conn_id
         self.retry_for = retry_for
         self.rate_limited_for = rate_limited_for
+        self.deadline = deadline
         #: How many requests were sent again.
         self.retries = 0
         self._closing = threading.Event()
         self._limited = threading.Lock()
         self._next_limit_line_at = 0.0
 
-    def _no_connection(self) -> FullStoryInputError:
-        return FullStoryInputError(
-            f"Airflow has no connection {self.fullstory_conn_id!r}. Add one of type 'fullstory', with the "
-            "API key as its password, for example: airflow connections add "
-            f"{self.fullstory_conn_id} --conn-type fullstory --conn-password <API key>"
-        )
-
-    def _retry_options(self, doubt: Doubt) -> dict[str, Any]:
+    def _retry_options(self, outcome: UnknownOutcome) -> dict[str, Any]:
         """Return the arguments that both kinds of tenacity's retrying take."""
-        patience = Patience(self.retry_for, self.rate_limited_for)
+        limit = RetryLimit(self.retry_for, self.rate_limited_for, self.deadline)
         return {
             "retry": tenacity.retry_if_exception(protocol.is_transient),
-            "wait": lambda state: protocol.retry_seconds(_failure(state), state.attempt_number),
-            "stop": lambda state: patience.is_over(state) or doubt.forbids(state.upcoming_sleep),
+            "wait": lambda state: protocol.retry_seconds(failure_of(state), state.attempt_number),
+            "stop": lambda state: limit.is_over(state) or outcome.forbids(state.upcoming_sleep),
             "before_sleep": self._log_retry,
             "reraise": True,
         }
 
     def _log_retry(self, state: tenacity.RetryCallState) -> None:
         self.retries += 1
-        failure = _failure(state)
+        failure = failure_of(state)
         if isinstance(failure, FullStoryRateLimitError):
             if (now := time.monotonic()) < self._next_limit_line_at:
                 return
@@ -239,6 +129,8 @@ class FullStoryHook(FullStoryBaseHook):
         again: first after FullStory's ``Retry-After``, else after growing waits. 0 sends each request once.
     :param rate_limited_for: Seconds for which that goes on where the answer is 429, by default as long. An
         organization whose limit of unfinished records is reached may need much longer than a fault to pass.
+    :param deadline: When no request may go on any longer, in seconds since the epoch; by default a request is
+        bounded by its own size only: the connection's ``timeout``, and time for its bytes at 50 kB a second.
     """
 
     def __enter__(self) -> Self:
@@ -255,40 +147,27 @@ class FullStoryHook(FullStoryBaseHook):
         """
         self._closing.set()
         self._closing = threading.Event()
-        if session := self.__dict__.pop("session", None):
-            session.close()
+        self._access.close()
 
     def without_retries(self) -> Self:
-        """Return a hook on the same session that sends each request once, for a caller that looks again."""
+        """Return a hook on the same session that sends each request once, for a caller that polls again."""
         hook = copy.copy(self)
-        hook.__dict__["session"] = self.session
         hook.retry_for, hook.rate_limited_for = 0.0, None
         return hook
 
-    @cached_property
+    @property
     def settings(self) -> Settings:
-        """What the connection says."""
-        try:
-            connection = self.get_connection(self.fullstory_conn_id)
-        except AirflowNotFoundException:
-            raise self._no_connection() from None
-        return Settings.from_connection(connection, connection.extra_dejson)
+        """What the connection says; looked up once."""
+        return self._access.settings
 
-    @cached_property
+    @property
     def session(self) -> requests.Session:
         """The HTTP session."""
-        settings = self.settings
-        session = requests.Session()
-        session.mount("https://", HTTPAdapter(pool_connections=1, pool_maxsize=POOL_SIZE))
-        session.mount("http://", HTTPAdapter(pool_connections=1, pool_maxsize=POOL_SIZE))
-        session.headers["User-Agent"] = protocol.user_agent()
-        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        # An auth object also keeps requests from putting credentials of ~/.netrc into the header.
-        session.auth = _put_key(settings.api_key)
-        session.trust_env = not settings.is_local
-        if settings.proxy and not settings.is_local:
-            session.proxies = {"http": settings.proxy, "https": settings.proxy}
-        return session
+        return self._access.session
+
+    @cached_property
+    def _access(self) -> _Access:
+        return _Access(lambda: settings_of(self, self.fullstory_conn_id))
 
     def create_import(
         self,
@@ -313,7 +192,7 @@ class FullStoryHook(FullStoryBaseHook):
             may have done so without its answer arriving.
         """
         call = protocol.create_import(Resource(resource), body, idempotency_key)
-        return self._call(call, Doubt(sent_before))
+        return self._call(call, UnknownOutcome(sent_before))
 
     def get_job_status(self, resource: Resource | str, job_id: str) -> JobStatus:
         """
@@ -403,47 +282,43 @@ class FullStoryHook(FullStoryBaseHook):
             for name, field in connection_type()["conn-fields"].items()
         }
 
-    def _call(self, call: protocol.Call[T], doubt: Doubt | None = None) -> T:
+    def _call(self, call: protocol.Call[T], outcome: UnknownOutcome | None = None) -> T:
         """Send a request, again where that can help, and return what the answer says."""
-        doubt = doubt or Doubt()
+        outcome = outcome or UnknownOutcome()
         closing = self._closing
-        options = self._retry_options(doubt)
+        options = self._retry_options(outcome)
         is_enough = options["stop"]
         options |= {
             "sleep": tenacity.sleep_using_event(closing),
             "stop": lambda state: closing.is_set() or is_enough(state),
         }
 
-        with Turn(self._limited, closing) as turn:
+        with RateLimitTurn(self._limited, closing) as turn:
 
             def prepare(state: tenacity.RetryCallState) -> None:
                 self._log_retry(state)
-                if isinstance(_failure(state), FullStoryRateLimitError):
+                if isinstance(failure_of(state), FullStoryRateLimitError):
                     turn.wait()
 
             def attempt() -> T:
-                with doubt.watching():
-                    return call.result(self._send(call))
+                with outcome.watching():
+                    return self._send(call)
 
             return tenacity.Retrying(**options | {"before_sleep": prepare})(attempt)
 
-    def _send(self, call: protocol.Call[Any]) -> protocol.Response:
-        request = call.request
+    def _send(self, call: protocol.Call[T]) -> T:
+        settings = self.settings
+        limit = TimeLimit.of(call.request, settings.timeout, self.deadline)
+        if not limit.left:
+            raise time_is_up(call)
         try:
-            response = self.session.request(
-                request.method,
-                self.settings.base_url + request.path,
-                params=request.query,
-                headers=request.headers,
-                data=request.body,
-                timeout=(CONNECT_TIMEOUT, self.settings.timeout),
-                allow_redirects=False,
-                # Given here, since on a session the environment's REQUESTS_CA_BUNDLE would override it.
-                verify=self.settings.ca_bundle or True,
-            )
-        except requests.RequestException as error:
-            raise _transport_error(call, self.settings, error, _UNSENT) from error
-        return protocol.Response(response.status_code, response.headers, response.content)
+            response = sessions.send(self.session, settings, call.request, limit)
+        except sessions.ERRORS.all as error:
+            failure = transport_error(call, settings, error, limit, sessions.ERRORS)
+        else:
+            return call.result(response, settings.secrets)
+        # Raised here, since the errors below may hold a proxy's password.
+        raise failure
 
     def _pages(self, page: Callable[[str | None], protocol.Call[Page[R]]]) -> Iterator[Page[R]]:
         tokens: set[str] = set()
@@ -474,6 +349,8 @@ class FullStoryAsyncHook(FullStoryBaseHook):
         again: first after FullStory's ``Retry-After``, else after growing waits. 0 sends each request once.
     :param rate_limited_for: Seconds for which that goes on where the answer is 429, by default as long. An
         organization whose limit of unfinished records is reached may need much longer than a fault to pass.
+    :param deadline: When no request may go on any longer, in seconds since the epoch; by default a request is
+        bounded by its own size only: the connection's ``timeout``, and time for its bytes at 50 kB a second.
     """
 
     _shared: SharedClients
@@ -501,7 +378,7 @@ class FullStoryAsyncHook(FullStoryBaseHook):
     ) -> Job:
         """Start an import of a batch; see :meth:`FullStoryHook.create_import`."""
         call = protocol.create_import(Resource(resource), body, idempotency_key)
-        return await self._call(call, Doubt(sent_before))
+        return await self._call(call, UnknownOutcome(sent_before))
 
     async def get_job_status(self, resource: Resource | str, job_id: str) -> JobStatus:
         """Return how far a job is; see :meth:`FullStoryHook.get_job_status`."""
@@ -533,29 +410,25 @@ class FullStoryAsyncHook(FullStoryBaseHook):
         return await self._shared.settings((type(self), self.fullstory_conn_id), self._read_settings, since)
 
     async def _read_settings(self) -> Settings:
-        try:
-            connection = await get_async_connection(self.fullstory_conn_id, hook=self)
-        except AirflowNotFoundException:
-            raise self._no_connection() from None
-        return Settings.from_connection(connection, await get_async_extra_dejson(connection))
+        return await async_settings_of(self, self.fullstory_conn_id)
 
-    async def _call(self, call: protocol.Call[T], doubt: Doubt | None = None) -> T:
-        doubt = doubt or Doubt()
+    async def _call(self, call: protocol.Call[T], outcome: UnknownOutcome | None = None) -> T:
+        outcome = outcome or UnknownOutcome()
 
         async def attempt() -> T:
             sent_at, settings = _now(), self._settings
-            with doubt.watching():
+            with outcome.watching():
                 try:
-                    return call.result(await self._send(call))
+                    return await self._send(call)
                 except FullStoryAuthenticationError:
                     if not await self._has_changed(settings, sent_at):
                         raise
-                return call.result(await self._send(call))
+                return await self._send(call)
 
         if not self.retry_for and not self.rate_limited_for:
             # Retrying would make up a fifth of what it costs a thousand waits to look at their jobs.
             return await attempt()
-        return await tenacity.AsyncRetrying(**self._retry_options(doubt))(attempt)
+        return await tenacity.AsyncRetrying(**self._retry_options(outcome))(attempt)
 
     async def _has_changed(self, refused: Settings, since: float) -> bool:
         """Read the connection anew, and go on with what it says, if that is not what FullStory refused."""
@@ -567,16 +440,22 @@ class FullStoryAsyncHook(FullStoryBaseHook):
         await self._shared.give_back(former)
         return True
 
-    async def _send(self, call: protocol.Call[Any]) -> protocol.Response:
+    async def _send(self, call: protocol.Call[T]) -> T:
         client, settings = self._client, self._settings
+        limit = TimeLimit.of(call.request, settings.timeout, self.deadline)
+        if not limit.left:
+            raise time_is_up(call)
         # Another call may meanwhile find that the connection has changed, and give the client back.
         self._shared.take_again(settings)
         try:
-            return await client.send(call.request)
-        except client.ERRORS as error:
-            raise _transport_error(call, settings, error, client.UNSENT) from error
+            response = await client.send(call.request, limit)
+        except client.ERRORS.all as error:
+            failure = transport_error(call, settings, error, limit, client.ERRORS)
+        else:
+            return call.result(response, settings.secrets)
         finally:
             await self._shared.give_back(settings)
+        raise failure
 
     async def _pages(self, page: Callable[[str | None], protocol.Call[Page[R]]]) -> AsyncIterator[Page[R]]:
         tokens: set[str] = set()
@@ -589,17 +468,41 @@ class FullStoryAsyncHook(FullStoryBaseHook):
                 return
 
 
-def _failure(state: tenacity.RetryCallState) -> BaseException:
-    error = state.outcome.exception() if state.outcome else None
-    return error or FullStoryError("The request failed.")
+class _Access:
+    """
+    What a hook and its copies share: the settings of the connection, and a session made from them.
 
+    :param read: Looks the connection up.
+    """
 
-def _put_key(api_key: str) -> Callable[[requests.PreparedRequest], requests.PreparedRequest]:
-    def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = protocol.authorization(api_key)
-        return request
+    def __init__(self, read: Callable[[], Settings]) -> None:
+        self._read = read
+        self._lock = threading.RLock()
+        self._settings: Settings | None = None
+        self._session: requests.Session | None = None
 
-    return authorize
+    @property
+    def settings(self) -> Settings:
+        """The settings; a look-up that fails is tried again by the next call."""
+        with self._lock:
+            if self._settings is None:
+                self._settings = self._read()
+            return self._settings
+
+    @property
+    def session(self) -> requests.Session:
+        """The session; a new one after ``close``."""
+        with self._lock:
+            if self._session is None:
+                self._session = sessions.new_session(self.settings)
+            return self._session
+
+    def close(self) -> None:
+        """Close the session."""
+        with self._lock:
+            session, self._session = self._session, None
+        if session is not None:
+            session.close()
 
 
 def _now() -> float:
@@ -613,28 +516,6 @@ def _next_token(page: Page[Any], seen: set[str]) -> str | None:
         return None
     seen.add(token)
     return token
-
-
-def _transport_error(
-    call: protocol.Call[Any],
-    settings: Settings,
-    error: BaseException,
-    unsent: tuple[type[BaseException], ...],
-) -> FullStoryTransportError | FullStoryInputError:
-    cause, is_unsent = error, isinstance(error, unsent)
-    # Errors of earlier attempts are part of the chain, behind the error that they became.
-    while (following := cause.__cause__ or cause.__context__) and not isinstance(following, FullStoryError):
-        cause = following
-        is_unsent = is_unsent or isinstance(cause, unsent)
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return FullStoryInputError(
-            f"The certificate of {settings.base_url} is not trusted ({cause.verify_message}). Where a proxy "
-            "re-encrypts the traffic, name its authority in the connection's extra: ca_bundle."
-        )
-    error_type = FullStoryUnreachableError if is_unsent else FullStoryTransportError
-    return error_type(
-        f"Could not {call.purpose}: no answer from {settings.base_url} ({type(error).__name__}: {cause})."
-    )
 
 
 def _form_type(field: dict[str, Any]) -> str:

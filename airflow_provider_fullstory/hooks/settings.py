@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
+from requests.utils import get_environ_proxies, select_proxy
+
+from airflow_provider_fullstory.api.quoting import forms_of
 from airflow_provider_fullstory.exceptions import FullStoryInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from airflow.providers.common.compat.sdk import Connection
 
 DEFAULT_HOST = "api.fullstory.com"
 DEFAULT_TIMEOUT = 120.0
 CONNECT_TIMEOUT = 10.0
+_HOST_NAME = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63})*\.?", re.ASCII)
+_PROXY_FORM = "http://host:port or http://user:password@host:port, with characters such as / percent-encoded"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -29,7 +34,8 @@ class Settings:
     :param api_key: The key as FullStory shows it.
     :param timeout: Seconds without a byte after which a request is given up.
     :param ca_bundle: File of certificate authorities to trust instead of the usual ones.
-    :param proxy: URL of a proxy; without one the environment's ``HTTPS_PROXY`` counts.
+    :param proxy: URL of the proxy that requests pass: the connection's, else the environment's
+        ``HTTPS_PROXY``, else none. Requests that stay on this machine pass none, since it would see the key.
     """
 
     base_url: str
@@ -40,25 +46,53 @@ class Settings:
 
     @property
     def is_local(self) -> bool:
-        """Tell whether requests stay on this machine; they then pass no proxy, which would see the key."""
-        return _is_loopback(urlsplit(self.base_url).hostname or "")
+        """Return whether requests stay on this machine."""
+        return _is_local(self.base_url)
+
+    @property
+    def secrets(self) -> set[str]:
+        """What no message may show, in each form it may come back in."""
+        return forms_of(self.api_key).union(*map(forms_of, self.proxy_secrets))
+
+    @property
+    def proxy_secrets(self) -> list[str]:
+        """The proxy's URL, its user and password together, and its password, where it has one."""
+        password = urlsplit(self.proxy or "").password
+        if self.proxy is None or not password:
+            return []
+        return [self.proxy, urlsplit(self.proxy).netloc.rpartition("@")[0], password]
+
+    @property
+    def proxy_name(self) -> str | None:
+        """The proxy's URL without user and password."""
+        if self.proxy is None:
+            return None
+        url = urlsplit(self.proxy)
+        return f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
 
     @classmethod
-    def from_connection(cls, connection: Connection, extra: Mapping[str, Any]) -> Settings:
+    def from_connection(cls, connection: Connection, extra: object) -> Settings:
         """
         Read the settings from a connection.
 
         :param connection: Password holds the API key, host (optional) FullStory's host.
         :param extra: The connection's extra: ``timeout``, ``ca_bundle``, ``proxy``.
-        :raises FullStoryInputError: Where the key is missing or the host is not one a key may be sent to.
+        :raises FullStoryInputError: Where the key is missing, the host is not one a key may be sent to, or
+            the extra holds what cannot work.
         """
         conn_id = connection.conn_id
+        if not isinstance(extra, Mapping):
+            raise FullStoryInputError(
+                f"The extra of connection {conn_id!r} must be a JSON object, such as "
+                f'{{"timeout": 120}}, not a {type(extra).__name__}.'
+            )
+        base_url = _base_url(conn_id, connection.host, connection.port, connection.schema)
         return cls(
-            base_url=_base_url(conn_id, connection.host, connection.port, connection.schema),
+            base_url=base_url,
             api_key=_api_key(conn_id, connection.password),
             timeout=_timeout(conn_id, extra.get("timeout")),
             ca_bundle=_ca_bundle(conn_id, extra.get("ca_bundle")),
-            proxy=extra.get("proxy") or None,
+            proxy=_proxy(conn_id, extra.get("proxy"), base_url),
         )
 
 
@@ -82,20 +116,22 @@ def _base_url(conn_id: str, host: str | None, port: int | None, scheme: str | No
         host = f"{scheme if scheme in ('http', 'https') else 'https'}://{host}"
     try:
         url = urlsplit(host)
-        port = url.port or port
+        port = url.port or port or None
+        name = url.hostname or ""
     except ValueError as error:
         raise FullStoryInputError(f"The host of connection {conn_id!r} is no host: {error}.") from None
-    name = url.hostname or ""
     if (
         url.scheme not in ("http", "https")
-        or not name
-        or host != f"{url.scheme}://{url.netloc}"
+        or not _is_host(name)
+        or host.partition("://")[2] != url.netloc
         or "@" in host
     ):
         raise FullStoryInputError(
             f"The host of connection {conn_id!r} must be a name such as {DEFAULT_HOST}, with a scheme and "
             "a port where needed, and nothing else: no path, no user, no query."
         )
+    if port is not None and not 0 < port < 65_536:
+        raise FullStoryInputError(f"The port of connection {conn_id!r} is {port}; it must be 1 to 65535.")
     if url.scheme == "http" and not _is_loopback(name):
         raise FullStoryInputError(
             f"Connection {conn_id!r} would send its API key unencrypted to {name!r}: only https is allowed, "
@@ -103,6 +139,49 @@ def _base_url(conn_id: str, host: str | None, port: int | None, scheme: str | No
         )
     netloc = f"[{name}]" if ":" in name else name
     return f"{url.scheme}://{netloc}:{port}" if port else f"{url.scheme}://{netloc}"
+
+
+def _proxy(conn_id: str, value: object, base_url: str) -> str | None:
+    """Return the URL of the proxy that requests pass; messages never quote one, which may hold a password."""
+    if value:
+        if not isinstance(value, str) or not _is_proxy(value):
+            raise FullStoryInputError(
+                f"The proxy of connection {conn_id!r} (in its extra) is not the URL of an HTTP proxy. Write "
+                f"it as {_PROXY_FORM}. Nothing was sent."
+            )
+        return None if _is_local(base_url) else value
+    found = None if _is_local(base_url) else select_proxy(base_url, get_environ_proxies(base_url))
+    if not found:
+        return None
+    proxy = found if "://" in found else f"http://{found}"
+    if not _is_proxy(proxy):
+        raise FullStoryInputError(
+            "The proxy of the environment (HTTPS_PROXY or ALL_PROXY) is not the URL of an HTTP proxy. Write "
+            f"it as {_PROXY_FORM}; or give connection {conn_id!r} a proxy of its own. Nothing was sent."
+        )
+    return proxy
+
+
+def _is_proxy(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        user, _, address = url.netloc.rpartition("@")
+        # An Authorization header of a proxy holds characters of Latin-1 only.
+        unquote(user, errors="strict").encode("latin-1")
+        # Port 0 is none that anybody listens at.
+        has_port = url.port != 0
+    except ValueError:
+        return False
+    return (
+        url.scheme in ("http", "https")
+        and has_port
+        and _is_host(url.hostname or "")
+        and text.isprintable()
+        and not re.search(r"[\s\\]", text)
+        and "@" not in user
+        and bool(address)
+        and (url.path, url.query, url.fragment) in (("", "", ""), ("/", "", ""))
+    )
 
 
 def _timeout(conn_id: str, value: object) -> float:
@@ -122,11 +201,29 @@ def _timeout(conn_id: str, value: object) -> float:
 def _ca_bundle(conn_id: str, value: object) -> str | None:
     if not value:
         return None
-    if not Path(str(value)).is_file():
+    try:
+        is_file = Path(str(value)).is_file()
+    except (OSError, ValueError):
+        is_file = False
+    if not is_file:
         raise FullStoryInputError(
             f"The ca_bundle of connection {conn_id!r} is not a file on this machine: {value}."
         )
     return str(value)
+
+
+def _is_local(base_url: str) -> bool:
+    return _is_loopback(urlsplit(base_url).hostname or "")
+
+
+def _is_host(name: str) -> bool:
+    if ":" not in name:
+        return _HOST_NAME.fullmatch(name) is not None
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_loopback(host: str) -> bool:

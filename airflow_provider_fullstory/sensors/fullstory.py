@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from contextlib import nullcontext, suppress
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.sdk import (
     AirflowSensorTimeout,
@@ -15,13 +17,13 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_fullstory.exceptions import (
+    FullStoryConnectionLookupError,
     FullStoryError,
     FullStoryInputError,
     FullStoryKilledError,
     FullStoryTimeoutError,
 )
 from airflow_provider_fullstory.outcome import (
-    check_max_rejected,
     clean_up,
     complete,
     deadline_of,
@@ -41,6 +43,10 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.report import ImportReport
     from airflow_provider_fullstory.batch_import.waiting import JobOutcome, JobWatch
     from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
+
+
+#: FullStory says no more of an id than that characters such as "=" may be in it.
+_JOB_ID: Final = re.compile(r"\S+")
 
 
 class FullStoryImportJobSensor(BaseSensorOperator):
@@ -70,6 +76,8 @@ class FullStoryImportJobSensor(BaseSensorOperator):
     template_fields: Sequence[str] = ("job_ids", "resource", "rejected_uri", "fullstory_conn_id")
     ui_color = "#f3e8ff"
     _watch: JobWatch | None = None
+    _hook: FullStoryHook | None = None
+    _deadline: float | None = None
     _is_killed = False
 
     def __init__(
@@ -102,16 +110,25 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         """
         from airflow_provider_fullstory.batch_import.report import ImportReport
         from airflow_provider_fullstory.batch_import.waiting import JobWatch
-        from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 
-        with without_retry(), FullStoryHook(self.fullstory_conn_id) as hook:
-            check_max_rejected(self.max_rejected)
+        now = time.time()
+        if self._deadline is None:
+            self._deadline = deadline_of(self, now, self.timeout)
+        deadline = self._deadline
+        with without_retry():
+            self._check_arguments()
+        with without_retry(), self._new_hook(deadline) as hook:
             reports = self._reports()
-            # What is wrong with the arguments shows before the wait.
+            # What is wrong with the file shows before the wait.
             self._files(context, reports)
             report = ImportReport.merged(reports)
-            deadline = deadline_of(self, time.time(), self.timeout)
-            self._watch = watch = JobWatch(report.job_ids, started_at=0, poll_interval=0, deadline=deadline)
+            if self._watch is None or self._watch.job_ids != report.job_ids:
+                # A process of its own for each poke cannot know how long the wait takes by now.
+                started_at = 0.0 if self.reschedule else now
+                self._watch = JobWatch(
+                    report.job_ids, started_at=started_at, poll_interval=0, deadline=deadline
+                )
+            watch = self._watch
             self._look(hook, report.resource, watch)
             if self._is_killed:
                 # Airflow lets a task go on after on_kill, and it would be green if it did.
@@ -147,6 +164,8 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
         from airflow_provider_fullstory.triggers.fullstory import outcomes_of
 
+        with without_retry():
+            self._check_arguments()
         try:
             outcomes = outcomes_of(event)
         except FullStoryTimeoutError as error:
@@ -205,33 +224,55 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         files[uri] = refused_file(uri, run, is_given=uri in files, others=others)
         return files, files[uri]
 
+    def _new_hook(self, deadline: float) -> FullStoryHook:
+        """Return one hook for all pokes of a process, so that the connection is looked up once."""
+        from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
+
+        if self._hook is None:
+            self._hook = FullStoryHook(self.fullstory_conn_id, deadline=deadline)
+            # Polling tells of a look-up that fails, and tolerates it; a missing connection is final.
+            with suppress(FullStoryConnectionLookupError):
+                _ = self._hook.settings
+        return self._hook
+
     def _look(self, hook: FullStoryHook, resource: str, watch: JobWatch) -> None:
         once = hook.without_retries()
-        try:
-            for job_id in watch.job_ids:
-                watch.saw(job_id, once.get_job_status(resource, job_id))
-        except FullStoryError as error:
-            if not error.is_transient:
-                raise
-            # The next look is the sensor's own way of trying again.
-            self.log.warning("%s", error)
+        for job_id in watch.pending:
+            try:
+                status = once.get_job_status(resource, job_id)
+            except FullStoryError as error:
+                watch.missed(error, job_id, now=time.time())
+                # The next poke is the sensor's own way of trying again.
+                self.log.warning("%s", error)
+                return
+            if line := watch.saw(job_id, status):
+                self.log.warning("%s", line)
 
     def _reports(self) -> list[ImportReport]:
         """Return a report for each import; jobs given by id are one."""
         from airflow_provider_fullstory.batch_import.report import ImportReport
 
-        given = self.job_ids
+        given = _read(self.job_ids)
         is_several = isinstance(given, Iterable) and not isinstance(given, (str, Mapping))
         entries = list(given) if is_several else [given]
         if entries and all(isinstance(entry, Mapping) for entry in entries):
             return [ImportReport.from_xcom(entry) for entry in entries]
-        if not entries or not all(isinstance(entry, str) and entry for entry in entries):
+        if not entries or not all(isinstance(entry, str) and _JOB_ID.fullmatch(entry) for entry in entries):
             raise FullStoryInputError(
                 "job_ids must be the id of a job, a list of ids, or the report of "
                 f"FullStoryImportEventsOperator (.output), not {type(given).__name__} without any."
             )
         job_ids = list(dict.fromkeys(entries))
         return [ImportReport(resource=self.resource, job_ids=job_ids, batches=len(job_ids), records=None)]
+
+    def _check_arguments(self) -> None:
+        """Put each argument into its declared type, or refuse it: a template can give anything."""
+        from airflow_provider_fullstory.arguments import ImportJobSensorArguments, checked
+
+        arguments = checked(ImportJobSensorArguments, vars(self))
+        # In place, as Airflow renders templates: from here on each is what the constructor declares.
+        for name in arguments.__struct_fields__:
+            setattr(self, name, getattr(arguments, name))
 
 
 def _by_file(
@@ -252,3 +293,17 @@ def _by_file(
         file = files.get(uri)
         if any(report.imported is None or (file and not report.rejected_uri) for report in group):
             yield file, group
+
+
+def _read(job_ids: Any) -> Any:
+    """Return jobs as they were before a template made text of them: reports of imports, as JSON."""
+    if not isinstance(job_ids, str) or job_ids.lstrip()[:1] not in ("{", "["):
+        return job_ids
+    with suppress(ValueError):
+        reports = json.loads(job_ids)
+        if all(isinstance(report, dict) for report in (reports if isinstance(reports, list) else [reports])):
+            return reports
+    raise FullStoryInputError(
+        "job_ids is text that a template made of a report or a list. Pass task.output instead, or render a "
+        "report as JSON ({{ ti.xcom_pull(...) | tojson }})."
+    )

@@ -6,14 +6,20 @@ import asyncio
 import importlib
 import random
 import time
+from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_fullstory import exceptions
-from airflow_provider_fullstory.exceptions import FullStoryError
+from airflow_provider_fullstory.exceptions import (
+    FullStoryConnectionLookupError,
+    FullStoryError,
+    FullStoryMissingConnectionError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
 
 _JOBS_AT_ONCE = 10
 _DEFERRAL_SLACK = 300.0
+_SECONDS_FOR_LAST_POLL = 30.0
 
 
 class FullStoryImportJobTrigger(BaseTrigger):
@@ -97,14 +104,23 @@ class FullStoryImportJobTrigger(BaseTrigger):
         # Sooner than the event may come, only the last look is of use; not all waits should take it together.
         await _sleep_until(may_end_at - random.uniform(0.0, self.poll_interval))  # noqa: S311
         try:
-            # The watch decides when to look again after a fault.
-            async with hooks.FullStoryAsyncHook(self.fullstory_conn_id, retry_for=0) as hook:
-                await self._look(hook, watch)
-                while watch.pending:
-                    await asyncio.sleep(watch.pause(time.time()))
-                    await self._look(hook, watch)
+            # The watch decides when to poll again after a fault.
+            await self._follow(
+                partial(
+                    hooks.FullStoryAsyncHook,
+                    self.fullstory_conn_id,
+                    retry_for=0,
+                    # Jobs may have finished in time while the triggerer was down: that takes one poll.
+                    deadline=self.deadline
+                    if time.time() < self.deadline
+                    else time.time() + _SECONDS_FOR_LAST_POLL,
+                ),
+                watch,
+            )
         except FullStoryError as error:
             event |= {"error": type(error).__name__, "message": str(error), "status_code": error.status_code}
+        except Exception as error:  # noqa: BLE001 - A trigger that ends without an event says nothing of its jobs.
+            event |= {"error": FullStoryError.__name__, "message": _unforeseen(error, watch.pending)}
         event["outcomes"] = watch.as_event()
         event["waited"] = time.time() - self.started_at
         await _sleep_until(may_end_at)
@@ -122,6 +138,23 @@ class FullStoryImportJobTrigger(BaseTrigger):
         if line:
             await _without_blocking(self.log.info, "%s", line)
 
+    async def _follow(self, new_hook: Callable[[], FullStoryAsyncHook], watch: JobWatch) -> None:
+        """Poll until all jobs are finished; a connection that cannot be looked up is a fault like others."""
+        async with AsyncExitStack() as stack:
+            hook: FullStoryAsyncHook | None = None
+            while hook is None:
+                try:
+                    hook = await stack.enter_async_context(new_hook())
+                # The worker had the connection; Airflow also says that there is none where a backend fails.
+                except (FullStoryConnectionLookupError, FullStoryMissingConnectionError) as error:
+                    await _without_blocking(self.log.warning, "%s", error)
+                    watch.missed(error, now=time.time())
+                    await asyncio.sleep(watch.pause(time.time()))
+            await self._look(hook, watch)
+            while watch.pending:
+                await asyncio.sleep(watch.pause(time.time()))
+                await self._look(hook, watch)
+
     async def _look(self, hook: FullStoryAsyncHook, watch: JobWatch) -> None:
         from airflow_provider_fullstory.batch_import.waiting import finished
 
@@ -131,19 +164,22 @@ class FullStoryImportJobTrigger(BaseTrigger):
             answers = await asyncio.gather(
                 *(hook.get_job_status(self.resource, job_id) for job_id in job_ids), return_exceptions=True
             )
-            failure: FullStoryError | None = None
+            failures: dict[str, FullStoryError] = {}
             for job_id, answer in zip(job_ids, answers, strict=True):
                 if isinstance(answer, FullStoryError):
-                    failure = answer
+                    failures[job_id] = answer
                 elif isinstance(answer, BaseException):
                     raise answer
                 else:
-                    watch.saw(job_id, answer)
+                    await self._tell(watch.saw(job_id, answer))
                     if outcome := watch.outcomes.get(job_id):
                         await self._tell(finished(outcome, len(watch.outcomes), len(watch.job_ids)))
-            if failure:
-                await _without_blocking(self.log.warning, "%s", failure)
-                watch.missed(failure)
+            for number, (job_id, error) in enumerate(failures.items()):
+                if number == 0:
+                    # The others are likely to say the same.
+                    await _without_blocking(self.log.warning, "%s", error)
+                watch.missed(error, job_id, now=time.time())
+            if failures:
                 return
             if not watch.outcomes.keys() >= set(job_ids):
                 # Nothing ends before these do, so the others need not be asked for yet.
@@ -163,6 +199,14 @@ def outcomes_of(event: Mapping[str, Any]) -> list[JobOutcome]:
         error_type = getattr(exceptions, name, FullStoryError)
         raise error_type(event["message"], status_code=event.get("status_code"))
     return [JobOutcome(**outcome) for outcome in event["outcomes"]]
+
+
+def _unforeseen(error: Exception, job_ids: Sequence[str]) -> str:
+    from airflow_provider_fullstory.api.quoting import quoted
+    from airflow_provider_fullstory.batch_import.waiting import still_running
+
+    reason = f"{type(error).__name__}: {quoted(error)}"
+    return f"The wait ended with an error that was not foreseen ({reason}). {still_running(job_ids)}"
 
 
 def _worker_exit_seconds() -> float:

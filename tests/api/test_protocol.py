@@ -206,12 +206,19 @@ def test_pages_are_asked_for_by_token() -> None:
             True,
         ),
         (b'{"imports":"42","errors":"2","job":{"id":"a","status":"FAILED"}}', JobState.FAILED, 42, 2, True),
-        (b'{"job":{"id":"a","status":"QUEUED"}}', JobState.UNKNOWN, 0, 0, False),
-        (b'{"job":{"id":"a"}}', JobState.UNKNOWN, 0, 0, False),
+        (b'{"job":{"id":"a","status":"QUEUED"}}', "QUEUED", 0, 0, False),
+        (
+            b'{"job":{"id":"a","status":"COMPLETED"},"imports":2,"errors":null}',
+            JobState.COMPLETED,
+            2,
+            0,
+            True,
+        ),
+        (b'{"job":{"id":"a"}}', "", 0, 0, False),
         (b'{"job":{"id":"a","status":"FAILED","new":1},"new":{}}', JobState.FAILED, 0, 0, True),
     ],
 )
-def test_a_status_is_read(body: bytes, state: JobState, imports: int, errors: int, is_finished: bool) -> None:
+def test_a_status_is_read(body: bytes, state: str, imports: int, errors: int, is_finished: bool) -> None:
     status = answer(200, body)
 
     assert (status.job.status, status.imports, status.errors) == (state, imports, errors)
@@ -228,10 +235,19 @@ def test_a_status_is_read(body: bytes, state: JobState, imports: int, errors: in
         b"{}",
         b'{"job":{}}',
         b'{"job":{"id":5}}',
+        b'{"job":{"id":""}}',
+        b'{"job":{"id":"a\\nb"}}',
+        b'{"job":{"id":"a"},"errors":-1}',
+        b'{"job":{"id":"a"},"imports":"many"}',
+        b'{"job":{"id":"a\xff"}}',
+        b'{"job":{"id":"a"},"x":1e9999999999999999999,"imports":1e9999999999999999999}',
         b"\xff",
         b"[" * 100_000,
     ],
-    ids=["empty", "null", "array", "html", "no job", "no id", "other id", "bytes", "nested without end"],
+    ids=[
+        *("empty", "null", "array", "html", "no job", "no id", "other id", "empty id", "broken id"),
+        *("below 0", "no number", "bytes within", "huge exponent", "bytes", "nested without end"),
+    ],
 )
 def test_a_good_answer_in_another_form_points_to_host_and_proxy(body: bytes) -> None:
     error = failure(200, body)
@@ -252,6 +268,21 @@ def test_a_good_answer_in_another_form_points_to_host_and_proxy(body: bytes) -> 
 )
 def test_a_page_is_read(body: bytes, page: Page[Any]) -> None:
     assert answer(200, body, protocol.imports_page(EVENTS, "a")) == page
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        b'{"n":1e9999999999999999999}',
+        b'{"text":"\xe2\x82"}',
+        b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    ],
+    ids=["exponent", "bytes", "depth"],
+)
+def test_a_page_that_cannot_be_read_is_an_error_of_ours(event: bytes) -> None:
+    body = b'{"results":[{"event":' + event + b"}]}"
+    with pytest.raises(exceptions.FullStoryProtocolError, match="not FullStory's"):
+        answer(200, body, protocol.errors_page(EVENTS, "a"))
 
 
 def test_an_echoed_record_keeps_its_numbers_digit_by_digit() -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from airflow_provider_fullstory.api import protocol
 from airflow_provider_fullstory.api.models import Job, JobState, JobStatus, Resource
 from airflow_provider_fullstory.batch_import.forecast import RunningJob
 from airflow_provider_fullstory.batch_import.room import MAX_OUTSTANDING_BATCHES, Room
-from airflow_provider_fullstory.batch_import.waiting import MAX_FAILED_ROUNDS, JobOutcome
+from airflow_provider_fullstory.batch_import.waiting import MAX_FAILED_POLLS, YOUNG_SECONDS, JobOutcome
 from airflow_provider_fullstory.exceptions import (
     FullStoryAuthenticationError,
     FullStoryError,
@@ -203,13 +204,13 @@ def test_a_storm_of_429_is_no_reason_to_give_up(room: Room, jobs: Jobs) -> None:
 def test_faults_are_tolerated_for_a_while(room: Room, jobs: Jobs) -> None:
     send(room, "1", 30)
     jobs.finished = {"job-1"}
-    jobs.failures = iter([FullStoryServerError("no.")] * (MAX_FAILED_ROUNDS - 1))
+    jobs.failures = iter([FullStoryServerError("no.")] * (MAX_FAILED_POLLS - 1))
 
     room.wait(10)
 
-    jobs.failures = iter([FullStoryServerError("no.")] * MAX_FAILED_ROUNDS)
+    jobs.failures = iter([FullStoryServerError("no.")] * MAX_FAILED_POLLS)
     send(room, "2", 30)
-    with pytest.raises(FullStoryServerError, match=r"20 looks in a row failed\. .* working on 1 .*: job-2\."):
+    with pytest.raises(FullStoryServerError, match=r"20 polls in a row failed\. .* working on 1 .*: job-2\."):
         room.wait(10)
 
 
@@ -217,14 +218,14 @@ def test_faults_are_tolerated_for_a_while(room: Room, jobs: Jobs) -> None:
     ("error", "message"),
     [
         (FullStoryNotFoundError("gone."), "gone. FullStory accepted its records, so they may well have been"),
-        (FullStoryAuthenticationError("who?"), "who? 1 looks in a row failed."),
+        (FullStoryAuthenticationError("who?"), "who? 1 poll in a row failed."),
     ],
     ids=str,
 )
 def test_a_look_that_cannot_succeed_ends_the_wait(
     room: Room, jobs: Jobs, error: FullStoryError, message: str
 ) -> None:
-    send(room, "1", 30)
+    room.accepted(dataclasses.replace(running("job-1", 30), accepted_at=time.monotonic() - YOUNG_SECONDS))
     jobs.failures = iter([error])
     with pytest.raises(type(error)) as caught:
         room.wait(10)

@@ -10,7 +10,8 @@ from hypothesis import given, settings, strategies as st
 
 from airflow_provider_fullstory.api.models import Job, JobState, JobStatus
 from airflow_provider_fullstory.batch_import.waiting import (
-    MAX_FAILED_ROUNDS,
+    MAX_FAILED_POLLS,
+    YOUNG_SECONDS,
     JobOutcome,
     JobWatch,
     finished,
@@ -18,18 +19,25 @@ from airflow_provider_fullstory.batch_import.waiting import (
     still_running,
 )
 from airflow_provider_fullstory.exceptions import (
+    FullStoryConnectionLookupError,
+    FullStoryError,
+    FullStoryMissingConnectionError,
     FullStoryNotFoundError,
+    FullStoryProtocolError,
     FullStoryRateLimitError,
     FullStoryServerError,
     FullStoryTimeoutError,
 )
+
+#: When a job is no longer young.
+LATER = 1000.0 + YOUNG_SECONDS
 
 
 def watch(*job_ids: str, deadline: float = 10_000.0) -> JobWatch:
     return JobWatch(job_ids or ("a",), started_at=1000.0, poll_interval=2.0, deadline=deadline)
 
 
-def status(state: JobState, imports: int = 0, errors: int = 0) -> JobStatus:
+def status(state: str, imports: int = 0, errors: int = 0) -> JobStatus:
     return JobStatus(Job("a", state), imports, errors)
 
 
@@ -94,8 +102,8 @@ def test_the_deadline_names_the_jobs_that_still_run(now: float) -> None:
     )
 
 
-@pytest.mark.parametrize("state", [JobState.PROCESSING, JobState.UNKNOWN])
-def test_a_job_that_is_not_finished_stays_pending(state: JobState) -> None:
+@pytest.mark.parametrize("state", [JobState.PROCESSING, "QUEUED", "completed", ""])
+def test_a_job_that_is_not_finished_stays_pending(state: str) -> None:
     waiting = watch()
     waiting.saw("a", status(state))
 
@@ -113,30 +121,30 @@ def test_a_finished_job_is_pending_no_more(state: JobState) -> None:
 
 def test_passing_failures_are_tolerated_up_to_a_number_in_a_row() -> None:
     waiting = watch()
-    for _ in range(MAX_FAILED_ROUNDS - 1):
-        waiting.missed(FullStoryServerError("no."))
+    for _ in range(MAX_FAILED_POLLS - 1):
+        waiting.missed(FullStoryServerError("no."), "a", now=LATER)
 
     with pytest.raises(
-        FullStoryServerError, match=rf"^no\. {MAX_FAILED_ROUNDS} looks in a row failed\. FullStory"
+        FullStoryServerError, match=rf"^no\. {MAX_FAILED_POLLS} polls in a row failed\. FullStory"
     ):
-        waiting.missed(FullStoryServerError("no."))
+        waiting.missed(FullStoryServerError("no."), "a", now=LATER)
 
 
 def test_a_storm_of_429_is_no_reason_to_give_up() -> None:
     waiting = watch()
-    for _ in range(10 * MAX_FAILED_ROUNDS):
-        waiting.missed(FullStoryRateLimitError("too many requests."))
-    for _ in range(MAX_FAILED_ROUNDS - 1):
-        waiting.missed(FullStoryServerError("no."))
+    for _ in range(10 * MAX_FAILED_POLLS):
+        waiting.missed(FullStoryRateLimitError("too many requests."), "a", now=LATER)
+    for _ in range(MAX_FAILED_POLLS - 1):
+        waiting.missed(FullStoryServerError("no."), "a", now=LATER)
 
     with pytest.raises(FullStoryServerError):
-        waiting.missed(FullStoryServerError("no."))
+        waiting.missed(FullStoryServerError("no."), "a", now=LATER)
 
 
-def test_a_look_that_succeeds_forgives_the_failures_before() -> None:
+def test_a_poll_that_succeeds_forgives_the_failures_before() -> None:
     waiting = watch()
-    for _ in range(3 * MAX_FAILED_ROUNDS):
-        waiting.missed(FullStoryServerError("no."))
+    for _ in range(3 * MAX_FAILED_POLLS):
+        waiting.missed(FullStoryServerError("no."), "a", now=LATER)
         waiting.saw("a", status(JobState.PROCESSING))
 
     assert waiting.pause(1000.0) <= 2.0
@@ -144,29 +152,75 @@ def test_a_look_that_succeeds_forgives_the_failures_before() -> None:
 
 def test_a_failure_that_stays_is_raised_at_once() -> None:
     with pytest.raises(FullStoryNotFoundError, match=r"^no such job\. FullStory accepted its records"):
-        watch().missed(FullStoryNotFoundError("no such job."))
+        watch().missed(FullStoryNotFoundError("no such job."), "a", now=LATER)
 
 
 def test_a_pause_after_a_failure_grows() -> None:
     waiting = watch()
     for _ in range(10):
-        waiting.missed(FullStoryServerError("no."))
+        waiting.missed(FullStoryServerError("no."), "a", now=LATER)
 
     assert all(27.0 <= waiting.pause(1000.0) <= 60.0 for _ in range(50))
 
 
 def test_a_pause_is_never_shorter_than_fullstory_asks_for() -> None:
     waiting = watch()
-    waiting.missed(FullStoryRateLimitError("slow down", retry_after=30.0))
+    waiting.missed(FullStoryRateLimitError("slow down", retry_after=30.0), "a", now=LATER)
 
     assert min(waiting.pause(1000.0) for _ in range(200)) >= 30.0
 
 
-def test_a_pause_that_fullstory_asks_for_still_ends_at_the_deadline() -> None:
+def test_a_pause_that_fullstory_asks_for_leaves_time_for_a_last_poll() -> None:
     waiting = watch(deadline=1010.0)
-    waiting.missed(FullStoryRateLimitError("slow down", retry_after=float("inf")))
+    waiting.missed(FullStoryRateLimitError("slow down", retry_after=float("inf")), "a", now=LATER)
 
-    assert waiting.pause(1000.0) == pytest.approx(10.0)
+    assert waiting.pause(1000.0) == pytest.approx(9.0)
+    assert waiting.pause(1009.0) == pytest.approx(1.0)
+
+
+def test_a_young_job_may_not_be_found_yet() -> None:
+    waiting = watch()
+    waiting.missed(FullStoryNotFoundError("no such job."), "a", now=LATER - 1.0)
+    with pytest.raises(FullStoryNotFoundError):
+        waiting.missed(FullStoryNotFoundError("no such job."), "a", now=LATER)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FullStoryProtocolError("not FullStory's."),
+        FullStoryConnectionLookupError("no backend."),
+        FullStoryMissingConnectionError("no connection."),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_odd_answers_and_lookups_that_fail_count_like_other_faults(error: FullStoryError) -> None:
+    waiting = watch()
+    for _ in range(MAX_FAILED_POLLS - 1):
+        waiting.missed(error, now=LATER)
+
+    with pytest.raises(type(error), match="20 polls in a row failed"):
+        waiting.missed(error, now=LATER)
+
+
+def test_a_job_that_can_be_read_does_not_forgive_the_failures_of_another() -> None:
+    waiting = watch("a", "b")
+    for _ in range(MAX_FAILED_POLLS - 1):
+        waiting.missed(FullStoryServerError("no."), "b", now=LATER)
+        waiting.saw("a", status(JobState.PROCESSING))
+
+    with pytest.raises(FullStoryServerError):
+        waiting.missed(FullStoryServerError("no."), "b", now=LATER)
+
+
+def test_an_unknown_status_is_told_once_with_its_word() -> None:
+    waiting = watch("a", "b")
+    line = waiting.saw("a", status("ON\nHOLD"))
+
+    assert line is not None
+    assert "'ON\\\\nHOLD'" in line
+    assert waiting.saw("b", status("ON\nHOLD")) is None
+    assert waiting.saw("a", status(JobState.COMPLETED)) is None
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from airflow_provider_fullstory.api import protocol
-from airflow_provider_fullstory.batch_import.waiting import MAX_FAILED_ROUNDS
+from airflow_provider_fullstory.batch_import.waiting import MAX_FAILED_POLLS
 from airflow_provider_fullstory.exceptions import FullStoryTimeoutError
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
@@ -255,7 +255,7 @@ def test_an_organization_that_others_have_filled_is_waited_for(
         pytest.param(UPLOADS, 20, 300, id="uploads that wait for room"),
         pytest.param(LOOKS, 20, 300, id="looks for room"),
         # Their pauses grow; more than would be tolerated of faults.
-        pytest.param(LOOKS, 500_000, MAX_FAILED_ROUNDS + 10, id="looks at the end"),
+        pytest.param(LOOKS, 500_000, MAX_FAILED_POLLS + 10, id="looks at the end"),
     ],
 )
 def test_storms_of_429_are_ridden_out(

@@ -28,7 +28,7 @@ from tests.refused_file import (
     source,
     write,
 )
-from tests.tries import Crash
+from tests.tries import QUERY, Crash, make_warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -340,3 +340,19 @@ def test_a_storage_that_is_full_when_records_are_refused_here_fails_the_try(
     sent = seen_posts(emulator)
     check_file(task.attempt(), emulator, 5, {1}, {2})
     assert seen_posts(emulator) == sent
+
+
+def test_a_retry_with_another_file_goes_on_with_the_one_that_was_begun(
+    emulator: EmulatorClient, make_task: Callable[..., Task], database: Path, uri: str, tmp_path: Path
+) -> None:
+    """The other one is not kept from other imports."""
+    make_warehouse(database, 3)
+    emulator.order_refusal("properties.number", [2])
+    task = make_task("store", rejected_uri=uri, max_rejected=1, **QUERY)
+    with patch.object(operators, "publish", side_effect=Crash), pytest.raises(Crash):
+        task.attempt()
+    report = task.attempt(rejected_uri=f"file://{tmp_path}/other.ndjson")
+    assert report["rejected_uri"] == uri
+    assert [line["refusal"]["position"] for line in lines_of(uri)] == [3]
+    assert files_below(f"file://{tmp_path}/refused") == ["file.ndjson"]
+    assert not list(tmp_path.glob("other*"))

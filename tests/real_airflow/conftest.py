@@ -58,7 +58,7 @@ def running(purchase_log: Path) -> Iterator[Services]:
             dags_folder(directory),
             SETTINGS
             | {
-                "AIRFLOW_VAR_FULLSTORY_STAGING_URI": f"file://{directory}/staging",
+                "AIRFLOW_VAR_FULLSTORY_STATE_URI": f"file://{directory}/state",
                 "AIRFLOW_VAR_FULLSTORY_REFUSED_URI": f"file://{directory}/refused/",
             },
         ) as services,

@@ -91,10 +91,10 @@ def test_staged_sync(services: Services) -> None:
     assert len(events) == len(customers)
     assert sum(event["properties"]["balance"] for event in events) == sum(order.total for order in ORDERS)
     assert run.result("import_balances") == finished_report(len(customers), job_ids(services))
-    assert "Protection: a ledger in Airflow's task state store and batches staged in " in run.logs(
-        "import_balances"
-    )
-    assert not list((services.directory / "staging").rglob("*.gz"))
+    state = services.directory / "state"
+    assert f"file://{state}" in run.logs("import_balances")
+    assert list(state.rglob("*"))
+    assert not list(state.rglob("*.gz"))
     assert_keeps_secrets(run.visible_text("import_balances"), services.emulator, "secret-customer")
 
 

@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from airflow_provider_fullstory.api import protocol
 from airflow_provider_fullstory.batch_import.waiting import JobWatch
-from airflow_provider_fullstory.exceptions import FullStoryNotFoundError, FullStoryTimeoutError
+from airflow_provider_fullstory.exceptions import (
+    FullStoryError,
+    FullStoryNotFoundError,
+    FullStoryTimeoutError,
+)
+from airflow_provider_fullstory.hooks import connections
 from airflow_provider_fullstory.hooks.fullstory import FullStoryAsyncHook, FullStoryHook
 from airflow_provider_fullstory.triggers.fullstory import FullStoryImportJobTrigger, outcomes_of
 
@@ -186,14 +192,23 @@ def test_faults_that_do_not_pass_end_the_wait(
     emulator.order_fault(method="GET", times=1000, status=503)
     event = event_of(watching(job_ids, poll_interval=0.0))
     assert event["error"] == "FullStoryServerError"
-    assert "20 looks in a row failed" in event["message"]
+    assert "20 polls in a row failed" in event["message"]
     assert job_ids[0] in event["message"]
 
 
-def test_an_unknown_job_ends_the_wait_at_once(emulator: EmulatorClient) -> None:
+def test_an_unknown_job_that_is_not_young_ends_the_wait_at_once(emulator: EmulatorClient) -> None:
     with pytest.raises(FullStoryNotFoundError, match="'gone'"):
-        outcomes_of(event_of(watching(["gone"])))
+        outcomes_of(event_of(watching(["gone"], started_at=time.time() - 60)))
     assert len(polls(emulator)) == 1
+
+
+def test_a_job_that_was_just_accepted_may_not_be_found_at_first(
+    emulator: EmulatorClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "FIRST_RETRY_SECONDS", 0.0)
+    job_ids = submit(1)
+    emulator.order_fault(method="GET", times=2, status=404)
+    assert [outcome.imports for outcome in outcomes_of(event_of(watching(job_ids)))] == [1]
 
 
 def test_the_deadline_is_a_time_of_day_that_a_restart_does_not_move(emulator: EmulatorClient) -> None:
@@ -211,10 +226,42 @@ def test_a_job_that_finished_while_the_triggerer_was_down_counts(emulator: Emula
     assert outcomes_of(event_of(trigger))[0].imports == 1
 
 
-def test_a_missing_connection_ends_the_wait(emulator: EmulatorClient) -> None:
-    event = event_of(watching(["a"], fullstory_conn_id="nowhere"))
-    assert event["error"] == "FullStoryInputError"
+def test_a_connection_that_stays_missing_ends_the_wait(
+    emulator: EmulatorClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "FIRST_RETRY_SECONDS", 0.0)
+    event = event_of(watching(["a"], fullstory_conn_id="nowhere", poll_interval=0.0))
+    assert event["error"] == "FullStoryMissingConnectionError"
     assert "nowhere" in event["message"]
+    assert "20 polls in a row failed" in event["message"]
+
+
+@pytest.mark.parametrize("error", [ConnectionError("refused"), AirflowNotFoundException("not defined")])
+def test_a_lookup_of_the_connection_that_fails_once_is_a_passing_fault(
+    emulator: EmulatorClient, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    [job_id] = submit(1)
+    look_up, failures = connections.get_async_connection, [error]
+
+    async def fail_once(*arguments: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await look_up(*arguments)
+
+    monkeypatch.setattr(protocol, "FIRST_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(connections, "get_async_connection", fail_once)
+    assert [outcome.job_id for outcome in outcomes_of(event_of(watching([job_id])))] == [job_id]
+    assert not failures
+
+
+def test_an_error_that_nobody_foresaw_ends_in_an_event_that_names_the_jobs(
+    emulator: EmulatorClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(JobWatch, "saw", Mock(side_effect=ZeroDivisionError("odd")))
+    [job_id] = submit(1)
+    with pytest.raises(FullStoryError, match="ZeroDivisionError: odd") as caught:
+        outcomes_of(event_of(watching([job_id])))
+    assert job_id in str(caught.value)
 
 
 def test_the_event_loop_is_not_blocked(emulator: EmulatorClient) -> None:
