@@ -49,7 +49,9 @@ def main() -> int:
         prog="python -m chaos",
         description="Break imports on a real Airflow, and check that every record arrives exactly once.",
     )
-    parser.add_argument("--rounds", type=int, default=52, help="how many (default: %(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=len(KINDS) * len(MODES), help="how many (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, help="of the first round (default: a new one)")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
