@@ -16,9 +16,13 @@ from airflow_provider_fullstory.batch_import import outages as module
 from airflow_provider_fullstory.batch_import.folder import Folder
 from airflow_provider_fullstory.batch_import.outages import Outages
 from airflow_provider_fullstory.batch_import.stores import FolderStore
-from airflow_provider_fullstory.exceptions import FullStoryLedgerError, FullStoryStorageError
-from tests.conftest import FakeTaskStateStore, attached
-from tests.tries import REFUSED_HERE, Task, numbers, orders, posts
+from airflow_provider_fullstory.exceptions import (
+    FullStoryKilledError,
+    FullStoryLedgerError,
+    FullStoryStorageError,
+)
+from tests.conftest import FakeTaskStateStore, attached, run
+from tests.tries import REFUSED_HERE, Task, join_uploads, numbers, orders, posts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -274,6 +278,30 @@ def test_an_import_outlasts_an_outage_of_its_state_folder(
     task = Task(None, attached(Storage(outage, begins_after)), stage_batches=True)
     check_import(emulator, task.attempt(events=orders(30)), outage)
     assert len(warnings()) == 3
+
+
+def test_a_task_that_is_told_to_end_waits_out_no_outage(
+    emulator: EmulatorClient, task_state_store: Any
+) -> None:
+    class Kill(Outage):
+        """An outage in which the task is told to end."""
+
+        def __call__(self) -> None:
+            if self.has_begun:
+                operator.on_kill()
+            super().__call__()
+
+    outage = Kill(RuntimeError("API_SERVER_ERROR"), uses=1000)
+    task = Task(Store(outage), None)
+    operator = task.operator(events=orders(30), max_parallel_uploads=1)
+    with pytest.raises(FullStoryKilledError, match="told to end"):
+        run(operator, task.next_context())
+    join_uploads()
+    assert outage.left == 999
+    # Its job was not noted: the next try repeats the request, and is answered with the same job.
+    outage.left, outage.has_begun = 0, False
+    assert task.attempt(events=orders(30))["imported"] == 30
+    assert numbers(emulator) == list(range(30))
 
 
 @pytest.mark.parametrize("begins_after", [".sent/", "sent/import.json"])
