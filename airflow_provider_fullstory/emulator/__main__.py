@@ -7,6 +7,7 @@ import asyncio
 import dataclasses
 import os
 import signal
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from airflow_provider_fullstory.emulator.server import Server
 from airflow_provider_fullstory.emulator.settings import KEYS, Settings
 
 _PARENT_CHECK_SECONDS = 0.5
+_LAST_PORT = 65_535
 
 
 def main() -> None:
@@ -25,11 +27,13 @@ def main() -> None:
         settings = Settings().replace({name: getattr(arguments, name) for name in names})
     except ValueError as error:
         sys.exit(f"fullstory-emulator: {error}")
-    server = Server(settings, arguments.host, arguments.port, arguments.data)
     try:
+        server = Server(settings, arguments.host, arguments.port, arguments.data)
         asyncio.run(_serve(server, parent if arguments.exit_with_parent else None))
     except OSError as error:
         sys.exit(f"fullstory-emulator: {error}")
+    except sqlite3.Error as error:
+        sys.exit(f"fullstory-emulator: {arguments.data} cannot hold the data: {error}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -40,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--host", default="127.0.0.1", help="address to listen at (default: %(default)s)")
     add(
         "--port",
-        type=int,
+        type=_port,
         default=8025,
         help="port, 0 for one that the system chooses (default: %(default)s)",
     )
@@ -75,6 +79,13 @@ def _parser() -> argparse.ArgumentParser:
         help="let the last page of results carry a token that leads to itself",
     )
     return parser
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"it must be 0 to {_LAST_PORT}, not {port}")
+    return port
 
 
 async def _serve(server: Server, parent: int | None) -> None:

@@ -103,7 +103,7 @@ def _decode(body: bytes, shape: type[Shape]) -> Shape:
     try:
         body.decode()
         return msgspec.json.decode(body, type=shape)
-    except (UnicodeDecodeError, msgspec.DecodeError) as error:
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
         raise invalid(f"the request body is not what this endpoint takes: {error}") from error
 
 
@@ -141,7 +141,7 @@ def _refusals(
         except RecordError as error:
             # Without its traceback, which would keep every frame of the check alive.
             refusals[ordinal] = error.with_traceback(None)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise invalid(f"requests[{ordinal}] is not valid JSON: {error}") from error
     return refusals
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Shape = TypeVar("Shape")
 
 _LINES_AT_ONCE = 1000
+#: A century; far more would leave the years that dates have.
+_MOST_SECONDS = 100 * 365 * 24 * 60 * 60
 
 
 class _Clock(msgspec.Struct, forbid_unknown_fields=True):
@@ -163,8 +165,8 @@ class Control:
 
     def _advance_clock(self, body: bytes) -> Answer:
         seconds = _decode(body, _Clock).advance_seconds
-        if seconds < 0:
-            raise invalid("advance_seconds must not be negative")
+        if not 0 <= seconds <= _MOST_SECONDS:
+            raise invalid(f"advance_seconds must be 0 to {_MOST_SECONDS}")
         self.organization.advance_clock(seconds)
         return self._clock()
 
@@ -176,7 +178,7 @@ class Control:
 def _decode(body: bytes, shape: type[Shape]) -> Shape:
     try:
         return msgspec.json.decode(body, type=shape)
-    except (UnicodeDecodeError, msgspec.DecodeError) as error:
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
         raise invalid(str(error)) from error
 
 

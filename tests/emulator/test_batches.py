@@ -242,3 +242,8 @@ def test_a_single_event(api, fullstory_emulator):
     assert (line["job_id"], line["event"]["name"]) == (None, "A")
     assert fullstory_emulator.jobs() == []
     assert api.get("/v2/organization/quotas").json()["server_event_quota"]["usage"] == "1"
+
+
+def test_a_body_that_is_nested_too_deep_is_a_bad_request(api):
+    answer = api.post("/v2/events/batch", b'{"requests":[' + b"[" * 200_000)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_argument")

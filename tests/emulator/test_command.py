@@ -109,6 +109,22 @@ def test_a_setting_that_makes_no_sense_is_an_error():
     assert "page_size" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--port", "99999"], "--port"),
+        (["--port", "-1"], "--port"),
+        (["--data", "/nonexistent/data"], "/nonexistent/data"),
+        (["--data", __file__], "test_command.py"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_an_error(arguments: list[str], word: str):
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode != 0
+    assert word in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_the_pytest_plugin_is_light():
     code = "import sys, airflow_provider_fullstory.emulator.pytest_plugin; print('aiohttp' in sys.modules)"
     done = subprocess.run(
