@@ -77,15 +77,22 @@ bench-pipe: $(VENV)/.installed ## Measure how close an import of 3,000,000 recor
 bench-wait: $(VENV)/.installed ## Measure what 1,000 waiting imports cost Airflow's triggerer, in ten minutes.
 	@$(BIN)/python -m benchmarks.waiting
 
-test-fast: $(VENV)/.installed ## Run the tests that need no running Airflow.
-	$(BIN)/python -m pytest -m "not real_airflow" $(PYTEST_ARGS)
+# Fast tests run in as many processes; a module stays in one, since its tests share databases.
+PROCESSES ?= 2
+FAST := -m "not real_airflow" -n $(PROCESSES) --dist loadfile
+# The other tests import nothing of Airflow.
+TOUCH_AIRFLOW := tests/test_*.py tests/batch_import tests/hooks tests/operators tests/sensors tests/triggers \
+	tests/records/test_cursors.py tests/records/test_files.py tests/records/test_sources.py
 
-test-airflow-2: .venv-airflow-2/.installed ## Run the fast tests, and those of all Airflows, on the oldest one.
-	.venv-airflow-2/bin/python -m pytest -m "not real_airflow" $(PYTEST_ARGS)
+test-fast: $(VENV)/.installed ## Run the tests that need no running Airflow.
+	$(BIN)/python -m pytest $(FAST) $(PYTEST_ARGS)
+
+test-airflow-2: .venv-airflow-2/.installed ## Run the tests of what touches Airflow on the oldest one.
+	.venv-airflow-2/bin/python -m pytest $(FAST) $(TOUCH_AIRFLOW) $(PYTEST_ARGS)
 	.venv-airflow-2/bin/python -m pytest -m "real_airflow and all_airflows" $(PYTEST_ARGS)
 
 test-airflow-next: .venv-airflow-next/.installed ## Run all tests on the Airflow to come, NEXT in the Makefile.
-	.venv-airflow-next/bin/python -m pytest -m "not real_airflow" $(PYTEST_ARGS)
+	.venv-airflow-next/bin/python -m pytest $(FAST) $(PYTEST_ARGS)
 	.venv-airflow-next/bin/python -m pytest -m real_airflow $(PYTEST_ARGS)
 
 test-airflow-pins: $(PINS:%=test-airflow-pins-%) ## Install beside what Airflow was released with, and run an import.

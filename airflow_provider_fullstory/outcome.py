@@ -48,22 +48,6 @@ def without_retry() -> Iterator[None]:
         raise AirflowFailException(str(error)) from error
 
 
-def check_max_rejected(max_rejected: Any) -> None:
-    """
-    Refuse what is neither a number of records nor a share of all.
-
-    :param max_rejected: What the user gave.
-    :raises FullStoryInputError: Saying what it has to be.
-    """
-    is_share = isinstance(max_rejected, float) and 0 <= max_rejected < 1
-    is_count = isinstance(max_rejected, int) and not isinstance(max_rejected, bool) and max_rejected >= 0
-    if not is_share and not is_count:
-        raise FullStoryInputError(
-            f"max_rejected is {max_rejected!r}; it must be a number of records (int, from 0), or a share of "
-            "all (float, from 0, below 1)."
-        )
-
-
 def deadline_of(operator: BaseOperator, started_at: float, timeout: float) -> float:
     """
     Return when a task gives up waiting, in seconds since the epoch.

@@ -109,6 +109,8 @@ print(sorted(set(sys.modules) - before))
         "airflow_provider_fullstory.operators.fullstory",
         "airflow_provider_fullstory.operators.hidden_records",
         "airflow_provider_fullstory.outcome",
+        "airflow_provider_fullstory.records",
+        "airflow_provider_fullstory.records.locations",
         "airflow_provider_fullstory.sensors",
         "airflow_provider_fullstory.sensors.fullstory",
         "airflow_provider_fullstory.triggers",

@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections.abc import Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 
+from airflow_provider_fullstory.batch_import.waiting import some
 from airflow_provider_fullstory.exceptions import FullStoryInputError
 from airflow_provider_fullstory.operators.hidden_records import HiddenRecords
 from airflow_provider_fullstory.records.events import (
+    CHUNK_ROWS,
     events_of_records,
     events_of_rows,
     shared_part,
     targets_of_rows,
 )
-from airflow_provider_fullstory.records.files import is_location
+from airflow_provider_fullstory.records.locations import are_locations, is_location
 from airflow_provider_fullstory.records.mapping import MappingOptions
+from airflow_provider_fullstory.records.refusals import Unreadable
 from airflow_provider_fullstory.records.schema import check_types
 from airflow_provider_fullstory.records.sources import query, records_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from airflow_provider_fullstory.records.mapping import MappedChunk
+
+#: How a statement begins.
+_STATEMENT: Final = re.compile(
+    r"[\s(]*(?:select|with|values|table|show|describe|explain|pragma|set|use|insert|update|delete|merge|replace"
+    r"|create|alter|drop|truncate|grant|revoke|call|execute|copy|begin|start|commit|rollback)\b",
+    re.IGNORECASE,
+)
+#: How many names of files the log shows.
+_SHOWN_FILES: Final = 3
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,18 +77,57 @@ class EventSource:
     hook_params: Mapping[str, Any] | None
     options: MappingOptions
 
+    def check(self, *, is_mapped: bool = False) -> None:
+        """
+        Refuse what cannot be a source, before anything is asked for it.
+
+        :param is_mapped: Whether the task is mapped: what it is given may have come from another task.
+        :raises FullStoryInputError: Saying what to give instead.
+        """
+        if (self.events is None) == (self.sql is None):
+            raise FullStoryInputError(
+                f"Give exactly one of events and sql, not {'neither' if self.events is None else 'both'}. "
+                "An upstream task that returned nothing counts as no events."
+            )
+        if self.sql is not None:
+            _check_statement(self.sql)
+            return
+        is_literal = isinstance(self.events, HiddenRecords) and self.events.was_passed_over and not is_mapped
+        if is_literal and self.events.has_templates:
+            raise FullStoryInputError(
+                "events holds a template, as {{ ... }}, inside a record, where Airflow does not render it. "
+                "Make the records in a @task and pass its output, or select them with sql, which is rendered."
+            )
+        records = self._records
+        if isinstance(records, (list, tuple)) and not are_locations(records):
+            uris = sum(isinstance(item, str) and is_location(item) for item in records)
+            if uris:
+                raise FullStoryInputError(
+                    f"events mixes {uris} URIs with {len(records) - uris} items that are none. Give records "
+                    "(dicts), or URIs of files alone."
+                )
+
+    @property
+    def _records(self) -> Any:
+        return self.events.records if isinstance(self.events, HiddenRecords) else self.events
+
+    @property
+    def _description(self) -> str:
+        records = self._records
+        if is_location(records):
+            return str(records)
+        if are_locations(records):
+            return some([str(location) for location in records], _SHOWN_FILES)
+        return str(HiddenRecords(records))
+
     @contextmanager
     def open(self) -> Iterator[OpenSource]:
         """Open whatever the records come from."""
-        events = self.events.records if isinstance(self.events, HiddenRecords) else self.events
-        if (events is None) == (self.sql is None):
-            raise FullStoryInputError(
-                f"Give exactly one of events and sql, not {'neither' if events is None else 'both'}. "
-                "An upstream task that returned nothing counts as no events."
-            )
         if self.sql is None:
-            chunks = events_of_records(records_of(events), self.options)
-            yield OpenSource(str(events) if is_location(events) else str(HiddenRecords(events)), {}, chunks)
+            records = records_of(self._records)
+            if not (is_location(self._records) or are_locations(self._records)):
+                records = _with_a_record(records, type(self._records).__name__)
+            yield OpenSource(self._description, {}, events_of_records(records, self.options))
             return
         with query(self._database(), self.sql, self.parameters) as result:
             chunks = events_of_rows(result.columns, result.chunks, self.options)
@@ -99,6 +152,50 @@ class EventSource:
         return hook
 
 
+def _with_a_record(records: Iterator[Any], kind: str) -> Iterator[Any]:
+    """
+    Yield records as they come; a source that begins without any is something else.
+
+    One thing among records that is none is refused as a record is, not here.
+    """
+    begun: list[Any] = []
+    for record in records:
+        begun.append(record)
+        if isinstance(record, (Mapping, Unreadable)):
+            break
+        if len(begun) == CHUNK_ROWS:
+            raise _no_records(begun[0], kind)
+    else:
+        if begun:
+            raise _no_records(begun[0], kind)
+    yield from begun
+    yield from records
+
+
+def _no_records(item: Any, kind: str) -> FullStoryInputError:
+    return FullStoryInputError(
+        f"events is of type {kind} and gives {type(item).__name__}, not records (dicts). The rows of a "
+        'DataFrame are df.to_dict("records"); of files, give the URI.'
+    )
+
+
+def _check_statement(sql: str) -> None:
+    """Refuse several statements: of their results, a driver gives the first one only, or the last."""
+    statements = [part for part in DbApiHook.split_sql_string(sql) if part.strip("; \t\r\n")]
+    if not statements:
+        raise FullStoryInputError("sql is empty; it must be one SELECT.")
+    # Where the parser cut through a text or a block of a dialect that it does not know, the database decides.
+    is_certain = all(
+        _STATEMENT.match(part) and not any(part.count(quote) % 2 for quote in ("'", '"', "`", "$$"))
+        for part in statements
+    )
+    if len(statements) > 1 and is_certain:
+        raise FullStoryInputError(
+            f"sql holds {len(statements)} statements; it must be one SELECT, since the results of the others "
+            "would be lost. Join them with UNION ALL, or give each a task of its own."
+        )
+
+
 def mapping_options(
     *,
     event_name: str | None,
@@ -119,9 +216,9 @@ def mapping_options(
 
     try:
         zone = pendulum.timezone(timezone)
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, OSError):
         raise FullStoryInputError(
-            f"timezone is {timezone!r}; it must be a name such as 'UTC' or 'Europe/Berlin'."
+            f"timezone is {timezone[:200]!r}; it must be a name such as 'UTC' or 'Europe/Berlin'."
         ) from None
     check_types(schema or {})
     own = MappingOptions(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from contextlib import contextmanager, nullcontext
@@ -26,7 +25,6 @@ from airflow_provider_fullstory.intervals import (
 )
 from airflow_provider_fullstory.operators.hidden_records import HiddenRecords, is_records
 from airflow_provider_fullstory.outcome import (
-    check_max_rejected,
     clean_up,
     complete,
     count_retries,
@@ -40,7 +38,7 @@ from airflow_provider_fullstory.outcome import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -63,22 +61,6 @@ T = TypeVar("T")
 
 #: Seconds for which a request that fails in a passing way is repeated.
 _RETRY_FOR = 300.0
-_ARGUMENT_TYPES: dict[str, tuple[type, ...]] = {
-    "batch_size": (int,),
-    "max_batch_bytes": (int,),
-    "max_parallel_uploads": (int,),
-    "max_outstanding_records": (int,),
-    "poll_interval": (int, float),
-    "timeout": (int, float),
-    "timezone": (str,),
-    "idempotency_salt": (str,),
-    "state_uri": (str, os.PathLike, type(None)),
-    "stage_batches": (bool,),
-    "rejected_uri": (str, os.PathLike, type(None)),
-    "max_rejected": (int, float),
-    "min_records": (int,),
-    "record_key": (str, Sequence),
-}
 
 
 class FullStoryImportEventsOperator(BaseOperator):
@@ -289,6 +271,8 @@ class FullStoryImportEventsOperator(BaseOperator):
         # Airflow assigns a template field again once it is rendered, and shows it to all who see the task.
         is_rendered = hasattr(self, "_events")
         self._events = HiddenRecords(value) if is_records(value, is_rendered=is_rendered) else value
+        if is_rendered and isinstance(value, HiddenRecords):
+            value.was_passed_over = True
 
     def render_template(self, content: Any, context: Context, *arguments: Any, **keywords: Any) -> Any:
         """Render a template, and note whether it names the data interval."""
@@ -302,9 +286,7 @@ class FullStoryImportEventsOperator(BaseOperator):
 
         with without_retry():
             self._check_arguments()
-            # Both refuse what cannot be right, before anything is asked for.
-            self._source()
-            self._limits()
+            self._check_source(is_mapped=self._run(context).map_index >= 0)
             self._state = state = self._import_state(context)
             # First of all: where this try fails, the next one knows that nothing was sent.
             report = state.begin(context, self._fingerprint())
@@ -360,6 +342,8 @@ class FullStoryImportEventsOperator(BaseOperator):
         from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
         from airflow_provider_fullstory.triggers.fullstory import outcomes_of
 
+        with without_retry():
+            self._check_arguments()
         with without_retry(), FullStoryHook(self.fullstory_conn_id) as hook:
             with _explained():
                 outcomes = outcomes_of(event)
@@ -381,6 +365,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         from airflow_provider_fullstory.batch_import.preview import preview
 
         self._check_arguments()
+        self._check_source()
         source = self._source()
         with source.open() as opened:
             return preview(
@@ -408,18 +393,18 @@ class FullStoryImportEventsOperator(BaseOperator):
             self._state.close()
 
     def _check_arguments(self) -> None:
-        """Refuse what only shows now, since templates and upstream tasks can give anything."""
-        for name, kinds in _ARGUMENT_TYPES.items():
-            value = getattr(self, name)
-            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-                raise FullStoryInputError(
-                    f"{name} is {value!r}; it must be {' or '.join(kind.__name__ for kind in kinds)}."
-                )
-        check_max_rejected(self.max_rejected)
-        if self.min_records < 0:
-            raise FullStoryInputError(f"min_records is {self.min_records}; it must be 0 or more.")
-        if not all(isinstance(name, str) for name in self.record_key):
-            raise FullStoryInputError(f"record_key is {self.record_key!r}; it must be names of columns.")
+        """Put each argument into its declared type, or refuse it: a template can give anything."""
+        from airflow_provider_fullstory.arguments import ImportEventsArguments, checked
+
+        arguments = checked(ImportEventsArguments, vars(self))
+        # In place, as Airflow renders templates: from here on each is what the constructor declares.
+        for name in arguments.__struct_fields__:
+            setattr(self, name, getattr(arguments, name))
+
+    def _check_source(self, *, is_mapped: bool = False) -> None:
+        """Refuse a source, or a mapping, that cannot work, before anything is read or sent."""
+        self._source().check(is_mapped=is_mapped)
+        self._limits()
 
     def _import_state(self, context: Context) -> ImportState:
         from airflow_provider_fullstory.state import import_state

@@ -57,18 +57,6 @@ _OTHER_KINDS: Final = (
 )
 
 
-def is_location(value: Any) -> bool:
-    """
-    Return whether a value says where files are: a URI, an absolute path, or a path object.
-
-    :param value: Any value.
-    """
-    if isinstance(value, str):
-        return value.startswith("/") or _URI.match(value) is not None
-    # Looked up in its class: a table may have a column of that name.
-    return isinstance(value, os.PathLike) or callable(getattr(type(value), "open", None))
-
-
 def records_of_files(locations: Iterable[Any]) -> Iterator[Any]:
     """
     Return the records in files, one after another; a line that is no record as why it is none.

@@ -157,7 +157,11 @@ class _PostgreSQL(Driver):
         state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
         # A syntax error, or a statement that a cursor cannot be declared for.
         if state not in ("42601", "0A000"):
-            return ""
+            if " CURSOR " not in str(error):
+                return ""
+            return (
+                " What comes before sql there (DECLARE ... CURSOR FOR) is how its result is read in pieces."
+            )
         return (
             " On PostgreSQL, sql is read through a cursor (DECLARE ... CURSOR FOR), so it must be one "
             "SELECT, VALUES, TABLE, or WITH that changes nothing."

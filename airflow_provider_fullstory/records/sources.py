@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStorySourceError
 from airflow_provider_fullstory.records.cursors import driver_of, unpooled
 from airflow_provider_fullstory.records.events import CHUNK_ROWS
-from airflow_provider_fullstory.records.files import is_location, records_of_files
+from airflow_provider_fullstory.records.files import records_of_files
+from airflow_provider_fullstory.records.locations import is_location
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -52,11 +53,6 @@ def _items(events: Iterable[Any]) -> Iterator[Any]:
     for first in items:
         if is_location(first):
             yield from records_of_files(_locations([first, *items]))
-        elif isinstance(first, str):
-            raise FullStoryInputError(
-                f"events is of type {type(events).__name__} and gives text, neither records (dicts) nor URIs "
-                'of files. The rows of a DataFrame are df.to_dict("records").'
-            )
         else:
             yield first
             yield from items
@@ -174,7 +170,7 @@ def _pause_advice(seconds: float) -> str:
     return (
         f" Before that, nothing was read for {seconds:.0f} s, since FullStory was not ready for more. If the "
         "database gave up because of that (PostgreSQL after idle_in_transaction_session_timeout), let it "
-        "wait longer, or set staging_uri: then the whole result is read in one go, before anything is sent."
+        "wait longer, or set stage_batches=True: then the whole result is read in one go, before anything is sent."
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.sdk import (
     AirflowSensorTimeout,
@@ -22,7 +24,6 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryTimeoutError,
 )
 from airflow_provider_fullstory.outcome import (
-    check_max_rejected,
     clean_up,
     complete,
     deadline_of,
@@ -42,6 +43,10 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.report import ImportReport
     from airflow_provider_fullstory.batch_import.waiting import JobOutcome, JobWatch
     from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
+
+
+#: FullStory says no more of an id than that characters such as "=" may be in it.
+_JOB_ID: Final = re.compile(r"\S+")
 
 
 class FullStoryImportJobSensor(BaseSensorOperator):
@@ -110,10 +115,11 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         if self._deadline is None:
             self._deadline = deadline_of(self, now, self.timeout)
         deadline = self._deadline
+        with without_retry():
+            self._check_arguments()
         with without_retry(), self._new_hook(deadline) as hook:
-            check_max_rejected(self.max_rejected)
             reports = self._reports()
-            # What is wrong with the arguments shows before the wait.
+            # What is wrong with the file shows before the wait.
             self._files(context, reports)
             report = ImportReport.merged(reports)
             if self._watch is None or self._watch.job_ids != report.job_ids:
@@ -158,6 +164,8 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
         from airflow_provider_fullstory.triggers.fullstory import outcomes_of
 
+        with without_retry():
+            self._check_arguments()
         try:
             outcomes = outcomes_of(event)
         except FullStoryTimeoutError as error:
@@ -244,18 +252,27 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         """Return a report for each import; jobs given by id are one."""
         from airflow_provider_fullstory.batch_import.report import ImportReport
 
-        given = self.job_ids
+        given = _read(self.job_ids)
         is_several = isinstance(given, Iterable) and not isinstance(given, (str, Mapping))
         entries = list(given) if is_several else [given]
         if entries and all(isinstance(entry, Mapping) for entry in entries):
             return [ImportReport.from_xcom(entry) for entry in entries]
-        if not entries or not all(isinstance(entry, str) and entry for entry in entries):
+        if not entries or not all(isinstance(entry, str) and _JOB_ID.fullmatch(entry) for entry in entries):
             raise FullStoryInputError(
                 "job_ids must be the id of a job, a list of ids, or the report of "
                 f"FullStoryImportEventsOperator (.output), not {type(given).__name__} without any."
             )
         job_ids = list(dict.fromkeys(entries))
         return [ImportReport(resource=self.resource, job_ids=job_ids, batches=len(job_ids), records=None)]
+
+    def _check_arguments(self) -> None:
+        """Put each argument into its declared type, or refuse it: a template can give anything."""
+        from airflow_provider_fullstory.arguments import ImportJobSensorArguments, checked
+
+        arguments = checked(ImportJobSensorArguments, vars(self))
+        # In place, as Airflow renders templates: from here on each is what the constructor declares.
+        for name in arguments.__struct_fields__:
+            setattr(self, name, getattr(arguments, name))
 
 
 def _by_file(
@@ -276,3 +293,17 @@ def _by_file(
         file = files.get(uri)
         if any(report.imported is None or (file and not report.rejected_uri) for report in group):
             yield file, group
+
+
+def _read(job_ids: Any) -> Any:
+    """Return jobs as they were before a template made text of them: reports of imports, as JSON."""
+    if not isinstance(job_ids, str) or job_ids.lstrip()[:1] not in ("{", "["):
+        return job_ids
+    with suppress(ValueError):
+        reports = json.loads(job_ids)
+        if all(isinstance(report, dict) for report in (reports if isinstance(reports, list) else [reports])):
+            return reports
+    raise FullStoryInputError(
+        "job_ids is text that a template made of a report or a list. Pass task.output instead, or render a "
+        "report as JSON ({{ ti.xcom_pull(...) | tojson }})."
+    )

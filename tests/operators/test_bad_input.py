@@ -95,7 +95,7 @@ def test_unknown_field_path(emulator: EmulatorClient, context: Any, monkeypatch:
 
 def test_a_batch_size_beyond_the_limit(emulator: EmulatorClient, context: Any) -> None:
     message = message_of(context, events=EVENTS, batch_size=50_001)
-    assert "batch_size is 50001; FullStory takes 1 to 50000 records in a batch" in message
+    assert "batch_size is 50001; it must be 1 to 50,000, FullStory's limit for a batch" in message
     assert emulator.requests() == []
 
 
@@ -199,9 +199,9 @@ def test_a_connection_that_is_no_database(emulator: EmulatorClient, context: Any
         ({"max_outstanding_records": 0}, "max_outstanding_records is 0"),
         ({"max_batch_bytes": 0}, "max_batch_bytes is 0"),
         ({"events": 7}, "events is of type int"),
-        ({"timeout": None}, "timeout is None; it must be int or float"),
-        ({"timezone": None}, "timezone is None; it must be str"),
-        ({"batch_size": "10"}, "batch_size is '10'; it must be int"),
+        ({"timeout": None}, "timeout is None; it must be seconds"),
+        ({"timezone": None}, "timezone is None; it must be a name such as"),
+        ({"batch_size": "ten"}, "batch_size is 'ten'; it must be 1 to 50,000"),
         ({"event_name": 5, "events": [{"user.uid": "u"}]}, "event_name is 5; it must be text"),
     ],
 )

@@ -144,7 +144,7 @@ def test_a_share_that_is_met_exactly_passes_end_to_end(
     assert (report["invalid"], report["rejected"]) == (9, 20)
 
 
-NO_LIMITS = [True, False, -1, -0.1, 1.0, 2.5, "5", "0.1", None, math.nan, math.inf, [1]]
+NO_LIMITS = [True, False, -1, -0.1, 1.0, 2.5, "", "five", "-1", None, math.nan, math.inf, [1]]
 
 
 @pytest.mark.parametrize("value", NO_LIMITS, ids=repr)

@@ -626,7 +626,7 @@ def test_without_a_ledger_each_try_posts_all_under_the_same_keys(
     assert not task.store or not task.store.writes
 
 
-def test_staging_without_durability_is_refused(
+def test_a_state_folder_without_durability_is_refused(
     emulator: EmulatorClient, make_task: Callable[..., Task]
 ) -> None:
     message = failure_of(make_task("folder"), FullStoryInputError, events=orders(5), durable=False)

@@ -399,7 +399,7 @@ def test_a_pause_that_the_database_does_not_allow_is_told_with_what_helps(
     assert message.startswith(f"The query failed after {rows_before} rows: ")
     assert " Before that, nothing was read for " in message
     assert (
-        "(PostgreSQL after idle_in_transaction_session_timeout), let it wait longer, or set staging_uri"
+        "(PostgreSQL after idle_in_transaction_session_timeout), let it wait longer, or set stage_batches"
         in message
     )
 

@@ -13,7 +13,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStorySourceError
-from airflow_provider_fullstory.records.files import is_location
+from airflow_provider_fullstory.records.locations import is_location
 from airflow_provider_fullstory.records.refusals import Unreadable
 from airflow_provider_fullstory.records.sources import records_of
 from tests.records.sending import send_records
@@ -159,7 +159,6 @@ def test_positions_count_through_and_reasons_name_the_file_and_its_line(tmp_path
 @pytest.mark.parametrize(
     ("items", "message"),
     [
-        (["column", "other"], r"^events is of type list and gives text, neither records \(dicts\) nor URIs"),
         (["file:///a", {"a": 1}], r"^events names files, but item 2 of type dict is no URI\.$"),
         (["file:///a", "b"], r"^events names files, but item 2 of type str is no URI\.$"),
     ],
@@ -178,12 +177,6 @@ class Frame:
 
     def __iter__(self) -> Any:
         return iter(self._columns)
-
-
-@pytest.mark.parametrize("frame", [Frame(uid=["u"], n=[1]), Frame(open=[1], uid=["u"])])
-def test_a_table_is_no_list_of_records(frame: Frame) -> None:
-    with pytest.raises(FullStoryInputError, match=r'type Frame and gives text, .* df\.to_dict\("records"\)'):
-        list(records_of(frame))
 
 
 @pytest.mark.parametrize(
