@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import warnings
 from contextlib import closing, contextmanager
@@ -13,11 +14,12 @@ from urllib.parse import quote
 
 import psycopg2
 
+from demo import clock
 from demo.processes import Process, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from datetime import datetime
+    from datetime import datetime, timedelta
     from decimal import Decimal
     from pathlib import Path
 
@@ -112,6 +114,16 @@ class Warehouse:
         """Stop the server."""
         if self._process is not None:
             self._process.stop()
+
+    def start_later(self, ahead: timedelta) -> None:
+        """
+        Start the server again after `stop`, with its clock ahead of this machine's.
+
+        :param ahead: By how much.
+        """
+        self.process.environment = dict(os.environ) | clock.moved(ahead)
+        self.process.start()
+        wait_for("PostgreSQL to accept connections again", self._is_up, [self.process], seconds=60)
 
     def load_purchases(self, purchases: Iterable[Purchase]) -> int:
         """Create the table `purchases` with these rows, numbered in their order, and return how many."""
