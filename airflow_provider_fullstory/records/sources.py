@@ -170,7 +170,8 @@ def _pause_advice(seconds: float) -> str:
     return (
         f" Before that, nothing was read for {seconds:.0f} s, since FullStory was not ready for more. If the "
         "database gave up because of that (PostgreSQL after idle_in_transaction_session_timeout), let it "
-        "wait longer, or set stage_batches=True: then the whole result is read in one go, before anything is sent."
+        "wait longer, or set stage_batches=True: then the whole result is read in one go, before anything is "
+        "sent."
     )
 
 
