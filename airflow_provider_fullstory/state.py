@@ -116,12 +116,13 @@ class ImportState:
         """What protects against doubles, for the log."""
         return self._stores.description
 
-    def begin(self, context: Context, arguments: str | None) -> ImportReport | None:
+    def note_try(self, context: Context) -> None:
         """
-        Begin the import, or go on with what an earlier try began; see ``Ledger.begin``.
+        Note that a try works on the run.
+
+        Comes first of all: where the try fails before anything is sent, the next one then knows that.
 
         :param context: The task's context.
-        :param arguments: Fingerprint of what the source and its mapping are, None where the data is at hand.
         """
         if self._runs is not None:
             note_use(self._runs, self._name, time.time())
@@ -130,8 +131,17 @@ class ImportState:
             history = {"sent_since": _sent_since(context)}
         # Also tells when the run was last worked on.
         self._stores.of_run.set(_HISTORY, history | {"used_at": time.time()})
+        self._sent_since: float | None = history["sent_since"]
+
+    def begin(self, context: Context, arguments: str | None) -> ImportReport | None:
+        """
+        Begin the import, or go on with what an earlier try began; see ``Ledger.begin``.
+
+        :param context: The task's context.
+        :param arguments: Fingerprint of what the source and its mapping are, None where the data is at hand.
+        """
         report = self.ledger.begin(
-            arguments, try_number=context["ti"].try_number, sent_since=history["sent_since"]
+            arguments, try_number=context["ti"].try_number, sent_since=self._sent_since
         )
         if self.folder is not None and self.ledger.is_new:
             # Whatever was staged under this name holds the rows of another time.

@@ -66,7 +66,8 @@ class LocalAirflow:
         self._connections = connections
         self._settings = settings or {}
         self._port = _free_port()
-        self._ahead = timedelta(0)
+        #: How far its clock goes ahead of this machine's.
+        self.ahead = timedelta(0)
         self.api = self.api_class(f"http://127.0.0.1:{self._port}")
 
     @cached_property
@@ -102,17 +103,17 @@ class LocalAirflow:
 
     def now(self) -> datetime:
         """Return what Airflow takes for the present time."""
-        return datetime.now(UTC) + self._ahead
+        return datetime.now(UTC) + self.ahead
 
-    def start_later(self, by: timedelta) -> None:
+    def start_later(self, ahead: timedelta) -> None:
         """
         Start all components again after `stop`, with their clocks ahead, and wait until they work.
 
-        :param by: How much time passes; what passed before that is kept.
+        :param ahead: How far their clocks go ahead of this machine's.
         """
-        self._ahead += by
+        self.ahead = ahead
         # All components share one environment.
-        self._environment.update(clock.moved(self._ahead))
+        self._environment.update(clock.moved(ahead))
         self.api.forget_login()
         self._start_components()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import warnings
 from contextlib import closing, contextmanager
@@ -10,10 +11,12 @@ from urllib.parse import quote
 
 import psycopg2
 
+from demo import clock
 from demo.processes import Process, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import timedelta
     from pathlib import Path
 
 with warnings.catch_warnings():
@@ -76,6 +79,15 @@ class PostgreSQL:
         """Stop the server."""
         if self._process is not None:
             self._process.stop()
+
+    def start_later(self, ahead: timedelta) -> None:
+        """
+        Start the server again after `stop`, with its clock ahead of this machine's.
+
+        :param ahead: By how much.
+        """
+        self.process.environment = dict(os.environ) | clock.moved(ahead)
+        self._start()
 
     @contextmanager
     def outage(self) -> Iterator[None]:

@@ -45,15 +45,19 @@ class Services:
 
     def move_clock(self, by: timedelta) -> None:
         """
-        Let time pass for Airflow, its tasks and FullStory, while Airflow is down.
+        Let time pass for Airflow with its database, for its tasks, and for FullStory, while Airflow is down.
 
-        Needs Debian's package `faketime`. The clock of the warehouse does not move.
+        Needs Debian's package `faketime`.
 
         :param by: How much time passes.
         """
         self.airflow.stop()
+        self.metadata.stop()
         self.emulator.advance_clock(by.total_seconds())
-        self.airflow.start_later(by)
+        ahead = self.airflow.ahead + by
+        # Airflow asks the database for the time as well.
+        self.metadata.start_later(ahead)
+        self.airflow.start_later(ahead)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
@@ -285,10 +285,16 @@ class FullStoryImportEventsOperator(BaseOperator):
         from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 
         with without_retry():
-            self._check_arguments()
-            self._check_source(is_mapped=self._run(context).map_index >= 0)
+            try:
+                self._check_arguments()
+            except FullStoryInputError:
+                # As far as the arguments let it be noted, the next try knows that nothing was sent.
+                with suppress(Exception):
+                    self._import_state(context).note_try(context)
+                raise
             self._state = state = self._import_state(context)
-            # First of all: where this try fails, the next one knows that nothing was sent.
+            state.note_try(context)
+            self._check_source(is_mapped=self._run(context).map_index >= 0)
             report = state.begin(context, self._fingerprint())
         if self._names_interval:
             self._empty_interval = warn_of_empty_interval(self, context)

@@ -340,6 +340,19 @@ def test_a_try_that_failed_before_anything_was_sent_is_no_unknown_outcome(
     assert task.attempt(events=orders(5))["imported"] == 5
 
 
+@WITH_A_LEDGER
+@pytest.mark.parametrize(
+    "wrong", [{"timeout": -1}, {"sql": "SELECT 1; SELECT 2", "sql_conn_id": "warehouse"}]
+)
+def test_arguments_that_were_wrong_are_no_unknown_outcome_either(
+    emulator: EmulatorClient, task: Task, clock: Clock, wrong: dict[str, Any]
+) -> None:
+    failure_of(task, FullStoryInputError, **({} if "sql" in wrong else {"events": orders(5)}), **wrong)
+    clear(task, clock, 3 * DAY)
+
+    assert task.attempt(events=orders(5))["imported"] == 5
+
+
 def forget_ledger(task: Task) -> None:
     """Do what Airflow 3.4 does when a task is cleared."""
     if task.store is not None:
