@@ -156,17 +156,16 @@ class Import:
 
 
 def write_dags(services: Services, imports: Iterable[Import]) -> None:
-    """Change the DAGs, and wait until Airflow has taken note."""
+    """Change the DAGs; Airflow takes note of it in a while."""
     folder = services.directory / "dags"
-    known = list(imports)
-    arguments = {one.name: one.arguments for one in known}
-    (folder / "clears.json").write_text(json.dumps(arguments))
+    (folder / "clears.json").write_text(json.dumps({one.name: one.arguments for one in imports}))
+    # Airflow looks for files that changed since it last read them, by its own clock.
     now = services.airflow.now().timestamp()
     os.utime(folder / DAG_FILE, (now, now))
 
 
 def wait_for_dags(services: Services, imports: Iterable[Import]) -> None:
-    """Wait until Airflow knows the DAGs as they are now."""
+    """Wait until Airflow has the numbers of retries that the DAGs have now."""
     airflow = services.airflow
     for one in imports:
         airflow.wait_for_dag(one.name)
