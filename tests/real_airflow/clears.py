@@ -13,6 +13,7 @@ from tests.real_airflow.runs import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from demo.services import Services
 
@@ -46,6 +47,7 @@ class Outcome:
     :param states: How its tasks ended.
     :param tries: The numbers of their latest tries.
     :param max_tries: What Airflow has for the number of their tries.
+    :param started_at: When the first of them began.
     :param log: What their latest tries have logged.
     :param shown: All that Airflow shows of them.
     :param events: What FullStory has of it: the numbers and the customers of orders.
@@ -55,6 +57,7 @@ class Outcome:
     states: list[str | None]
     tries: list[int]
     max_tries: list[int]
+    started_at: datetime | None
     log: str
     shown: str
     events: list[tuple[int, str]]
@@ -148,6 +151,7 @@ class Import:
             states=[task.state for task in tasks],
             tries=[task.try_number for task in tasks],
             max_tries=[task.max_tries for task in tasks],
+            started_at=tasks[0].start_date,
             log="".join(log.read_text() for log in logs if log.name.startswith(latest)),
             shown=json.dumps([shown, xcoms], ensure_ascii=False) + "".join(log.read_text() for log in logs),
             events=sorted(events.get(self.name, [])),

@@ -196,6 +196,20 @@ def check(outcome: Outcome, state: str, said: str, numbers: list[int], posts: li
     assert said in outcome.log
 
 
+@ledgers("unchanged", *LEDGERS)
+def test_time_has_passed(
+    story: Story, an_hour_later: dict[str, Outcome], three_days_later: dict[str, Outcome], name: str
+) -> None:
+    first, second, third = (
+        told[name].started_at for told in (story.at_first, an_hour_later, three_days_later)
+    )
+    assert first
+    assert second
+    assert third
+    assert second - first > timedelta(hours=1)
+    assert third - second > timedelta(days=3)
+
+
 @ledgers("unchanged", *LASTING)
 def test_a_green_task_sends_nothing_that_fullstory_has(
     story: Story, an_hour_later: dict[str, Outcome], three_days_later: dict[str, Outcome], name: str

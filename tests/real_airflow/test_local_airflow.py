@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,8 +11,6 @@ from tests.real_airflow.orders import ORDERS
 from tests.real_airflow.runs import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from demo.services import Services
 
 pytestmark = pytest.mark.all_airflows
@@ -39,18 +36,3 @@ def test_a_run_and_what_buttons_do_with_it(services: Services) -> None:
     run.wait_for_success()
     api.delete_run(DAG_ID, run.run_id)
     assert run.run_id not in [dag_run.run_id for dag_run in api.dag_runs(DAG_ID)]
-
-
-def test_days_pass(services: Services, move_clock: Callable[[timedelta], None]) -> None:
-    run = Run.trigger(services, DAG_ID)
-    run.wait_for_success()
-    [first] = run.tasks()
-
-    move_clock(timedelta(days=3))
-    services.airflow.api.clear(DAG_ID, run.run_id, TASK)
-    run.wait_for_try(2, "success")
-
-    [second] = run.tasks()
-    assert first.start_date
-    assert second.start_date
-    assert second.start_date - first.start_date > timedelta(days=3)
