@@ -85,6 +85,11 @@ class AirflowApi:
         """Return whether the DAG was parsed and can be run."""
         return self._client.get(f"{self.prefix}/dags/{dag_id}").is_success
 
+    def task(self, dag_id: str, task_id: str) -> dict[str, Any]:
+        """Return what a task is in the DAG as Airflow knows it now, such as its `retries`."""
+        task: dict[str, Any] = self._get(f"/dags/{dag_id}/tasks/{task_id}")
+        return task
+
     def import_errors(self) -> list[str]:
         """Return why DAG files could not be parsed."""
         return [error["stack_trace"] for error in self._get("/importErrors")["import_errors"]]
@@ -153,7 +158,15 @@ class AirflowApi:
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
         self._send("PATCH", path, {"new_state": state})
 
-    def clear(self, dag_id: str, run_id: str, task_id: str, *, keep_task_state: bool = False) -> None:
+    def clear(
+        self,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        *,
+        keep_task_state: bool = False,
+        latest_version: bool = False,
+    ) -> None:
         """
         Do what the button "Clear" of a task does.
 
@@ -161,10 +174,13 @@ class AirflowApi:
         :param run_id: The run.
         :param task_id: The task; all its map indexes are cleared.
         :param keep_task_state: Tick "Keep task state", which only Airflow 3.4 knows; others always keep it.
+        :param latest_version: Tick "Run with latest version", which Airflow 3 knows: the number of retries is
+            that of the DAG as it is now; Airflow 2 always takes that.
         """
-        # The UI leaves the field out where the box is not ticked.
-        kept = {"keep_task_state": True} if keep_task_state else {}
-        self._send("POST", f"/dags/{dag_id}/clearTaskInstances", self._cleared(run_id, task_id) | kept)
+        # The UI leaves the fields out where the boxes are not ticked.
+        ticked = {"keep_task_state": keep_task_state, "run_on_latest_version": latest_version}
+        body = self._cleared(run_id, task_id) | {name: True for name, value in ticked.items() if value}
+        self._send("POST", f"/dags/{dag_id}/clearTaskInstances", body)
 
     def _cleared(self, run_id: str, task_id: str) -> dict[str, Any]:
         return {

@@ -28,6 +28,8 @@ def moved(offset: timedelta) -> dict[str, str]:
         "FAKETIME": f"{offset.total_seconds():+.0f}",
         # Timeouts are measured with the monotonic clock, which stays true.
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        # Otherwise threads that wait for Python's lock do not sleep, and keep out the one that holds it.
+        "FAKETIME_FORCE_MONOTONIC_FIX": "0",
         # Otherwise Python would take its cached bytecode for stale, and compile Airflow anew.
         "NO_FAKE_STAT": "1",
         "PYTHONPATH": str(Path(__file__).with_name("moved_clock")),

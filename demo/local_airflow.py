@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
@@ -18,7 +19,7 @@ from demo.processes import Process, wait_for
 from demo.task_logs import readable_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from demo.postgresql import PostgreSQL
@@ -116,6 +117,28 @@ class LocalAirflow:
         self._environment.update(clock.moved(ahead))
         self.api.forget_login()
         self._start_components()
+
+    @contextmanager
+    def configured(self, **settings: str) -> Iterator[None]:
+        """
+        Let the scheduler, and so all tasks, run with other settings for a while.
+
+        :param settings: Environment variables.
+        """
+        before = dict(self._environment)
+        self._environment.update(settings)
+        try:
+            self._restart_scheduler()
+            yield
+        finally:
+            self._environment.clear()
+            self._environment.update(before)
+            self._restart_scheduler()
+
+    def _restart_scheduler(self) -> None:
+        scheduler = self.components["scheduler"]
+        scheduler.kill()
+        scheduler.start()
 
     def backfill(self, dag_id: str, start: datetime, end: datetime) -> None:
         """

@@ -60,6 +60,7 @@ class _Import:
     :param stage: How far it is.
     :param batches: How many batches there are, once all were sent.
     :param report: The report's counts, once all were sent.
+    :param is_remade: Whether its run was deleted and made anew, and has not compared its source yet.
     """
 
     id: str
@@ -72,11 +73,12 @@ class _Import:
     stage: str = SENDING
     batches: int = 0
     report: dict[str, Any] = dataclasses.field(default_factory=dict)
+    is_remade: bool = False
 
     @property
     def waits_for_judgement(self) -> bool:
         """Whether all was sent, FullStory may have some of it, and the import has not passed its gates."""
-        if not self.batches:
+        if not self.batches or self.is_remade:
             return False
         return self.stage == SENT or (self.stage == ENDED and self.report.get("imported") != 0)
 
@@ -356,7 +358,7 @@ class Ledger:
         is_known = self._import.stage in (ENDED, SUCCEEDED) and self._import.batches == batches
         if is_known and all(map(self.is_verified, entries)):
             return self._report()
-        self._change(stage=SENT, batches=batches, report=_counts(report))
+        self._change(stage=SENT, batches=batches, report=_counts(report), is_remade=False)
         return report
 
     def ended(self, report: ImportReport, *, is_success: bool) -> None:
@@ -369,7 +371,11 @@ class Ledger:
         # The task may end in another process than the one that sent the batches.
         if not self._import.id and self._load() is None:
             return
-        changes: dict[str, Any] = {"stage": SUCCEEDED if is_success else ENDED, "report": _counts(report)}
+        changes: dict[str, Any] = {
+            "stage": SUCCEEDED if is_success else ENDED,
+            "report": _counts(report),
+            "is_remade": False,
+        }
         if report.imported is not None:
             changes["round"] = self._import.round + 1
         if report.imported == 0:
@@ -386,6 +392,7 @@ class Ledger:
         """Note that this try works on the import, and return what is known of that."""
         # The tries of a run count up: one that does not belongs to a run that was deleted and made anew.
         is_new_run = try_number <= known.try_number
+        known = dataclasses.replace(known, is_remade=known.is_remade or is_new_run)
         # What has ended is not gone on with, but compared with what the source gives now.
         self._is_new = is_new_run or not (known.stage == SENDING or known.waits_for_judgement)
         import_id = uuid.uuid4().hex if self._is_new else known.id

@@ -441,6 +441,44 @@ def test_a_finished_run_that_was_made_anew_is_not_judged_from_its_jobs_alone(
         task.attempt(**QUERY)
 
 
+@pytest.mark.parametrize("kept", ["state", "folder"])
+def test_a_run_that_was_made_anew_over_other_rows_is_not_judged_from_its_jobs_by_a_later_try(
+    emulator: EmulatorClient, make_task: Callable[..., Task], database: Path, kept: str
+) -> None:
+    make_warehouse(database, 25)
+    task = make_task(kept)
+    with pytest.raises(Crash):
+        task.attempt(**QUERY, breaking=Breaking(matches=noting_stage("sent"), is_done=True))
+    change_warehouse(database, "UPDATE orders SET number = number + 100 WHERE number >= 10")
+    task.delete_run()
+
+    for _ in range(3):
+        failure_of(task, FullStorySourceChangedError, **QUERY)
+
+    change_warehouse(database, "UPDATE orders SET number = number - 100 WHERE number >= 110")
+    assert task.attempt(**QUERY)["imported"] == 25
+    assert len(posts(emulator)) == 3
+    assert numbers(emulator) == list(range(25))
+
+
+@pytest.mark.parametrize("kept", ["state", "folder"])
+def test_a_red_run_that_was_made_anew_over_other_rows_is_not_green_once_its_gates_are_wider(
+    emulator: EmulatorClient, make_task: Callable[..., Task], database: Path, kept: str
+) -> None:
+    make_warehouse(database, 20)
+    wrong = QUERY | {"sql": QUERY["sql"].replace("'u' || number", "nullif('u' || number, 'u7')")}
+    task = make_task(kept)
+    failure_of(task, operators.FullStoryRecordsRefusedError, **wrong)
+    change_warehouse(database, "UPDATE orders SET number = number + 100 WHERE number >= 10")
+    task.delete_run()
+
+    for max_rejected in (0, 1):
+        message = failure_of(task, FullStorySourceChangedError, **wrong, max_rejected=max_rejected)
+        assert "That import had ended with 19 of 20 records in FullStory" in message
+
+    assert len(numbers(emulator)) == 19
+
+
 # Other connections, other operators, other policies.
 
 

@@ -24,6 +24,8 @@ SETTINGS = {
     # A triggerer that was killed is given up soon.
     "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
+    # A DAG that was changed is taken note of at once.
+    "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "0",
 }
 
 
@@ -76,9 +78,9 @@ def services(running: Services) -> Services:
     return running
 
 
-@pytest.fixture
-def move_clock(services: Services) -> Callable[[timedelta], None]:
+@pytest.fixture(scope="session")
+def move_clock(running: Services) -> Callable[[timedelta], None]:
     """Let time pass for Airflow and FullStory; tests that ask for it run last."""
     if not clock.can_be_moved():
         pytest.skip("Debian's package faketime is not installed.")
-    return services.move_clock
+    return running.move_clock

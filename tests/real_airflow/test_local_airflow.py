@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,8 +11,6 @@ from tests.real_airflow.orders import ORDERS
 from tests.real_airflow.runs import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from demo.services import Services
 
 pytestmark = pytest.mark.all_airflows
@@ -39,18 +36,3 @@ def test_a_run_and_what_buttons_do_with_it(services: Services) -> None:
     run.wait_for_success()
     api.delete_run(DAG_ID, run.run_id)
     assert run.run_id not in [dag_run.run_id for dag_run in api.dag_runs(DAG_ID)]
-
-
-def test_days_pass(services: Services, move_clock: Callable[[timedelta], None]) -> None:
-    before = Run.trigger(services, DAG_ID)
-    before.wait_for_success()
-
-    move_clock(timedelta(days=3))
-    after = Run.trigger(services, DAG_ID)
-    after.wait_for_success()
-
-    [first, second] = [task.start_date for run in (before, after) for task in run.tasks()]
-    assert first
-    assert second
-    assert second - first > timedelta(days=3)
-    assert after.result(TASK)["imported"] == len(ORDERS)
