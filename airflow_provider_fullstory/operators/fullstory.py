@@ -34,6 +34,7 @@ from airflow_provider_fullstory.outcome import (
     run_identity,
     tell,
     wait_in_triggerer,
+    with_report,
     without_retry,
 )
 
@@ -316,7 +317,7 @@ class FullStoryImportEventsOperator(BaseOperator):
             if report.imported is not None or not (self.wait_for_completion or not report.job_ids):
                 return self._end(context, state, report)
             publish(report, self, context)
-            with _explained():
+            with with_report(report), _explained():
                 # Small imports are often finished by now, and then need no deferral.
                 outcomes = importer.look(report.job_ids) if self.deferrable else importer.wait(report.job_ids)
             if outcomes is None:
@@ -345,9 +346,9 @@ class FullStoryImportEventsOperator(BaseOperator):
         with without_retry():
             self._check_arguments()
         with without_retry(), FullStoryHook(self.fullstory_conn_id) as hook:
-            with _explained():
-                outcomes = outcomes_of(event)
             report = ImportReport.from_xcom(event["report"])
+            with with_report(report), _explained():
+                outcomes = outcomes_of(event)
             self._complete(context, hook, report, outcomes, event.get("waited", 0.0))
             return self._end(context, self._import_state(context), report)
 
@@ -559,7 +560,7 @@ class FullStoryImportEventsOperator(BaseOperator):
             yield
         except FullStoryTooFewRecordsError as error:
             if isinstance(self.events, HiddenRecords):
-                raise FullStoryInputError(str(error)) from error
+                raise FullStoryInputError(str(error)) from None
             raise
 
     def _allowance(self, context: Context, hook: FullStoryHook, ledger: Ledger) -> Allowance | None:
@@ -616,7 +617,8 @@ class FullStoryImportEventsOperator(BaseOperator):
         outcomes: Sequence[JobOutcome],
         waited: float,
     ) -> None:
-        complete(hook, [report], outcomes, self._refused_file(context, report), self._samples())
+        with with_report(report):
+            complete(hook, [report], outcomes, self._refused_file(context, report), self._samples())
         tell(report, self, retries=hook.retries, waited=waited)
 
     def _end(self, context: Context, state: ImportState, report: ImportReport) -> dict[str, Any]:
@@ -711,4 +713,4 @@ def _explained() -> Iterator[None]:
             'unknown jobs again, set on_ambiguous="resend" and clear the task.',
             status_code=error.status_code,
             code=error.code,
-        ) from error
+        ) from None

@@ -349,7 +349,7 @@ def test_the_deadline_counts_while_records_are_worked_off(fullstory: FakeFullSto
     engine = make_importer(Stuck(), max_outstanding_records=1, deadline=time.time() + 0.2)
 
     with pytest.raises(
-        FullStoryTimeoutError, match=r"did not finish within .* FullStory has accepted 1 records"
+        FullStoryTimeoutError, match=r"(?s)did not finish within .* FullStory has accepted 1 records"
     ):
         engine.submit(batches(2))
 
@@ -357,7 +357,7 @@ def test_the_deadline_counts_while_records_are_worked_off(fullstory: FakeFullSto
 def test_nothing_more_is_sent_when_time_is_up(fullstory: FakeFullStory) -> None:
     engine = make_importer(fullstory, deadline=time.time() - 1)
 
-    with pytest.raises(FullStoryTimeoutError, match=r"before batch 1 could be sent.* accepted 0 records"):
+    with pytest.raises(FullStoryTimeoutError, match=r"(?s)before batch 1 could be sent.* accepted 0 records"):
         engine.submit(batches(2))
 
 

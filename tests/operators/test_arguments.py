@@ -33,7 +33,7 @@ def refusal(context: Any, **arguments: Any) -> str:
     """Return the message of an import that fails without a retry."""
     with pytest.raises(AirflowFailException) as caught:
         FullStoryImportEventsOperator(**{"task_id": "import", **arguments}).execute(context)
-    assert isinstance(caught.value.__cause__, FullStoryInputError)
+    assert isinstance(caught.value, FullStoryInputError)
     return str(caught.value)
 
 

@@ -138,7 +138,7 @@ def test_an_import_with_one_more_is_refused_before_anything_is_sent(
     assert f"{used} of {limit} are used" in message
     assert f"{limit - used} more fit" in message
     assert f"in the period that ends {end}" in message
-    assert isinstance(caught.value.__cause__, FullStoryQuotaError)
+    assert isinstance(caught.value, FullStoryQuotaError)
     assert len(posts(emulator)) == before
     assert len(emulator.events()) == used
 
