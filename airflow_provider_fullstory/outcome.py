@@ -161,10 +161,11 @@ def wait_in_triggerer(
     :param poll_interval: Shortest time between two looks at the jobs, in seconds.
     :param deadline: When to give up, in seconds since the epoch.
     """
+    from airflow_provider_fullstory.batch_import.waiting import plural
     from airflow_provider_fullstory.triggers.fullstory import FullStoryImportJobTrigger, deferral_timeout
 
     now = time.time()
-    operator.log.info("Waiting for %d jobs in the triggerer.", len(report.job_ids))
+    operator.log.info("Waiting for %s in the triggerer.", plural(len(report.job_ids), "job"))
     operator.defer(
         trigger=FullStoryImportJobTrigger(
             job_ids=report.job_ids,
@@ -208,7 +209,7 @@ def complete(
         resource = reports[0].resource
         for job_id, errors in rejections(hook, resource, outcomes, is_required=refused is not None):
             if job_id in report_of:
-                report_of[job_id].add_codes(error.code or "unknown" for error in errors)
+                report_of[job_id].add_rejected(errors)
             if refused is None:
                 samples.rejected(job_id, errors)
             yield job_id, errors
@@ -264,9 +265,9 @@ def _explaining(outcomes: Sequence[JobOutcome]) -> Iterator[None]:
         yield
     except (FullStoryStorageError, FullStoryDiskError) as error:
         error.add(
-            f"The import itself is finished: {sum(outcome.imports for outcome in outcomes)} records are in "
-            f"FullStory, {sum(outcome.errors for outcome in outcomes)} were refused by it. A retry sends "
-            "nothing, and writes the file."
+            f"The import itself is finished: {sum(outcome.imports for outcome in outcomes):,} records are in "
+            f"FullStory, {sum(outcome.errors for outcome in outcomes):,} were refused by it.\n"
+            "A retry sends nothing, and writes the file."
         )
         raise
 
@@ -309,7 +310,9 @@ def judge(
         raise
     if report.refused:
         task.log.warning(
-            "%d records are not in FullStory; max_rejected=%s lets them pass.", report.refused, max_rejected
+            "%s not in FullStory; max_rejected=%s lets that pass.",
+            f"{report.refused:,} {'record is' if report.refused == 1 else 'records are'}",
+            max_rejected,
         )
     return report.to_xcom()
 
@@ -339,7 +342,9 @@ def tell(report: ImportReport, task: BaseOperator, *, retries: int, waited: floa
     """
     from airflow.providers.common.compat.sdk import Stats
 
-    task.log.info("Import of %s finished, after waiting %.0f s for FullStory:", report.resource, waited)
+    task.log.info(
+        "Import of %s finished, after waiting %s s for FullStory:", report.resource, f"{waited:,.0f}"
+    )
     for line in report.lines():
         task.log.info("%s", line)
     counts = {

@@ -101,7 +101,8 @@ def test_a_batch_size_beyond_the_limit(emulator: EmulatorClient, context: Any) -
 
 def test_a_record_without_a_name(emulator: EmulatorClient, context: Any) -> None:
     message = message_of(context, events=[{"user.uid": "u"}])
-    assert "1 of 1 records are not in FullStory: 1 refused here" in message
+    assert "1 of 1 records is not in FullStory." in message
+    assert "1 refused here" in message
     assert "required_field 1" in message
 
 

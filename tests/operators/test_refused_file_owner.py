@@ -310,8 +310,8 @@ def test_a_storage_that_is_full_when_all_is_sent_fails_the_try_with_what_is_in_f
     )
     assert "It is full: make room." in text
     assert text.endswith(
-        "The import itself is finished: 3 records are in FullStory, 1 were refused by it. A retry sends "
-        "nothing, and writes the file."
+        "The import itself is finished: 3 records are in FullStory, 1 were refused by it.\n"
+        "A retry sends nothing, and writes the file."
     )
     sent = seen_posts(emulator)
     report = task.attempt()
