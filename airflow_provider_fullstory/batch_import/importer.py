@@ -164,7 +164,11 @@ class Importer:
         :raises FullStoryKilledError: After ``stop``, naming them as well.
         """
         watch = self._watch(job_ids)
-        self._follow(watch)
+        try:
+            self._follow(watch)
+        except FullStoryTimeoutError as error:
+            error.add(self._ledger.promise)
+            raise
         # Told to end during the last look, Airflow expects no success.
         self._catch_up()
         return list(watch.outcomes.values())

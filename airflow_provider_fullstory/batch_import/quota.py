@@ -58,8 +58,9 @@ class Allowance:
         raise FullStoryQuotaError(
             "The import does not fit into the organization's monthly quota of server events.\n"
             f"It {size} {plural(records, 'event')}, and {self.left:,} more fit: {self._quota.usage:,} of "
-            f"{self._quota.limit:,} are used.\n"
-            f"The period ends {end}. Import fewer, wait for the next period, or have the quota raised;\n"
+            f"{self._quota.limit:,} are used\n"
+            f"in the period that ends {end}.\n"
+            "Import fewer, wait for the next period, or have the quota raised;\n"
             "check_quota=False sends all the same."
         )
 

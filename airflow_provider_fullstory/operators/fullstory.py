@@ -86,7 +86,9 @@ class FullStoryImportEventsOperator(BaseOperator):
     fields of FullStory's events; ``properties.x``, and every name that is no field, becomes a property.
 
     Returns a report, as XCom: ``{"resource": "events", "job_ids": [...], "records": n, "imported": n,
-    "invalid": n, "rejected": n, "rejected_uri": ..., "batches": n, "codes": {"required_field": 3}}``.
+    "invalid": n, "rejected": n, "rejected_uri": ..., "batches": n, "codes": {"required_field": 3}, "reasons":
+    {"required_field: name is missing": 3}, "earliest": "2026-01-02T10:00:00+00:00", "latest": ...,
+    "without_timestamp": n}``. ``reasons`` are the five most frequent, and the rest as one.
     ``invalid`` counts records refused here, ``rejected`` those that FullStory refused; ``imported`` and
     ``rejected`` are None while FullStory works, and ``records == imported + invalid + rejected`` afterwards.
     The report is there as soon as all is sent.
@@ -598,6 +600,8 @@ class FullStoryImportEventsOperator(BaseOperator):
 
     def _log_start(self, whom: str, state: ImportState, *, is_judged_again: bool) -> None:
         """Say what is imported from where and to whom, how it is protected, and within which limits."""
+        from airflow_provider_fullstory.batch_import.waiting import plural
+
         if not is_judged_again:
             self.log.info("Importing events from %s", self._source().description)
         self.log.info("into %s.", whom)
@@ -605,11 +609,11 @@ class FullStoryImportEventsOperator(BaseOperator):
             self.log.info("%s", line)
         if not is_judged_again:
             self.log.info(
-                "Limits: %s records or %.1f MB a batch, %d uploads at once, %s records unfinished.",
-                f"{self.batch_size:,}",
+                "Limits: %s or %.1f MB a batch, %s at once, %s unfinished.",
+                plural(self.batch_size, "record"),
                 self.max_batch_bytes / 1e6,
-                self.max_parallel_uploads,
-                f"{self.max_outstanding_records:,}",
+                plural(self.max_parallel_uploads, "upload"),
+                plural(self.max_outstanding_records, "record"),
             )
 
     def _log_submissions(self, report: ImportReport) -> None:
@@ -716,12 +720,14 @@ def _read_twice(read: Callable[[], T]) -> T:
 
 def _mapping_lines(source: OpenSource) -> list[str]:
     """Return where columns go, one a line."""
+    from airflow_provider_fullstory.batch_import.waiting import plural
+
     if not source.targets:
         return ["Mapping: each key goes to the field of its name, or where mapping says."]
     lines = [f"  {column} -> {field}" for column, field in source.targets.items()]
     rest = len(lines) - _MOST_COLUMNS
-    more = [f"  and {rest:,} more columns"] if rest > 0 else []
-    return [f"Mapping of {len(lines):,} columns:", *lines[:_MOST_COLUMNS], *more]
+    more = [f"  and {plural(rest, 'more column')}"] if rest > 0 else []
+    return [f"Mapping of {plural(len(lines), 'column')}:", *lines[:_MOST_COLUMNS], *more]
 
 
 @contextmanager

@@ -151,7 +151,7 @@ def test_a_poll_that_succeeds_forgives_the_failures_before() -> None:
 
 
 def test_a_failure_that_stays_is_raised_at_once() -> None:
-    with pytest.raises(FullStoryNotFoundError, match=r"^no such job\. FullStory accepted its records"):
+    with pytest.raises(FullStoryNotFoundError, match=r"^no such job\.\nFullStory accepted its records"):
         watch().missed(FullStoryNotFoundError("no such job."), "a", now=LATER)
 
 

@@ -155,7 +155,7 @@ def test_a_query_that_fails_midway(
     )
     assert "The query failed after 1500 rows: " in message
     assert "integer overflow" in message
-    assert "FullStory has accepted 1500 records in 3 batches" in message
+    assert "FullStory has accepted 3 batches with 1,500 records" in message
     assert all(job["id"] in message for job in emulator.jobs())
     assert "under the same idempotency keys" in message
     assert len(emulator.events()) == 1500

@@ -426,7 +426,7 @@ def test_progress_is_not_told_of_each_batch(emulator: EmulatorClient, context: A
     run(importing(events=orders(300)), context)
 
     assert [line for line in log.having(PROGRESS) if line.startswith(PROGRESS)] == []
-    [line] = log.having("All is sent.")
+    [line] = log.having("All is sent")
     assert line.startswith("All is sent: 30 batches with 300 records in this try (")
     # Start, quota, the end of sending, a line for each job, and the table.
     assert len(log.lines) <= 10 + 30 + 10
