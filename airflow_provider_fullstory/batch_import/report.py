@@ -229,16 +229,19 @@ class ImportReport:
         uncounted = [outcome.job_id for outcome in outcomes if outcome.imports + outcome.errors == 0]
         if uncounted and self.imported + self.rejected != sent:
             raise FullStoryAmbiguousError(
-                f"{len(uncounted)} of {len(outcomes)} jobs ended without counts, so nobody can know whether "
-                f"FullStory has their records: {some(uncounted)}. {self.imported} records of the others are "
-                "in FullStory. Look for those of these jobs there; if they are missing, set "
-                'on_ambiguous="resend" and clear the task: it sends just such batches again.'
+                f"{len(uncounted):,} of {plural(len(outcomes), 'job')} ended without counts, so nobody can "
+                "know whether FullStory has their records.\n"
+                "Look for these records in FullStory; if they are missing, set "
+                'on_ambiguous="resend" and\nclear the task: it sends just such batches again.\n'
+                f"{plural(self.imported, 'record')} of the other jobs are in FullStory.\n"
+                f"Jobs without counts: {some(uncounted)}."
             )
         if self.imported + self.rejected != sent:
             raise FullStoryAccountingError(
-                f"FullStory was sent {sent} records, but its jobs answer for {self.imported} imported and "
-                f"{self.rejected} rejected: {some([outcome.job_id for outcome in outcomes])}. Compare what "
-                "these jobs imported with the source before anything is sent again."
+                f"FullStory was sent {plural(sent, 'record')}, but its jobs answer for {self.imported:,} "
+                f"imported and {self.rejected:,} rejected.\n"
+                "Compare what these jobs imported with the source before anything is sent again.\n"
+                f"Jobs: {some([outcome.job_id for outcome in outcomes])}."
             )
 
     @property
@@ -306,9 +309,7 @@ class ImportReport:
         if self.earliest is not None:
             table += [f"  earliest timestamp  {self.earliest}", f"  latest timestamp    {self.latest}"]
         if self.without_timestamp:
-            table.append(
-                f"  no timestamp {self.without_timestamp:>9,}  sent; FullStory gives the time of import"
-            )
+            table.append(f"  undated   {self.without_timestamp:>12,}  sent without a timestamp")
         return [*table, f"  refused records are in {self.rejected_uri}"] if self.rejected_uri else table
 
     def _allowed(self, max_rejected: float) -> Decimal:
@@ -366,9 +367,10 @@ def rejections(
         except FullStoryError as error:
             if is_required:
                 error.add(
-                    f"Job {outcome.job_id} is finished, and so is the import: {outcome.imports} of its "
-                    f"records are in FullStory, {outcome.errors} are not. Only these could not all be "
-                    "read, to be written to rejected_uri. A retry reads them again, and sends nothing."
+                    f"Job {outcome.job_id} is finished, and so is the import: {outcome.imports:,} of its "
+                    f"records are in FullStory, {outcome.errors:,} are not.\n"
+                    "Only these could not all be read, to be written to rejected_uri.\n"
+                    "A retry reads them again, and sends nothing."
                 )
                 raise
             log.warning("The refused records of job %s are not all known. %s", outcome.job_id, error)
@@ -410,8 +412,8 @@ class _Listing:
     def __str__(self) -> str:
         count = self._outcome.errors
         return (
-            f"FullStory counts {count} refused records in job {self._outcome.job_id}, and lists "
-            f"{count - self.missing}."
+            f"FullStory counts {plural(count, 'refused record')} in job {self._outcome.job_id}, and lists "
+            f"{count - self.missing:,}."
         )
 
     def read(self) -> Iterator[list[RecordError]]:

@@ -277,7 +277,7 @@ def test_an_upload_that_fails_for_good_stops_the_rest(fullstory: FakeFullStory) 
 
     assert len(taken) < 10
     assert str(caught.value).startswith("bad.\nThis was batch 3 (1 record).\nFullStory has accepted ")
-    assert f"accepted {len(fullstory.names)} records in {len(fullstory.names)} batches" in str(caught.value)
+    assert f"accepted {len(fullstory.names)} batches with {len(fullstory.names)} records" in str(caught.value)
 
 
 def test_what_was_made_before_a_source_broke_is_sent_where_there_is_room(fullstory: FakeFullStory) -> None:

@@ -601,7 +601,7 @@ def test_uploads_end_with_the_time_of_the_task(
     task = make_task("store")
     emulator.order_fault(**UPLOADS, delay_seconds=HOUR)
 
-    with pytest.raises(FullStoryTimeoutError, match="Time was up while 1 batches were being sent"):
+    with pytest.raises(FullStoryTimeoutError, match="Time was up while 1 batch had no answer yet"):
         task.operator(events=orders(10), timeout=0.3).execute(task.next_context())
 
     emulator.forget_faults()

@@ -46,7 +46,7 @@ def looks(services: Services) -> int:
 
 def assert_names_jobs(run: Run) -> None:
     """Check that the log says which jobs go on, once the end was noticed."""
-    run.wait_for_log(TASK, "FullStory may still be working on 3 of its jobs, and cannot cancel them: ")
+    run.wait_for_log(TASK, "FullStory may still be working on 3 jobs, and cannot cancel them: ")
     [*sentences] = run.logs(TASK).split("cannot cancel them: ")[1:]
     assert all(job["id"] in sentences[0] for job in run.services.emulator.jobs())
 
