@@ -199,11 +199,14 @@ class ImportReport:
         self.codes = dict(sorted((Counter(self.codes) + Counter(codes)).items()))
 
     def _add_reasons(self, reasons: Iterable[str]) -> None:
+        # A new one: a report that was read from XCom shares its parts with that.
+        counts = dict(self.reasons)
         for reason, count in Counter(reasons).items():
             name = quoted(reason, longest=_LONGEST_REASON)
-            if name not in self.reasons and len(self.reasons) >= _MOST_REASONS:
+            if name not in counts and len(counts) >= _MOST_REASONS:
                 name = _OTHER_REASONS
-            self.reasons[name] = self.reasons.get(name, 0) + count
+            counts[name] = counts.get(name, 0) + count
+        self.reasons = counts
 
     def _top_reasons(self) -> list[tuple[str, int]]:
         """Return the most frequent reasons, and how many records were refused for all others."""

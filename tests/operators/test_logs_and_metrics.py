@@ -222,7 +222,9 @@ def test_each_try_tells_its_start_once_and_where_it_goes_on(
     task.attempt()
 
     assert len(log.having(START)) == 1
-    assert log.table == {"records": 25, "imported": 25, "invalid": 0, "rejected": 0, "batches": 3}
+    assert log.table == {
+        "records": 25, "imported": 25, "invalid": 0, "rejected": 0, "batches": 3, "undated": 25
+    }  # fmt: skip
 
 
 def test_a_try_that_sends_nothing_tells_so(
@@ -377,6 +379,7 @@ def test_the_closing_table_has_the_numbers_of_the_report(
         "batches": 3,
         "user_not_found": 2,
         "required_field": 1,
+        "undated": 25,
     }
     assert report["codes"] == {"required_field": 1, "user_not_found": 2}
     assert len(log.having("Import of events finished")) == 1
@@ -400,6 +403,31 @@ def test_large_numbers_are_read_easily() -> None:
 
     report = ImportReport(records=1_234_567, imported=1_234_560, rejected=7, job_ids=["a"] * 25, batches=25)
     assert any("1,234,567" in line for line in report.lines())
+
+
+@pytest.mark.parametrize("kept", ["store", "folder"])
+def test_the_span_of_timestamps_is_known_to_a_try_that_reads_no_source(
+    emulator: EmulatorClient, make_task: Callable[..., Task], database: Path, log: Log, kept: str
+) -> None:
+    make_warehouse(database, 25)
+    moment = "CASE WHEN number = 3 THEN NULL ELSE (2001 + number) || '-01-02T03:04:05Z' END"
+    sql = QUERY["sql"].replace("SELECT number,", f"SELECT number, {moment} AS timestamp,")
+    task = make_task(kept, **(QUERY | {"sql": sql}), allow_missing_timestamp=True)
+    with pytest.raises(Crash):
+        task.attempt(breaking=Breaking(matches=noting_stage("succeeded")))
+    log.lines.clear()
+
+    report = task.attempt()
+
+    assert log.having(START) == []
+    assert (report["earliest"], report["latest"]) == (
+        "2001-01-02T03:04:05+00:00",
+        "2025-01-02T03:04:05+00:00",
+    )
+    assert report["without_timestamp"] == 1
+    assert log.having("earliest") == ["  earliest timestamp  2001-01-02T03:04:05+00:00"]
+    assert log.having("latest") == ["  latest timestamp    2025-01-02T03:04:05+00:00"]
+    assert log.table["undated"] == 1
 
 
 # Progress -------------------------------------------------------------------------------------------------

@@ -77,6 +77,10 @@ def test_jobs_given_by_id_are_counted_as_fullstory_counts(
         "rejected_uri": None,
         "batches": 3,
         "codes": {},
+        "reasons": {},
+        "earliest": None,
+        "latest": None,
+        "without_timestamp": 0,
     }
 
 
