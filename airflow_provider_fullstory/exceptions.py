@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class FullStoryError(Exception):
@@ -32,10 +32,12 @@ class FullStoryError(Exception):
         self.status_code = status_code
         self.code = code
         self.retry_after = retry_after
+        #: What became of every record, in the form of the operator's XCom; None while that is not known.
+        self.report: dict[str, Any] | None = None
 
     def add(self, sentence: str) -> None:
-        """Add a sentence to the message: what only a caller knows, such as what FullStory already has."""
-        self.args = (f"{self} {sentence}",)
+        """Add a line to the message: what only a caller knows, such as what FullStory already has."""
+        self.args = (f"{self}\n{sentence}",)
 
 
 class FullStoryInputError(FullStoryError, ValueError):

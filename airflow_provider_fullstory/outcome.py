@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_fullstory.exceptions import (
     FullStoryAmbiguousError,
     FullStoryDiskError,
+    FullStoryError,
     FullStoryInputError,
     FullStoryQuotaError,
     FullStoryRecordsRefusedError,
     FullStorySourceChangedError,
+    FullStorySourceError,
     FullStoryStorageError,
 )
 
@@ -32,20 +35,76 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.waiting import JobOutcome
     from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 
+#: Failures that no retry fixes.
+_FINAL: Final = (
+    FullStoryInputError,
+    FullStoryRecordsRefusedError,
+    FullStorySourceChangedError,
+    FullStoryAmbiguousError,
+    FullStoryQuotaError,
+)
+
 
 @contextmanager
 def without_retry() -> Iterator[None]:
-    """Fail the task at once for what a retry cannot mend, such as bad input and records that were refused."""
+    """
+    Fail the task at once for what a retry cannot fix, such as bad input and records that were refused.
+
+    What is raised is both the error and Airflow's AirflowFailException, so that a callback finds the type,
+    the codes and the report. Messages say what an error was caused by, so the log shows each of them once,
+    without what led to it; only what a source raised keeps its own traceback.
+    """
     try:
         yield
-    except (
-        FullStoryInputError,
-        FullStoryRecordsRefusedError,
-        FullStorySourceChangedError,
-        FullStoryAmbiguousError,
-        FullStoryQuotaError,
-    ) as error:
-        raise AirflowFailException(str(error)) from error
+    except AirflowFailException:
+        raise
+    except _FINAL as error:
+        raise airflow_error(error, AirflowFailException) from None
+    except FullStorySourceError:
+        raise
+    except FullStoryError as error:
+        raise copy.copy(error) from None
+
+
+def airflow_error(error: FullStoryError, kind: type[Exception]) -> Exception:
+    """
+    Return an error that Airflow takes for one of its own, and callbacks for ours.
+
+    :param error: The error.
+    :param kind: The type by which Airflow knows what to do.
+    """
+    return _made(type(error), kind, error.args, vars(error))
+
+
+def _made(
+    ours: type[FullStoryError], airflows: type[Exception], args: tuple[Any, ...], attributes: dict[str, Any]
+) -> Exception:
+    made: Exception = _type_of_both(ours, airflows)(*args)
+    vars(made).update(attributes)
+    return made
+
+
+def _type_of_both(ours: type[FullStoryError], airflows: type[Exception]) -> type[Exception]:
+    def reduce(error: Exception) -> tuple[Any, ...]:
+        return _made, (ours, airflows, error.args, vars(error))
+
+    # The log shows the name of ours, which says more.
+    attributes = {"__module__": ours.__module__, "__doc__": ours.__doc__, "__reduce__": reduce}
+    return type(ours.__name__, (ours, airflows), attributes)
+
+
+@contextmanager
+def with_report(report: ImportReport) -> Iterator[None]:
+    """
+    Let errors carry a report, for callbacks.
+
+    :param report: The report as far as it is known.
+    """
+    try:
+        yield
+    except FullStoryError as error:
+        error.report = report.to_xcom()
+        raise
 
 
 def deadline_of(operator: BaseOperator, started_at: float, timeout: float) -> float:
@@ -102,10 +161,11 @@ def wait_in_triggerer(
     :param poll_interval: Shortest time between two looks at the jobs, in seconds.
     :param deadline: When to give up, in seconds since the epoch.
     """
+    from airflow_provider_fullstory.batch_import.waiting import plural
     from airflow_provider_fullstory.triggers.fullstory import FullStoryImportJobTrigger, deferral_timeout
 
     now = time.time()
-    operator.log.info("Waiting for %d jobs in the triggerer.", len(report.job_ids))
+    operator.log.info("Waiting for %s in the triggerer.", plural(len(report.job_ids), "job"))
     operator.defer(
         trigger=FullStoryImportJobTrigger(
             job_ids=report.job_ids,
@@ -149,7 +209,7 @@ def complete(
         resource = reports[0].resource
         for job_id, errors in rejections(hook, resource, outcomes, is_required=refused is not None):
             if job_id in report_of:
-                report_of[job_id].add_codes(error.code or "unknown" for error in errors)
+                report_of[job_id].add_rejected(errors)
             if refused is None:
                 samples.rejected(job_id, errors)
             yield job_id, errors
@@ -205,9 +265,9 @@ def _explaining(outcomes: Sequence[JobOutcome]) -> Iterator[None]:
         yield
     except (FullStoryStorageError, FullStoryDiskError) as error:
         error.add(
-            f"The import itself is finished: {sum(outcome.imports for outcome in outcomes)} records are in "
-            f"FullStory, {sum(outcome.errors for outcome in outcomes)} were refused by it. A retry sends "
-            "nothing, and writes the file."
+            f"The import itself is finished: {sum(outcome.imports for outcome in outcomes):,} records are in "
+            f"FullStory, {sum(outcome.errors for outcome in outcomes):,} were refused by it.\n"
+            "A retry sends nothing, and writes the file."
         )
         raise
 
@@ -244,12 +304,15 @@ def judge(
     """
     try:
         report.judge(max_rejected, files=files)
-    except FullStoryRecordsRefusedError:
+    except FullStoryRecordsRefusedError as error:
+        error.report = report.to_xcom()
         publish(report, task, context)
         raise
     if report.refused:
         task.log.warning(
-            "%d records are not in FullStory; max_rejected=%s lets them pass.", report.refused, max_rejected
+            "%s not in FullStory; max_rejected=%s lets that pass.",
+            f"{report.refused:,} {'record is' if report.refused == 1 else 'records are'}",
+            max_rejected,
         )
     return report.to_xcom()
 
@@ -279,7 +342,9 @@ def tell(report: ImportReport, task: BaseOperator, *, retries: int, waited: floa
     """
     from airflow.providers.common.compat.sdk import Stats
 
-    task.log.info("Import of %s finished, after waiting %.0f s for FullStory:", report.resource, waited)
+    task.log.info(
+        "Import of %s finished, after waiting %s s for FullStory:", report.resource, f"{waited:,.0f}"
+    )
     for line in report.lines():
         task.log.info("%s", line)
     counts = {

@@ -174,7 +174,7 @@ class Stores:
 
     :param of_run: Holds what is known of the run, which several imports share: operators in one task, salts.
     :param of_import: Holds the ledger.
-    :param description: What protects against doubles, for the log.
+    :param description: What protects against doubles, for the log: a line or two.
     """
 
     of_run: Store
@@ -237,9 +237,9 @@ def import_state(
 def _stores(
     context: Context, run: RunIdentity, run_folder: Folder | None, outages: Outages, *, durable: bool
 ) -> Stores:
-    keys_only = "idempotency keys alone keep a retry from sending a batch twice, for 24 hours"
+    keys_only = "Idempotency keys alone keep a retry from sending a batch twice, for 24 hours"
     if not durable:
-        return Stores(MemoryStore(), MemoryStore(), f"no ledger, since durable=False: {keys_only}")
+        return Stores(MemoryStore(), MemoryStore(), f"no ledger, since durable=False.\n{keys_only}")
     accessor = context.get("task_state_store")
     in_airflow = None if accessor is None else TaskStateStore(accessor, "fullstory", outages)
     if run_folder is not None:
@@ -260,8 +260,8 @@ def _stores(
     return Stores(
         MemoryStore(),
         MemoryStore(),
-        "no ledger, since this Airflow has no task state store (3.3 and newer have one) and state_uri is "
-        f"not set: {keys_only}",
+        "no ledger, since state_uri is not set and Airflow has a task state store from 3.3 on only.\n"
+        f"{keys_only}",
     )
 
 

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from airflow_provider_fullstory import __version__
+from airflow_provider_fullstory.batch_import.waiting import plural
 from airflow_provider_fullstory.exceptions import FullStoryAmbiguousError, FullStorySourceChangedError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def source_changed(
     :param is_data_at_hand: Whether the records come from XCom, so that arguments cannot be compared.
     """
     upgrade = (
-        f"; or this package was upgraded, from {version} to {__version__}" if version != __version__ else ""
+        f";\nor this package was upgraded, from {version} to {__version__}" if version != __version__ else ""
     )
     if is_data_at_hand:
         reason = (
@@ -36,17 +37,18 @@ def source_changed(
     elif has_other_arguments:
         reason = (
             "Its arguments changed (sql, parameters, mapping, batch_size, ...), or the item of this mapped "
-            f"task{upgrade}. With the old ones, a retry goes on where the last try ended"
+            f"task{upgrade}.\nWith the old ones, clearing the task goes on where the last try ended"
         )
     else:
         reason = (
-            f"Its rows or their order changed{upgrade}. ORDER BY a unique column; stage_batches=True keeps "
+            f"Its rows or their order changed{upgrade}.\nORDER BY a unique column; stage_batches=True keeps "
             "the batches of the first try until the import succeeds"
         )
     return FullStorySourceChangedError(
-        f"The task no longer gives the batches that it gave in an earlier try. {what}. {ending}{reason}. "
-        'on_source_change="resend" sends all that changed, though FullStory will then have some records '
-        "twice."
+        "The source no longer gives the batches that it gave in an earlier try.\n"
+        f"{reason}.\n"
+        'on_source_change="resend" sends all that changed; FullStory will then have some records twice.\n'
+        f"{what}.{ending}"
     )
 
 
@@ -60,21 +62,22 @@ def unknown_outcome(batch: Batch, entry: Entry | None, sent_since: float | None)
     """
     if entry is None:
         what = (
-            f"An earlier try may have sent batch {batch.name} ({batch.records} records), and its ledger is "
-            f"gone; the run was due {utc(sent_since or 0.0)}. Airflow may have emptied its task state store "
-            "when the task was cleared; state_uri keeps the ledger"
+            f"An earlier try may have sent batch {batch.name} ({plural(batch.records, 'record')}), and its "
+            f"ledger is gone; the run was due {utc(sent_since or 0.0)}. Airflow may have emptied its task "
+            "state store when the task was cleared; state_uri keeps the ledger"
         )
     elif entry.job_id:
         what = f"Batch {entry.name} {fate(entry)}, and FullStory no longer tells what became of that job"
     else:
         what = (
-            f"Batch {entry.name} ({entry.records} records) was sent {utc(entry.at)}, and no answer arrived. "
-            "FullStory recognizes a repeated batch for 24 hours only"
+            f"Batch {entry.name} ({plural(entry.records, 'record')}) was sent {utc(entry.at)}, and no answer "
+            "arrived. FullStory recognizes a repeated batch for 24 hours only"
         )
     return FullStoryAmbiguousError(
-        f"{what}. So nobody can know whether FullStory has these records, and nothing was sent again. Look "
-        'for them in FullStory; if they are missing, set on_ambiguous="resend" and clear the task: it sends '
-        "just such batches again."
+        f"Nobody can know whether FullStory has batch {batch.name}, and it was not sent again.\n"
+        'Look for its records in FullStory; if they are missing, set on_ambiguous="resend" and\n'
+        "clear the task: it sends just such batches again.\n"
+        f"{what}."
     )
 
 
@@ -85,8 +88,10 @@ def fate(entry: Entry) -> str:
     :param entry: What the ledger says of it.
     """
     if entry.job_id:
-        return f"was sent {utc(entry.at)} and accepted as job {entry.job_id} ({entry.records} records)"
-    return f"was sent {utc(entry.at)} and may be in FullStory ({entry.records} records)"
+        return (
+            f"was sent {utc(entry.at)} and accepted as job {entry.job_id} ({plural(entry.records, 'record')})"
+        )
+    return f"was sent {utc(entry.at)} and may be in FullStory ({plural(entry.records, 'record')})"
 
 
 def utc(seconds: float) -> str:

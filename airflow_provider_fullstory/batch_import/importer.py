@@ -12,13 +12,20 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 from airflow_provider_fullstory.batch_import.room import Room
-from airflow_provider_fullstory.batch_import.uploads import Uploads
-from airflow_provider_fullstory.batch_import.waiting import JobWatch, finished, some, still_running
+from airflow_provider_fullstory.batch_import.uploads import Uploads, batches_of, not_again
+from airflow_provider_fullstory.batch_import.waiting import (
+    JobWatch,
+    finished,
+    plural,
+    some,
+    still_running,
+)
 from airflow_provider_fullstory.exceptions import (
     FullStoryAmbiguousError,
     FullStoryError,
     FullStoryInputError,
     FullStoryKilledError,
+    FullStoryQuotaError,
     FullStorySourceChangedError,
     FullStoryTimeoutError,
 )
@@ -40,8 +47,9 @@ _SECONDS_BETWEEN_PROGRESS: Final = 10.0
 _SECONDS_TO_FINISH: Final = 60.0
 #: A signal that another thread gets does not wake the main thread, which alone runs Python's handlers.
 _SECONDS_WITHOUT_SIGNALS: Final = 1.0
-#: Failures that no retry mends.
-_FINAL: Final = (FullStoryInputError, FullStorySourceChangedError, FullStoryAmbiguousError)
+#: Failures whose messages say themselves what to set, and what clearing the task does then.
+_FIXED_ELSEWHERE: Final = (FullStorySourceChangedError, FullStoryAmbiguousError)
+_NOTHING: Final = "Nothing was sent in this try."
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +164,11 @@ class Importer:
         :raises FullStoryKilledError: After ``stop``, naming them as well.
         """
         watch = self._watch(job_ids)
-        self._follow(watch)
+        try:
+            self._follow(watch)
+        except FullStoryTimeoutError as error:
+            error.add(self._ledger.promise)
+            raise
         # Told to end during the last look, Airflow expects no success.
         self._catch_up()
         return list(watch.outcomes.values())
@@ -174,23 +186,41 @@ class Importer:
         """What goes on in FullStory without anybody waiting, and what a retry does about it."""
         jobs = self._followed.pending if self._followed else self._room.running
         return (
-            f"{still_running(jobs)} {self._ledger.promise}"
+            f"{still_running(jobs)}\n{self._ledger.promise}"
             if jobs
             else "No job of this try runs in FullStory."
         )
 
     @property
     def progress(self) -> str:
-        """How far sending is, as a sentence."""
-        submissions = list(self._uploads.submissions)
+        """How far sending is, as a line for the log."""
+        sent = [submission for submission in self._uploads.submissions if not submission.is_earlier]
+        parts = [f"Sent: {batches_of(sent)} ({self._speed(sent)})"]
+        if self._sending:
+            parts.append(f"{plural(len(self._sending), 'batch')} under way")
+        if running := self._room.running:
+            parts.append(f"{plural(len(running), 'job')} not known to be finished")
+        return f"{', '.join(parts)}."
+
+    def summary(self) -> list[str]:
+        """Return what was sent by this try and earlier ones, once all is sent, as lines for the log."""
+        earlier = [submission for submission in self._uploads.submissions if submission.is_earlier]
+        sent = [submission for submission in self._uploads.submissions if not submission.is_earlier]
+        replays = [submission for submission in sent if submission.is_replay]
+        lines = [
+            f"All is sent: {batches_of(sent)} in this try ({self._speed(sent)})." if sent else "All is sent."
+        ]
+        if replays:
+            lines.append(f"Of these, {batches_of(replays)} under their old keys: FullStory takes none twice.")
+        if earlier:
+            lines.append(f"By earlier tries, {not_again(earlier)}.")
+        return lines
+
+    def _speed(self, submissions: Sequence[Submission]) -> str:
         records = sum(submission.records for submission in submissions)
         size = sum(submission.bytes for submission in submissions)
         seconds = max(time.monotonic() - self._begun_at, 0.001)
-        return (
-            f"FullStory has accepted {records} records in {len(submissions)} batches "
-            f"({size / 1e6:.1f} MB), {records / seconds:.0f} a second; {len(self._sending)} batches "
-            f"are being sent, {len(self._room.running)} jobs are not known to be finished."
-        )
+        return f"{size / 1e6:,.1f} MB, {records / seconds:,.0f} records a second"
 
     def look(self, job_ids: Sequence[str]) -> list[JobOutcome] | None:
         """
@@ -237,11 +267,11 @@ class Importer:
         """What the deadline has cut short."""
         if self._room.is_waited_for:
             return (
-                f"The import did not finish within {time.monotonic() - self._begun_at:.0f} s: "
-                f"{len(self._sending)} batches wait until FullStory has worked off others. "
+                f"The import did not finish within {time.monotonic() - self._begun_at:,.0f} s.\n"
+                f"{plural(len(self._sending), 'batch')} waited until FullStory had finished others.\n"
                 f"{still_running(self._room.running)}"
             )
-        return f"Time was up while {len(self._sending)} batches were being sent."
+        return f"Time was up while {plural(len(self._sending), 'batch')} had no answer yet."
 
     def _news_within(self, seconds: float) -> Future[None] | None:
         """Wait for news, and raise Empty where there are none."""
@@ -266,7 +296,7 @@ class Importer:
 
     def _hear(self, news: Future[None] | None) -> None:
         if news is None:
-            raise FullStoryKilledError(f"The task was told to end. {self.left_behind}")
+            raise FullStoryKilledError(f"The task was told to end.\n{self.left_behind}")
         self._sending.remove(news)
         news.result()
         self._say_now_and_then(self.progress)
@@ -321,17 +351,24 @@ class Importer:
         self._uploads.close()
         if isinstance(error, FullStoryKilledError):
             return
-        submissions = sorted(self._uploads.submissions)
-        jobs = some([entry.job_id for entry in submissions]) or "none"
-        promise = "" if isinstance(error, _FINAL) else f" {self._ledger.promise}"
-        accepted = (
-            f"FullStory has accepted {sum(entry.records for entry in submissions)} records in "
-            f"{len(submissions)} batches (jobs: {jobs}).{promise}"
-        )
         if isinstance(error, FullStoryError):
-            error.add(accepted)
+            error.add(self._accepted(error))
         else:
-            log.error("The import stopped. %s", accepted)
+            log.error("The import stopped. %s", self._accepted(error))
+
+    def _accepted(self, error: BaseException) -> str:
+        """Say what FullStory has, and what comes next."""
+        submissions = sorted(self._uploads.submissions)
+        if not submissions:
+            return "FullStory has accepted no batch." if self._uploads.has_posted else _NOTHING
+        if isinstance(error, _FIXED_ELSEWHERE):
+            promise = ""
+        elif isinstance(error, (FullStoryInputError, FullStoryQuotaError)):
+            promise = f"\n{self._ledger.promised('Once that is fixed, clear the task: it')}"
+        else:
+            promise = f"\n{self._ledger.promise}"
+        jobs = some([entry.job_id for entry in submissions])
+        return f"FullStory has accepted {batches_of(submissions)}.{promise}\nJobs: {jobs}."
 
     def _let_uploads_finish(self) -> None:
         deadline = time.monotonic() + _SECONDS_TO_FINISH

@@ -21,6 +21,7 @@ from airflow_provider_fullstory.batch_import.conflicts import fate, source_chang
 from airflow_provider_fullstory.batch_import.decision import Decision, Entry, Policy, decide
 from airflow_provider_fullstory.batch_import.report import ImportReport
 from airflow_provider_fullstory.batch_import.stores import MemoryStore
+from airflow_provider_fullstory.batch_import.waiting import plural
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryLedgerError
 
 if TYPE_CHECKING:
@@ -123,12 +124,17 @@ class Ledger:
     @property
     def promise(self) -> str:
         """What a retry will do about batches that were sent, as a sentence."""
+        return self.promised("A retry")
+
+    def promised(self, who: str) -> str:
+        """
+        Return what a later try will do about batches that were sent, as a sentence.
+
+        :param who: Its subject.
+        """
         if self.is_lasting:
-            return "A retry waits for these jobs and sends only the rest."
-        return (
-            "A retry sends equal batches under the same idempotency keys, and for 24 hours FullStory "
-            "takes none of them twice."
-        )
+            return f"{who} waits for these jobs and sends only the rest."
+        return f"{who} sends equal batches under the same keys: for 24 hours FullStory takes none twice."
 
     @property
     def resends_unknown(self) -> bool:
@@ -262,8 +268,8 @@ class Ledger:
             raise unknown_outcome(batch, entry, self._policy.sent_since)
         if decision is Decision.CHANGED and entry is not None:
             raise self._changed(
-                f"Batch {batch.name} is not the one that an earlier try sent in its place, which "
-                f"{fate(entry)}"
+                f"Batch {batch.name} is not the one that an earlier try sent in its place,\n"
+                f"which {fate(entry)}"
             )
         return decision, entry
 
@@ -339,8 +345,8 @@ class Ledger:
         if entry is None:
             return
         what = (
-            f"The source gives {batches} batches, fewer than an earlier try has sent: batch {entry.name} "
-            f"{fate(entry)}"
+            f"The source gives {plural(batches, 'batch')}, fewer than an earlier try has sent: "
+            f"batch {entry.name}\n{fate(entry)}"
         )
         if not self._policy.resends_changed:
             raise self._changed(what)
@@ -503,10 +509,10 @@ class Ledger:
         if self._import.stage not in (ENDED, SUCCEEDED):
             return ""
         if report.get("imported") is None:
-            return f"All {report.get('records')} records of that import were sent. "
+            return f"\nAll {report.get('records'):,} records of that import were sent."
         return (
-            f"That import had ended with {report.get('imported')} of {report.get('records')} records in "
-            "FullStory. "
+            f"\nThat import had ended with {report.get('imported'):,} of {report.get('records'):,} records "
+            "in FullStory."
         )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from airflow_provider_fullstory.batch_import.batches import Batch
 from airflow_provider_fullstory.batch_import.bodies import Body
+from airflow_provider_fullstory.batch_import.waiting import plural
 from airflow_provider_fullstory.exceptions import FullStoryQuotaError
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ class Allowance:
 
     def __str__(self) -> str:
         if self.left is None:
-            return "FullStory tells no limit of server events"
-        return f"{self._quota.usage} of {self._quota.limit} server events used"
+            return "FullStory has no limit of server events"
+        return f"{self._quota.usage:,} of {self._quota.limit:,} server events used"
 
     @property
     def left(self) -> int | None:
@@ -53,12 +54,14 @@ class Allowance:
         """
         if self.left is None or records <= self.left:
             return
-        end = self._quota.period_end or "at a time that FullStory does not tell"
+        end = self._quota.period_end or "at a time that FullStory does not say"
         raise FullStoryQuotaError(
-            f"The import does not fit into the organization's monthly quota of server events. It {size} "
-            f"{records} events, and {self.left} more fit: {self._quota.usage} of {self._quota.limit} are "
-            f"used in the period that ends {end}. Import fewer, wait for the next period, or have the quota "
-            "raised; check_quota=False sends all the same."
+            "The import does not fit into the organization's monthly quota of server events.\n"
+            f"It {size} {plural(records, 'event')}, and {self.left:,} more fit: {self._quota.usage:,} of "
+            f"{self._quota.limit:,} are used\n"
+            f"in the period that ends {end}.\n"
+            "Import fewer, wait for the next period, or have the quota raised;\n"
+            "check_quota=False sends all the same."
         )
 
     def within(self, batches: Iterable[Batch]) -> Iterator[Batch]:

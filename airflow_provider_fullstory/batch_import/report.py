@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import logging
 import time
 from collections import Counter
@@ -11,7 +12,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from airflow_provider_fullstory.api.encoding import ENCODER
-from airflow_provider_fullstory.batch_import.waiting import some
+from airflow_provider_fullstory.api.quoting import quoted
+from airflow_provider_fullstory.batch_import.waiting import plural, some
 from airflow_provider_fullstory.exceptions import (
     FullStoryAccountingError,
     FullStoryAmbiguousError,
@@ -21,6 +23,7 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryRecordsRefusedError,
     FullStoryTooFewRecordsError,
 )
+from airflow_provider_fullstory.records.timestamps import TimestampSummary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,8 +33,12 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.waiting import JobOutcome
     from airflow_provider_fullstory.records.refusals import InvalidRecord
 
-#: Codes that a message names; the report has all.
-_TOP_CODES: Final = 5
+#: Reasons that the report, the table and a message name; the rest is counted as one.
+_TOP_REASONS: Final = 5
+#: Reasons that are told apart while an import runs: some name a column, of which there may be thousands.
+_MOST_REASONS: Final = 1_000
+_LONGEST_REASON: Final = 200
+_OTHER_REASONS: Final = "other reasons"
 #: Nothing says how much later than its job a list of refused records is complete.
 _SECONDS_BETWEEN_LISTS: Final = (1.0, 4.0, 16.0)
 _MOST_TIMES_LISTED: Final = 2
@@ -63,6 +70,11 @@ class ImportReport:
         if there are none.
     :param batches: Requests that FullStory accepted.
     :param codes: How many records were refused with which code, on either side, as far as codes are known.
+    :param reasons: How many were refused for which reason, the most frequent first; XCom has the first five.
+    :param earliest: The first timestamp of the records that were sent, in ISO 8601; None where none has one.
+    :param latest: The last of them.
+    :param without_timestamp: Records that were sent without one, so that FullStory gives them the time of
+        their import.
     """
 
     resource: str = "events"
@@ -74,6 +86,10 @@ class ImportReport:
     rejected_uri: str | None = None
     batches: int = 0
     codes: dict[str, int] = dataclasses.field(default_factory=dict)
+    reasons: dict[str, int] = dataclasses.field(default_factory=dict)
+    earliest: str | None = None
+    latest: str | None = None
+    without_timestamp: int = 0
 
     @classmethod
     def from_xcom(cls, value: Mapping[str, Any]) -> ImportReport:
@@ -84,12 +100,11 @@ class ImportReport:
         :raises FullStoryInputError: Where it is something else.
         """
         names = [field.name for field in dataclasses.fields(cls)]
-        # A report of before an upgrade has no rejected_uri.
-        if not isinstance(value, Mapping) or not value.keys() >= set(names) - {"rejected_uri"}:
+        if not isinstance(value, Mapping) or not value.keys() >= set(names):
             raise FullStoryInputError(
                 f"This is not the report of a FullStory import, which has {', '.join(names)}."
             )
-        return cls(**{name: value[name] for name in names if name in value})
+        return cls(**{name: value[name] for name in names})
 
     @classmethod
     def merged(cls, reports: Sequence[ImportReport]) -> ImportReport:
@@ -103,10 +118,12 @@ class ImportReport:
         if len(resources) != 1:
             raise FullStoryInputError("Imports of events and of users cannot be waited for together.")
         codes: Counter[str] = sum((Counter(report.codes) for report in reports), Counter())
+        reasons: Counter[str] = sum((Counter(report.reasons) for report in reports), Counter())
+        timestamps = sum((report.timestamps for report in reports), TimestampSummary())
         uris = {report.rejected_uri for report in reports} - {None}
         is_finished = all(report.imported is not None for report in reports)
         are_counted = all(report.records is not None for report in reports)
-        return cls(
+        merged = cls(
             resource=resources[0],
             job_ids=[job_id for report in reports for job_id in report.job_ids],
             records=sum(report.records or 0 for report in reports) if are_counted else None,
@@ -116,11 +133,31 @@ class ImportReport:
             rejected_uri=uris.pop() if len(uris) == 1 else None,
             batches=sum(report.batches for report in reports),
             codes=dict(codes),
+            reasons=dict(reasons),
         )
+        merged.timestamps = timestamps
+        return merged
 
     def to_xcom(self) -> dict[str, Any]:
-        """Return the report as JSON."""
-        return dataclasses.asdict(self)
+        """Return the report as JSON: small, however many reasons there are."""
+        return dataclasses.asdict(self) | {"reasons": dict(self._top_reasons())}
+
+    @property
+    def timestamps(self) -> TimestampSummary:
+        """The timestamps of the records that were sent."""
+        earliest, latest = (
+            None if text is None else datetime.datetime.fromisoformat(text)
+            for text in (self.earliest, self.latest)
+        )
+        return TimestampSummary(earliest, latest, self.without_timestamp)
+
+    @timestamps.setter
+    def timestamps(self, timestamps: TimestampSummary) -> None:
+        self.earliest, self.latest = (
+            None if moment is None else moment.isoformat()
+            for moment in (timestamps.earliest, timestamps.latest)
+        )
+        self.without_timestamp = timestamps.missing
 
     def add_invalid(self, invalid: Sequence[InvalidRecord]) -> None:
         """
@@ -131,6 +168,7 @@ class ImportReport:
         self.records = (self.records or 0) + len(invalid)
         self.invalid += len(invalid)
         self.add_codes(record.refusal.code for record in invalid)
+        self._add_reasons(f"{record.refusal.code}: {record.refusal.reason}" for record in invalid)
 
     def add_submissions(self, submissions: Sequence[Submission]) -> None:
         """
@@ -142,6 +180,16 @@ class ImportReport:
         self.job_ids = [submission.job_id for submission in submissions]
         self.batches = len(submissions)
 
+    def add_rejected(self, errors: Sequence[RecordError]) -> None:
+        """
+        Take note of records that FullStory refused.
+
+        :param errors: What FullStory says of them. Its messages may repeat values, so only codes are kept.
+        """
+        codes = [error.code or "unknown" for error in errors]
+        self.add_codes(codes)
+        self._add_reasons(f"{code}, says FullStory" for code in codes)
+
     def add_codes(self, codes: Iterable[str]) -> None:
         """
         Count refused records.
@@ -149,6 +197,23 @@ class ImportReport:
         :param codes: The code of each.
         """
         self.codes = dict(sorted((Counter(self.codes) + Counter(codes)).items()))
+
+    def _add_reasons(self, reasons: Iterable[str]) -> None:
+        # A new one: a report that was read from XCom shares its parts with that.
+        counts = dict(self.reasons)
+        for reason, count in Counter(reasons).items():
+            name = quoted(reason, longest=_LONGEST_REASON)
+            if name not in counts and len(counts) >= _MOST_REASONS:
+                name = _OTHER_REASONS
+            counts[name] = counts.get(name, 0) + count
+        self.reasons = counts
+
+    def _top_reasons(self) -> list[tuple[str, int]]:
+        """Return the most frequent reasons, and how many records were refused for all others."""
+        ordered = sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))
+        named = [item for item in ordered if item[0] != _OTHER_REASONS]
+        others = sum(self.reasons.values()) - sum(count for _, count in named[:_TOP_REASONS])
+        return [*named[:_TOP_REASONS], *([(_OTHER_REASONS, others)] if others else [])]
 
     def finish(self, outcomes: Sequence[JobOutcome]) -> None:
         """
@@ -167,16 +232,19 @@ class ImportReport:
         uncounted = [outcome.job_id for outcome in outcomes if outcome.imports + outcome.errors == 0]
         if uncounted and self.imported + self.rejected != sent:
             raise FullStoryAmbiguousError(
-                f"{len(uncounted)} of {len(outcomes)} jobs ended without counts, so nobody can know whether "
-                f"FullStory has their records: {some(uncounted)}. {self.imported} records of the others are "
-                "in FullStory. Look for those of these jobs there; if they are missing, set "
-                'on_ambiguous="resend" and clear the task: it sends just such batches again.'
+                f"{len(uncounted):,} of {plural(len(outcomes), 'job')} ended without counts, so nobody can "
+                "know whether FullStory has their records.\n"
+                "Look for these records in FullStory; if they are missing, set "
+                'on_ambiguous="resend" and\nclear the task: it sends just such batches again.\n'
+                f"{plural(self.imported, 'record')} of the other jobs are in FullStory.\n"
+                f"Jobs without counts: {some(uncounted)}."
             )
         if self.imported + self.rejected != sent:
             raise FullStoryAccountingError(
-                f"FullStory was sent {sent} records, but its jobs answer for {self.imported} imported and "
-                f"{self.rejected} rejected: {some([outcome.job_id for outcome in outcomes])}. Compare what "
-                "these jobs imported with the source before anything is sent again."
+                f"FullStory was sent {plural(sent, 'record')}, but its jobs answer for {self.imported:,} "
+                f"imported and {self.rejected:,} rejected.\n"
+                "Compare what these jobs imported with the source before anything is sent again.\n"
+                f"Jobs: {some([outcome.job_id for outcome in outcomes])}."
             )
 
     @property
@@ -194,16 +262,25 @@ class ImportReport:
         """
         if self.refused <= self._allowed(max_rejected):
             return
-        inside = (
-            "The others are still being worked on" if self.imported is None else f"{self.imported} imported"
-        )
         limit = f", more than max_rejected={max_rejected} lets pass" if max_rejected else ""
-        raise FullStoryRecordsRefusedError(
-            f"{self.refused} of {self.records} records are not in FullStory{limit}: {self.invalid} refused "
-            f"here, never sent, {self.rejected or 0} rejected by FullStory; codes: {self._top_codes()}. "
-            f"{inside} ({len(self.job_ids)} jobs: {some(self.job_ids) or 'none'}). A retry would change "
-            f"nothing. {self._where(files)}"
-        )
+        are = "is" if self.refused == 1 else "are"
+        lines = [
+            f"{self.refused:,} of {self.records or 0:,} records {are} not in FullStory{limit}.",
+            *self._where(files),
+            *(f"{plural(count, 'record')}: {reason}" for reason, count in self._top_reasons()),
+            f"{self.invalid:,} refused here, never sent, {self.rejected or 0:,} rejected by FullStory.",
+            self._inside(),
+        ]
+        raise FullStoryRecordsRefusedError("\n".join(lines))
+
+    def _inside(self) -> str:
+        """Say what FullStory has."""
+        if not self.job_ids:
+            return "Nothing was sent."
+        jobs = f"{plural(len(self.job_ids), 'job')}: {some(self.job_ids)}"
+        if self.imported is None:
+            return f"The others are still being worked on ({jobs})."
+        return f"{self.imported:,} imported ({jobs})."
 
     def check_size(self, min_records: int) -> None:
         """
@@ -225,13 +302,17 @@ class ImportReport:
             ("imported", self.imported, "in FullStory"),
             ("invalid", self.invalid, "refused here, never sent"),
             ("rejected", self.rejected, "refused by FullStory"),
-            ("batches", self.batches, f"in {len(self.job_ids)} jobs"),
+            ("batches", self.batches, f"in {plural(len(self.job_ids), 'job')}"),
+            *(("reason", count, reason) for reason, count in self._top_reasons()),
         ]
         table = [
             f"  {name:<9} {'?' if count is None else format(count, ','):>12}  {meaning}"
             for name, count, meaning in rows
         ]
-        table += [f"  {'code':<9} {count:>12,}  {code}" for code, count in self._by_count()]
+        if self.earliest is not None:
+            table += [f"  earliest timestamp  {self.earliest}", f"  latest timestamp    {self.latest}"]
+        if self.without_timestamp:
+            table.append(f"  undated   {self.without_timestamp:>12,}  sent without a timestamp")
         return [*table, f"  refused records are in {self.rejected_uri}"] if self.rejected_uri else table
 
     def _allowed(self, max_rejected: float) -> Decimal:
@@ -239,29 +320,22 @@ class ImportReport:
         limit = Decimal(str(max_rejected))
         return limit * (self.records or 0) if limit < 1 else limit
 
-    def _where(self, files: Sequence[str]) -> str:
-        """Say where the refused records are, and what to do."""
+    def _where(self, files: Sequence[str]) -> list[str]:
+        """Say where the refused records are, and what to do, a line each."""
         files = files or [self.rejected_uri or ""]
         unknown = self.refused - sum(self.codes.values())
         if unknown > 0:
-            known = f"Those refused here are in {some(files)}. " if files != [""] else ""
-            return (
-                f"{known}Which {unknown} records FullStory rejected, and why, could not be read: that takes "
-                "an API key of level Architect or above."
-            )
+            lines = [
+                f"Which {plural(unknown, 'record')} FullStory rejected, and why, could not be read:",
+                "that takes an API key of level Architect or above.",
+            ]
+            return [f"Those refused here are in {some(files)}.", *lines] if files != [""] else lines
         if files != [""]:
-            return (
-                f"They are in {some(files)}, each with its reason: fix them there, then import that file "
-                "(events=)."
-            )
-        return "Fix the records, then send only those; rejected_uri= writes them to a file."
-
-    def _by_count(self) -> list[tuple[str, int]]:
-        return sorted(self.codes.items(), key=lambda item: (-item[1], item[0]))
-
-    def _top_codes(self) -> str:
-        top = [f"{code} {count}" for code, count in self._by_count()]
-        return some(top, _TOP_CODES) or "not known"
+            return [
+                "Fix them in their file, where each has its reason, and import that file (events=):",
+                some(files),
+            ]
+        return ["Fix the records, then send only those; rejected_uri= writes them to a file."]
 
 
 def rejections(
@@ -296,9 +370,10 @@ def rejections(
         except FullStoryError as error:
             if is_required:
                 error.add(
-                    f"Job {outcome.job_id} is finished, and so is the import: {outcome.imports} of its "
-                    f"records are in FullStory, {outcome.errors} are not. Only these could not all be "
-                    "read, to be written to rejected_uri. A retry reads them again, and sends nothing."
+                    f"Job {outcome.job_id} is finished, and so is the import: {outcome.imports:,} of its "
+                    f"records are in FullStory, {outcome.errors:,} are not.\n"
+                    "Only these could not all be read, to be written to rejected_uri.\n"
+                    "A retry reads them again, and sends nothing."
                 )
                 raise
             log.warning("The refused records of job %s are not all known. %s", outcome.job_id, error)
@@ -340,8 +415,8 @@ class _Listing:
     def __str__(self) -> str:
         count = self._outcome.errors
         return (
-            f"FullStory counts {count} refused records in job {self._outcome.job_id}, and lists "
-            f"{count - self.missing}."
+            f"FullStory counts {plural(count, 'refused record')} in job {self._outcome.job_id}, and lists "
+            f"{count - self.missing:,}."
         )
 
     def read(self) -> Iterator[list[RecordError]]:

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from airflow_provider_fullstory.batch_import.forecast import Forecast, RunningJob
-from airflow_provider_fullstory.batch_import.waiting import JobOutcome, PollFailures, UnknownStatuses
+from airflow_provider_fullstory.batch_import.waiting import JobOutcome, PollFailures, UnknownStatuses, plural
 from airflow_provider_fullstory.exceptions import FullStoryError, FullStoryKilledError
 
 if TYPE_CHECKING:
@@ -197,7 +197,8 @@ class Room:
             return
         self._next_line_at = now + _SECONDS_BETWEEN_LINES
         log.info(
-            "%d records are unfinished in FullStory; more are sent as it finishes.%s",
-            self._unfinished,
+            "Waiting for room: %s not known to be finished, and %s may be unfinished.%s",
+            f"{plural(self._unfinished, 'record')} {'is' if self._unfinished == 1 else 'are'}",
+            f"{self._max_records:,}",
             f" {error}" if error else "",
         )

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_fullstory.api.encoding import ENCODER
+from airflow_provider_fullstory.api.quoting import quoted
 from airflow_provider_fullstory.records.drafts import redacted, value_at
 
 if TYPE_CHECKING:
@@ -46,13 +47,13 @@ class Samples:
             self._invalid += 1
             refusal = record.refusal
             log.warning(
-                "Not sent: record %d%s: %s (%s)%s",
+                "Not sent: record %d%s: %s (%s)",
                 record.position,
                 self._key(record.record),
                 refusal.reason,
                 refusal.code,
-                self._shown(record.record),
             )
+            self._show(record.record)
 
     def rejected(self, job_id: str, errors: Sequence[RecordError]) -> None:
         """
@@ -65,15 +66,15 @@ class Samples:
             self._rejected += 1
             record = error.event or error.user
             # FullStory's message may repeat a value.
-            message = f" ({error.message})" if self._shows_values and error.message else ""
+            message = f", {quoted(error.message)!r}" if self._shows_values and error.message else ""
             log.warning(
-                "Rejected by FullStory: a record of job %s%s: %s%s%s",
-                job_id,
+                "Rejected by FullStory: a record%s: %s%s (job %s)",
                 self._key(record),
                 error.code or "no code",
                 message,
-                self._shown(record),
+                job_id,
             )
+            self._show(record)
 
     def _key(self, record: Any) -> str:
         if not self._keys:
@@ -81,7 +82,7 @@ class Samples:
         pairs = (f"{name}={value_at(record, path)!r}" for name, path in self._keys.items())
         return f" ({', '.join(pairs)})"
 
-    def _shown(self, record: Any) -> str:
-        if not self._shows_records:
-            return ""
-        return f": {ENCODER.encode(record if self._shows_values else redacted(record)).decode()}"
+    def _show(self, record: Any) -> None:
+        if self._shows_records:
+            shown = record if self._shows_values else redacted(record)
+            log.warning("  %s", ENCODER.encode(shown).decode())

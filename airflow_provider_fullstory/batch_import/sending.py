@@ -11,6 +11,7 @@ from airflow_provider_fullstory.batch_import.batches import Batcher
 from airflow_provider_fullstory.batch_import.garbage import rarely_searched
 from airflow_provider_fullstory.batch_import.report import ImportReport
 from airflow_provider_fullstory.batch_import.traces import Facts
+from airflow_provider_fullstory.records.timestamps import TimestampSummary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -121,7 +122,7 @@ class Sending:
             batcher = Batcher(
                 self._run, self._limits, self._options.shared, refuse, keeps_traces=file is not None
             )
-            batches = self._importer.watched(batcher.batches(chunks))
+            batches = self._importer.watched(batcher.batches(_noted(chunks, report)))
             yield batches, (lambda: None) if file is None else file.commit
 
     def _fitting(self, batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -149,3 +150,12 @@ class Sending:
     def _facts(self, jobs: dict[str, str]) -> Facts:
         shared = DECODER.decode(ENCODER.encode(self._options.shared))
         return Facts(jobs, self._options.key_paths(), shared)
+
+
+def _noted(chunks: Iterable[MappedChunk], report: ImportReport) -> Iterator[MappedChunk]:
+    """Yield chunks, and note in the report which timestamps their events have."""
+    timestamps = TimestampSummary()
+    for chunk in chunks:
+        timestamps += chunk.timestamps
+        yield chunk
+    report.timestamps = timestamps

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from airflow_provider_fullstory.batch_import.decision import Decision
 from airflow_provider_fullstory.batch_import.forecast import RunningJob
-from airflow_provider_fullstory.batch_import.waiting import is_passing
+from airflow_provider_fullstory.batch_import.waiting import is_passing, plural
 from airflow_provider_fullstory.exceptions import (
     FullStoryBodyTooLargeError,
     FullStoryError,
@@ -24,7 +24,7 @@ from airflow_provider_fullstory.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from airflow_provider_fullstory.api.models import Job, Resource
     from airflow_provider_fullstory.api.protocol import Content
@@ -54,12 +54,23 @@ class Uploader(Protocol):
 
 
 class Submission(NamedTuple):
-    """A batch that FullStory accepted."""
+    """
+    A batch that FullStory accepted.
+
+    :param place: Its place in the import.
+    :param job_id: FullStory's job.
+    :param records: How many records it holds.
+    :param bytes: How long its body is.
+    :param is_earlier: Whether an earlier try was told of the job, so that nothing was sent in this one.
+    :param is_replay: Whether an earlier try may have sent it, so that it went out under its old key.
+    """
 
     place: tuple[int, ...]
     job_id: str
     records: int
     bytes: int
+    is_earlier: bool = False
+    is_replay: bool = False
 
     @property
     def ordinal(self) -> int:
@@ -95,6 +106,8 @@ class Uploads:
         at_once: int,
     ) -> None:
         self.submissions: list[Submission] = []
+        #: Whether this try has posted anything, whatever became of it.
+        self.has_posted = False
         self._ledger = ledger
         self._uploader = uploader
         self._jobs = jobs
@@ -103,7 +116,7 @@ class Uploads:
         self._batches: SimpleQueue[tuple[Batch, Future[None]] | None] = SimpleQueue()
         # One thread more, which takes the batches one after the other.
         self._pool = ThreadPoolExecutor(at_once + 1, thread_name_prefix="fullstory-upload")
-        self._is_begun = self._is_stopped = False
+        self._is_begun = self._is_stopped = self._has_told_earlier = False
 
     def add(self, batch: Batch) -> Future[None]:
         """
@@ -131,6 +144,13 @@ class Uploads:
         self._batches.put(None)
         self._pool.shutdown(wait=False)
 
+    def _tell_earlier(self) -> None:
+        """Say once what earlier tries have sent, as far as that is known."""
+        earlier = [submission for submission in self.submissions if submission.is_earlier]
+        if earlier and not self._has_told_earlier:
+            self._has_told_earlier = True
+            log.info("Earlier tries: %s.", not_again(earlier))
+
     def _take_batches(self) -> None:
         while (added := self._batches.get()) is not None:
             batch, done = added
@@ -154,8 +174,9 @@ class Uploads:
                 # The wait for room may have taken hours, and FullStory recognizes a batch for a day.
                 decision, known = self._decide(batch)
         if decision is Decision.AWAIT and known is not None:
-            self._note(batch, _earlier(known))
+            self._note(batch, _earlier(known), is_earlier=True)
             return lambda: None
+        self._tell_earlier()
         self._room.take(batch.name, batch.records)
         if decision is Decision.SEND_HALVES:
             return lambda: self._send_halves(batch, batch.name)
@@ -176,6 +197,7 @@ class Uploads:
 
     def _send(self, batch: Batch, entry: Entry, decision: Decision, taken_by: str) -> None:
         sent_at = time.monotonic()
+        self.has_posted = True
         try:
             job = self._uploader.create_import(
                 self._resource,
@@ -187,11 +209,11 @@ class Uploads:
             # What is too large now was so before: not even a request without an answer was done.
             if isinstance(error, FullStoryBodyTooLargeError) and batch.records > 1:
                 log.warning(
-                    "FullStory finds the %d bytes of batch %s too large; it is sent in two halves. Set a "
-                    "smaller max_batch_bytes.",
-                    len(batch.body),
+                    "FullStory finds batch %s too large (%s bytes); it is sent in two halves.",
                     batch.name,
+                    f"{len(batch.body):,}",
                 )
+                log.warning("Set a smaller max_batch_bytes to save the first request.")
                 self._ledger.split(entry)
                 self._send_halves(batch, taken_by)
                 return
@@ -199,25 +221,36 @@ class Uploads:
                 self._ledger.failed(entry)
             elif not error.is_ambiguous:
                 self._ledger.refused(entry)
-            error.add(f"This was batch {batch.name} ({batch.records} records).")
+            error.add(f"This was batch {batch.name} ({plural(batch.records, 'record')}).")
             raise
         # Noted first, since what follows may fail.
-        self._note(batch, RunningJob(job.id, batch.records, sent_at, time.monotonic()), taken_by)
+        running = RunningJob(job.id, batch.records, sent_at, time.monotonic())
+        self._note(batch, running, taken_by, is_replay=decision is Decision.REPLAY)
         self._ledger.accepted(entry, job.id)
 
     def _send_halves(self, batch: Batch, taken_by: str) -> None:
         for half in batch.split():
             decision, known = self._decide(half)
             if decision is Decision.AWAIT and known is not None:
-                self._note(half, _earlier(known), taken_by)
+                self._note(half, _earlier(known), taken_by, is_earlier=True)
             elif decision is Decision.SEND_HALVES:
                 self._send_halves(half, taken_by)
             else:
                 self._send(half, self._ledger.enter(half, decision, known), decision, taken_by)
 
-    def _note(self, batch: Batch, job: RunningJob, taken_by: str | None = None) -> None:
+    def _note(
+        self,
+        batch: Batch,
+        job: RunningJob,
+        taken_by: str | None = None,
+        *,
+        is_earlier: bool = False,
+        is_replay: bool = False,
+    ) -> None:
         # Appending is safe among threads.
-        self.submissions.append(Submission(batch.place, job.job_id, job.records, len(batch.body)))
+        self.submissions.append(
+            Submission(batch.place, job.job_id, job.records, len(batch.body), is_earlier, is_replay)
+        )
         self._room.accepted(job, taken_by)
 
     def _decide(self, batch: Batch) -> tuple[Decision, Entry | None]:
@@ -239,6 +272,26 @@ class Uploads:
                 raise
             return False
         return status.is_finished and status.imports + status.errors == 0
+
+
+def batches_of(submissions: Sequence[Submission]) -> str:
+    """
+    Return how many batches and records there are, as words.
+
+    :param submissions: The batches.
+    """
+    records = sum(submission.records for submission in submissions)
+    return f"{plural(len(submissions), 'batch')} with {plural(records, 'record')}"
+
+
+def not_again(submissions: Sequence[Submission]) -> str:
+    """
+    Return what became of batches that earlier tries sent, as words.
+
+    :param submissions: The batches.
+    """
+    was, are = ("was", "is") if len(submissions) == 1 else ("were", "are")
+    return f"{batches_of(submissions)} {was} accepted and {are} not sent again"
 
 
 def _earlier(entry: Entry) -> RunningJob:

@@ -106,7 +106,7 @@ class PollFailures:
             error.add("FullStory accepted its records, so they may well have been imported.")
             raise error
         if not is_passing(error) or self._counted[job_id] >= MAX_FAILED_POLLS:
-            error.add(f"{polls(self._in_a_row[job_id])} in a row failed. {still_running(running)}")
+            error.add(f"{plural(self._in_a_row[job_id], 'poll')} in a row failed. {still_running(running)}")
             raise error
 
     @property
@@ -209,7 +209,7 @@ class JobWatch:
         """
         if now >= self._deadline:
             raise FullStoryTimeoutError(
-                f"The import did not finish within {self._deadline - self._started_at:.0f} s. "
+                f"The import did not finish within {self._deadline - self._started_at:,.0f} s.\n"
                 + still_running(self.pending)
             )
         seconds = max(self._poll_interval, _SHARE_OF_AGE * (now - self._started_at))
@@ -230,13 +230,16 @@ class JobWatch:
         ]
 
 
-def polls(count: int) -> str:
+def plural(count: int, noun: str) -> str:
     """
-    Return a number of polls as words.
+    Return a number of things as words: ``1 batch``, ``2,000 batches``.
 
     :param count: How many.
+    :param noun: What one is called.
     """
-    return "1 poll" if count == 1 else f"{count} polls"
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count:,} {noun}{'es' if noun.endswith(('s', 'x', 'ch', 'sh')) else 's'}"
 
 
 def finished(outcome: JobOutcome, number: int, jobs: int) -> str | None:
@@ -252,8 +255,8 @@ def finished(outcome: JobOutcome, number: int, jobs: int) -> str | None:
     if number > _JOBS_TOLD_ALONE and math.log2(number / _JOBS_TOLD_ALONE) % 1:
         return None
     return (
-        f"Job {outcome.job_id} is finished: {outcome.imports} records imported, {outcome.errors} rejected "
-        f"({number} of {jobs} jobs)."
+        f"Job {number:,} of {jobs:,} is finished: {outcome.imports:,} imported, {outcome.errors:,} rejected "
+        f"({outcome.job_id})."
     )
 
 
@@ -264,7 +267,7 @@ def still_running(job_ids: Sequence[str]) -> str:
     :param job_ids: The jobs.
     """
     return (
-        f"FullStory may still be working on {len(job_ids)} of its jobs, and cannot cancel them: "
+        f"FullStory may still be working on {plural(len(job_ids), 'job')}, and cannot cancel them: "
         f"{some(job_ids)}."
     )
 

@@ -112,7 +112,10 @@ class EventSource:
         return self.events.records if isinstance(self.events, HiddenRecords) else self.events
 
     @property
-    def _description(self) -> str:
+    def description(self) -> str:
+        """What the records come from, for the log."""
+        if self.sql is not None:
+            return f"the query on {self.sql_conn_id!r}"
         records = self._records
         if is_location(records):
             return str(records)
@@ -127,12 +130,12 @@ class EventSource:
             records = records_of(self._records)
             if not (is_location(self._records) or are_locations(self._records)):
                 records = _with_a_record(records, type(self._records).__name__)
-            yield OpenSource(self._description, {}, events_of_records(records, self.options))
+            yield OpenSource(self.description, {}, events_of_records(records, self.options))
             return
         with query(self._database(), self.sql, self.parameters) as result:
             chunks = events_of_rows(result.columns, result.chunks, self.options)
             targets = targets_of_rows(result.columns, self.options)
-            yield OpenSource(f"the query on {self.sql_conn_id!r}", targets, chunks)
+            yield OpenSource(self.description, targets, chunks)
 
     def _database(self) -> DbApiHook:
         if not self.sql_conn_id:

@@ -34,6 +34,7 @@ from airflow_provider_fullstory.outcome import (
     run_identity,
     tell,
     wait_in_triggerer,
+    with_report,
     without_retry,
 )
 
@@ -61,6 +62,8 @@ T = TypeVar("T")
 
 #: Seconds for which a request that fails in a passing way is repeated.
 _RETRY_FOR = 300.0
+#: Columns whose mapping the log shows.
+_MOST_COLUMNS = 50
 
 
 class FullStoryImportEventsOperator(BaseOperator):
@@ -83,7 +86,9 @@ class FullStoryImportEventsOperator(BaseOperator):
     fields of FullStory's events; ``properties.x``, and every name that is no field, becomes a property.
 
     Returns a report, as XCom: ``{"resource": "events", "job_ids": [...], "records": n, "imported": n,
-    "invalid": n, "rejected": n, "rejected_uri": ..., "batches": n, "codes": {"required_field": 3}}``.
+    "invalid": n, "rejected": n, "rejected_uri": ..., "batches": n, "codes": {"required_field": 3}, "reasons":
+    {"required_field: name is missing": 3}, "earliest": "2026-01-02T10:00:00+00:00", "latest": ...,
+    "without_timestamp": n}``. ``reasons`` are the five most frequent, and the rest as one.
     ``invalid`` counts records refused here, ``rejected`` those that FullStory refused; ``imported`` and
     ``rejected`` are None while FullStory works, and ``records == imported + invalid + rejected`` afterwards.
     The report is there as soon as all is sent.
@@ -313,7 +318,8 @@ class FullStoryImportEventsOperator(BaseOperator):
             if self._is_killed:
                 importer.stop()
             # Read before the source is opened, so that a wrong connection costs no query.
-            self._check_account(hook, state.ledger)
+            whom = self._check_account(hook, state.ledger)
+            self._log_start(whom, state, is_judged_again=report is not None)
             if report is None:
                 report = self._submit(context, hook, state)
             else:
@@ -322,7 +328,7 @@ class FullStoryImportEventsOperator(BaseOperator):
             if report.imported is not None or not (self.wait_for_completion or not report.job_ids):
                 return self._end(context, state, report)
             publish(report, self, context)
-            with _explained():
+            with with_report(report), _explained():
                 # Small imports are often finished by now, and then need no deferral.
                 outcomes = importer.look(report.job_ids) if self.deferrable else importer.wait(report.job_ids)
             if outcomes is None:
@@ -351,10 +357,10 @@ class FullStoryImportEventsOperator(BaseOperator):
         with without_retry():
             self._check_arguments()
         with without_retry(), FullStoryHook(self.fullstory_conn_id) as hook:
-            with _explained():
-                outcomes = outcomes_of(event)
             report = ImportReport.from_xcom(event["report"])
             self._state = state = self._import_state(context)
+            with with_report(report), _explained():
+                outcomes = outcomes_of(event)
             self._complete(context, hook, report, outcomes, event.get("waited", 0.0))
             return self._end(context, state, report)
 
@@ -429,8 +435,8 @@ class FullStoryImportEventsOperator(BaseOperator):
     def _run(self, context: Context) -> RunIdentity:
         return run_identity(context, self.task_id, self.idempotency_salt)
 
-    def _check_account(self, hook: FullStoryHook, ledger: Ledger) -> None:
-        """Say whose API key the connection holds, and refuse one of another organization than before."""
+    def _check_account(self, hook: FullStoryHook, ledger: Ledger) -> str:
+        """Return whose API key the connection holds; one of another organization than before is refused."""
         try:
             # What earlier tries sent must not be taken for what this organization has.
             account = (
@@ -438,21 +444,23 @@ class FullStoryImportEventsOperator(BaseOperator):
                 if ledger.organization is not None
                 else _read_twice(hook.without_retries().get_account)
             )
-        except FullStoryAuthenticationError:
+        except FullStoryAuthenticationError as error:
+            error.add("Nothing was sent in this try.")
             raise
         except FullStoryError as error:
             if ledger.organization is not None:
+                error.add("Nothing was sent in this try.")
                 raise
             self.log.warning("FullStory does not say whose API key this is. %s", error)
-            return
+            return f"{hook.settings.base_url}, an organization that is not known"
         ledger.check_organization(account.org_id)
-        self.log.info("Organization: %s; the API key's level is %s.", account.org_id, account.level)
         if self.rejected_uri is not None and not account.reads_results:
             self.log.warning(
-                "A key of level %s cannot read which records FullStory refuses: rejected_uri will hold only "
-                "those that are refused here. Use an Architect or Admin key.",
+                "rejected_uri will lack what FullStory refuses: a key of level %s cannot read that.",
                 account.level,
             )
+            self.log.warning("Use a key of level Architect or Admin to have all refused records there.")
+        return f"{hook.settings.base_url}, organization {account.org_id} (API key of level {account.level})"
 
     def _new_importer(self, ledger: Ledger, hook: FullStoryHook, deadline: float) -> Importer:
         from airflow_provider_fullstory.api.models import Resource
@@ -503,8 +511,12 @@ class FullStoryImportEventsOperator(BaseOperator):
 
     def _judge_again(self, report: ImportReport) -> None:
         """Prepare the report of an import that was sent as a whole, and has not passed its gates."""
+        from airflow_provider_fullstory.batch_import.waiting import plural
+
         self.log.info(
-            "An earlier try has sent all %d batches: nothing is sent, their jobs count.", report.batches
+            "Earlier tries have sent all %s with %s: nothing is sent again, their jobs count.",
+            plural(report.batches, "batch"),
+            plural((report.records or 0) - report.invalid, "record"),
         )
         if self.rejected_uri is not None and report.rejected and not report.rejected_uri:
             # The file was asked for since: the jobs tell once more which records they refused.
@@ -533,10 +545,11 @@ class FullStoryImportEventsOperator(BaseOperator):
         area = state.staging_area(self._fingerprint())
         manifest = None if area is None else area.manifest()
         if area is not None and manifest is not None:
-            self._log_start(f"the batches that an earlier try staged in {state.folder}", hook, state)
+            self.log.info("The source is not read: an earlier try staged its batches in %s.", state.folder)
             return sending.staged(area, manifest)
         with source.open() as opened:
-            self._log_start(f"{opened.description} ({_targets(opened)})", hook, state)
+            for line in _mapping_lines(opened):
+                self.log.info("%s", line)
             chunks = self._enough(opened.chunks)
             if area is None:
                 return sending.streamed(chunks)
@@ -566,7 +579,7 @@ class FullStoryImportEventsOperator(BaseOperator):
             yield
         except FullStoryTooFewRecordsError as error:
             if isinstance(self.events, HiddenRecords):
-                raise FullStoryInputError(str(error)) from error
+                raise FullStoryInputError(str(error)) from None
             raise
 
     def _allowance(self, context: Context, hook: FullStoryHook, ledger: Ledger) -> Allowance | None:
@@ -585,35 +598,48 @@ class FullStoryImportEventsOperator(BaseOperator):
             return None
         if quota is None:
             self.log.warning(
-                "FullStory tells no quota of server events: the import is not checked against it."
+                "FullStory states no quota of server events: the import is not checked against it."
             )
             return None
         allowance = Allowance(quota, ledger.has)
         self.log.info("Quota: %s.", allowance)
         return allowance
 
-    def _log_start(self, source: str, hook: FullStoryHook, state: ImportState) -> None:
-        self.log.info(
-            "Importing events from %s into %s. Limits: %d records or %.1f MB a batch, %d uploads at once, %d "
-            "records unfinished. Protection: %s.",
-            source,
-            hook.settings.base_url,
-            self.batch_size,
-            self.max_batch_bytes / 1e6,
-            self.max_parallel_uploads,
-            self.max_outstanding_records,
-            state.description,
-        )
+    def _log_start(self, whom: str, state: ImportState, *, is_judged_again: bool) -> None:
+        """Say what is imported from where and to whom, how it is protected, and within which limits."""
+        from airflow_provider_fullstory.batch_import.waiting import plural
+
+        if not is_judged_again:
+            self.log.info("Importing events from %s", self._source().description)
+        self.log.info("into %s.", whom)
+        for line in f"State: {state.description}.".split("\n"):
+            self.log.info("%s", line)
+        if not is_judged_again:
+            self.log.info(
+                "Limits: %s or %.1f MB a batch, %s at once, %s unfinished.",
+                plural(self.batch_size, "record"),
+                self.max_batch_bytes / 1e6,
+                plural(self.max_parallel_uploads, "upload"),
+                plural(self.max_outstanding_records, "record"),
+            )
 
     def _log_submissions(self, report: ImportReport) -> None:
+        from airflow_provider_fullstory.batch_import.waiting import plural
+
         if not report.records:
             nothing = f"{self._empty_interval} The source gave no records: nothing was sent to FullStory."
             self.log.warning("%s", nothing.lstrip())
             return
         assert self._importer is not None  # noqa: S101 - Tells the type checker.
-        self.log.info(
-            "All is sent. %s %d records were refused here.", self._importer.progress, report.invalid
-        )
+        if report.job_ids:
+            for line in self._importer.summary():
+                self.log.info("%s", line)
+        else:
+            self.log.warning("Nothing was sent: all records were refused here.")
+        if report.invalid:
+            self.log.info("Refused here and not sent: %s.", plural(report.invalid, "record"))
+        if report.job_ids and self.wait_for_completion and not self.deferrable:
+            self.log.info("Waiting for %s.", plural(len(report.job_ids), "job"))
 
     def _complete(
         self,
@@ -623,7 +649,8 @@ class FullStoryImportEventsOperator(BaseOperator):
         outcomes: Sequence[JobOutcome],
         waited: float,
     ) -> None:
-        complete(hook, [report], outcomes, self._refused_file(context, report), self._samples())
+        with with_report(report):
+            complete(hook, [report], outcomes, self._refused_file(context, report), self._samples())
         tell(report, self, retries=hook.retries, waited=waited)
 
     def _end(self, context: Context, state: ImportState, report: ImportReport) -> dict[str, Any]:
@@ -699,13 +726,16 @@ def _read_twice(read: Callable[[], T]) -> T:
     return read()
 
 
-def _targets(source: OpenSource) -> str:
-    """Say where columns go."""
-    from airflow_provider_fullstory.batch_import.waiting import some
+def _mapping_lines(source: OpenSource) -> list[str]:
+    """Return where columns go, one a line."""
+    from airflow_provider_fullstory.batch_import.waiting import plural
 
     if not source.targets:
-        return "each key to the field of its name, or as mapping says"
-    return some([f"{column} -> {field}" for column, field in source.targets.items()], 50)
+        return ["Mapping: each key goes to the field of its name, or where mapping says."]
+    lines = [f"  {column} -> {field}" for column, field in source.targets.items()]
+    rest = len(lines) - _MOST_COLUMNS
+    more = [f"  and {plural(rest, 'more column')}"] if rest > 0 else []
+    return [f"Mapping of {plural(len(lines), 'column')}:", *lines[:_MOST_COLUMNS], *more]
 
 
 @contextmanager
@@ -715,8 +745,8 @@ def _explained() -> Iterator[None]:
         yield
     except FullStoryNotFoundError as error:
         raise FullStoryAmbiguousError(
-            f"{error} So nobody can know whether FullStory has its records. To send just the batches of "
+            f"{error}\nSo nobody can know whether FullStory has its records.\nTo send just the batches of "
             'unknown jobs again, set on_ambiguous="resend" and clear the task.',
             status_code=error.status_code,
             code=error.code,
-        ) from error
+        ) from None

@@ -19,6 +19,7 @@ import msgspec
 from airflow_provider_fullstory.api.encoding import DECODER, ENCODER
 from airflow_provider_fullstory.records.fields import PROPERTY_ROOTS, SCHEMA_ROOTS, Path, fields, path_of
 from airflow_provider_fullstory.records.refusals import ValueRefusedError
+from airflow_provider_fullstory.records.schema import TYPES
 from airflow_provider_fullstory.records.timestamps import is_timestamp
 from airflow_provider_fullstory.records.validation import MAX_LEVELS
 from airflow_provider_fullstory.records.values import property_value, unwrapped
@@ -31,6 +32,8 @@ EVENT: Final = "event"
 REFUSAL: Final = "refusal"
 #: Values within one that are written down; far beyond use, and a value may hold itself.
 _MOST_VALUES: Final = 10_000
+#: What FullStory calls the kinds of values that JSON has.
+_KINDS: Final = {Decimal: "real", float: "real", type(None): "null"}
 _ROOTS: Final = frozenset(path.partition(".")[0] for path in (*fields(), *PROPERTY_ROOTS, *SCHEMA_ROOTS))
 
 
@@ -133,15 +136,28 @@ def unfolded(line: Any) -> Any:
 
 def redacted(record: Any) -> Any:
     """
-    Return a record with the kind of each value in its place, for logs.
+    Return a record with the kind of each value in its place, for logs; a schema, which has no values, stays.
 
     :param record: JSON.
     """
-    if isinstance(record, Mapping):
-        return {key: redacted(value) for key, value in record.items()}
-    if isinstance(record, list):
-        return [redacted(value) for value in record[:1]]
-    return f"<{type(record).__name__}>"
+    if not isinstance(record, Mapping):
+        return _kinds(record)
+    return {key: _types(value) if key in SCHEMA_ROOTS else _kinds(value) for key, value in record.items()}
+
+
+def _kinds(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _kinds(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_kinds(item) for item in value[:1]]
+    return f"<{_KINDS.get(type(value), type(value).__name__)}>"
+
+
+def _types(schema: Any) -> Any:
+    """Return a schema as it is; in a record that is refused, it may be anything."""
+    if isinstance(schema, Mapping):
+        return {key: _types(item) for key, item in schema.items()}
+    return schema if isinstance(schema, str) and schema in TYPES else _kinds(schema)
 
 
 def value_at(record: Any, path: Sequence[str]) -> Any:

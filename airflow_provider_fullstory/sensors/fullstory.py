@@ -24,6 +24,7 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryTimeoutError,
 )
 from airflow_provider_fullstory.outcome import (
+    airflow_error,
     clean_up,
     complete,
     deadline_of,
@@ -169,10 +170,11 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         try:
             outcomes = outcomes_of(event)
         except FullStoryTimeoutError as error:
+            error.report = event.get("report")
             if deadline_of(self, 0.0, self.timeout) < self.timeout:
                 # It was execution_timeout, after which a sensor is tried again.
                 raise
-            raise AirflowSensorTimeout(str(error)) from error
+            raise airflow_error(error, AirflowSensorTimeout) from None
         with without_retry(), FullStoryHook(self.fullstory_conn_id) as hook:
             return self._end(context, hook, outcomes, event.get("waited", 0.0))
 

@@ -187,7 +187,7 @@ def test_a_batch_that_is_too_large_is_sent_in_halves(fullstory: FakeFullStory, m
 def test_one_record_that_is_too_large_ends_the_import_with_its_batch_named(fullstory: FakeFullStory) -> None:
     fullstory.on_upload = too_large_above(0)
 
-    with pytest.raises(FullStoryBodyTooLargeError, match=r"This was batch 1\.1 \(1 records\)"):
+    with pytest.raises(FullStoryBodyTooLargeError, match=r"This was batch 1\.1 \(1 record\)"):
         make_importer(fullstory).submit(batches(1, 2))
 
 
@@ -203,7 +203,8 @@ def test_a_half_that_was_accepted_is_counted_where_the_other_is_refused(fullstor
         make_importer(fullstory).submit(batches(1, 4))
 
     assert fullstory.names == {"job-0": [0, 1]}
-    assert "FullStory has accepted 2 records in 1 batches (jobs: job-0)" in str(caught.value)
+    assert "\nFullStory has accepted 1 batch with 2 records.\n" in str(caught.value)
+    assert str(caught.value).endswith("\nJobs: job-0.")
 
 
 def test_a_source_that_breaks_midway_says_what_fullstory_has(fullstory: FakeFullStory) -> None:
@@ -219,9 +220,10 @@ def test_a_source_that_breaks_midway_says_what_fullstory_has(fullstory: FakeFull
     with pytest.raises(FullStorySourceError) as caught:
         make_importer(fullstory).submit(source())
 
-    assert str(caught.value).startswith(
-        "The query failed. FullStory has accepted 15 records in 3 batches (jobs: job-0, job-5, job-10). A "
-        "retry sends equal batches under the same idempotency keys"
+    assert str(caught.value) == (
+        "The query failed.\nFullStory has accepted 3 batches with 15 records.\n"
+        "A retry sends equal batches under the same keys: for 24 hours FullStory takes none twice.\n"
+        "Jobs: job-0, job-5, job-10."
     )
 
 
@@ -244,7 +246,8 @@ def test_any_error_of_a_source_is_passed_on_and_logged(
     with pytest.raises(ZeroDivisionError):
         make_importer(fullstory).submit(source())
 
-    assert "FullStory has accepted 2 records in 2 batches (jobs: job-0, job-1)" in str(log.error.call_args)
+    assert "FullStory has accepted 2 batches with 2 records." in log.error.call_args.args[1]
+    assert log.error.call_args.args[1].endswith("Jobs: job-0, job-1.")
 
 
 def test_nothing_accepted_is_said_too(fullstory: FakeFullStory) -> None:
@@ -252,7 +255,7 @@ def test_nothing_accepted_is_said_too(fullstory: FakeFullStory) -> None:
         raise FullStorySourceError("no.")
         yield
 
-    with pytest.raises(FullStorySourceError, match=r"accepted 0 records in 0 batches \(jobs: none\)"):
+    with pytest.raises(FullStorySourceError, match=r"^no\.\nNothing was sent in this try\.$"):
         make_importer(fullstory).submit(source())
 
 
@@ -273,8 +276,8 @@ def test_an_upload_that_fails_for_good_stops_the_rest(fullstory: FakeFullStory) 
         make_importer(fullstory, max_parallel_uploads=1).submit(source())
 
     assert len(taken) < 10
-    assert str(caught.value).startswith("bad. This was batch 3 (1 records). FullStory has accepted ")
-    assert f"accepted {len(fullstory.names)} records in {len(fullstory.names)} batches" in str(caught.value)
+    assert str(caught.value).startswith("bad.\nThis was batch 3 (1 record).\nFullStory has accepted ")
+    assert f"accepted {len(fullstory.names)} batches with {len(fullstory.names)} records" in str(caught.value)
 
 
 def test_what_was_made_before_a_source_broke_is_sent_where_there_is_room(fullstory: FakeFullStory) -> None:
@@ -282,7 +285,7 @@ def test_what_was_made_before_a_source_broke_is_sent_where_there_is_room(fullsto
         yield from batches(4, 5)
         raise FullStorySourceError("The query failed.")
 
-    with pytest.raises(FullStorySourceError, match="accepted 20 records in 4 batches"):
+    with pytest.raises(FullStorySourceError, match="accepted 4 batches with 20 records"):
         make_importer(fullstory).submit(source())
 
 
@@ -295,7 +298,7 @@ def test_nothing_waits_for_room_once_the_source_broke() -> None:
         yield from batches(4, 5)
         raise FullStorySourceError("The query failed.")
 
-    with pytest.raises(FullStorySourceError, match="accepted 10 records in 2 batches"):
+    with pytest.raises(FullStorySourceError, match="accepted 2 batches with 10 records"):
         make_importer(Stuck(), max_outstanding_records=10).submit(source())
 
 
@@ -349,7 +352,8 @@ def test_the_deadline_counts_while_records_are_worked_off(fullstory: FakeFullSto
     engine = make_importer(Stuck(), max_outstanding_records=1, deadline=time.time() + 0.2)
 
     with pytest.raises(
-        FullStoryTimeoutError, match=r"did not finish within .* FullStory has accepted 1 records"
+        FullStoryTimeoutError,
+        match=r"(?s)did not finish within .*\nFullStory has accepted 1 batch with 1 record",
     ):
         engine.submit(batches(2))
 
@@ -357,7 +361,9 @@ def test_the_deadline_counts_while_records_are_worked_off(fullstory: FakeFullSto
 def test_nothing_more_is_sent_when_time_is_up(fullstory: FakeFullStory) -> None:
     engine = make_importer(fullstory, deadline=time.time() - 1)
 
-    with pytest.raises(FullStoryTimeoutError, match=r"before batch 1 could be sent.* accepted 0 records"):
+    with pytest.raises(
+        FullStoryTimeoutError, match=r"before batch 1 could be sent\.\nNothing was sent in this try\.$"
+    ):
         engine.submit(batches(2))
 
 

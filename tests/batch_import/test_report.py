@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import logging
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryRecordsRefusedError,
 )
 from airflow_provider_fullstory.records.refusals import InvalidRecord, Refusal
+from airflow_provider_fullstory.records.timestamps import summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +32,9 @@ def sent(records: int = 10, invalid: int = 0) -> ImportReport:
     report.add_invalid([InvalidRecord(n, Refusal("required_field", "name")) for n in range(invalid)])
     report.add_submissions([Submission((1,), "a", records - 1, 0), Submission((2,), "b", 1, 0)])
     return report
+
+
+MOMENT = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 
 
 def outcome(job_id: str, imports: int, errors: int = 0) -> JobOutcome:
@@ -45,6 +50,7 @@ def test_counts_of_a_finished_import_add_up() -> None:
         "resource": "events", "job_ids": ["a", "b"], "records": 12, "imported": 7, "invalid": 2,
         "rejected": 3, "rejected_uri": None,
         "batches": 2, "codes": {"required_field": 4, "user_not_found": 1},
+        "reasons": {"required_field: name": 2}, "earliest": None, "latest": None, "without_timestamp": 0,
     }  # fmt: skip
     assert report.records == 7 + 2 + 3
 
@@ -65,6 +71,7 @@ def test_only_fullstory_knows_the_count_of_jobs_that_others_started() -> None:
 def test_a_report_survives_xcom() -> None:
     report = sent(3, invalid=1)
 
+    report.timestamps = summary([MOMENT, None])
     assert ImportReport.from_xcom(json.loads(json.dumps(report.to_xcom()))) == report
     assert ImportReport.from_xcom(report.to_xcom() | {"added_later": 1}) == report
 
@@ -84,25 +91,30 @@ def test_an_import_of_all_records_is_a_success() -> None:
 
 def test_refused_records_are_no_success_and_the_message_names_them() -> None:
     report = sent(10, invalid=2)
-    report.add_codes(["user_not_found"])
+    report.add_rejected([RecordError(code="user_not_found")])
     report.finish([outcome("a", 8, 1), outcome("b", 1)])
 
     with pytest.raises(FullStoryRecordsRefusedError) as caught:
         report.judge()
 
-    text = str(caught.value)
-    assert text.startswith(
-        "3 of 12 records are not in FullStory: 2 refused here, never sent, 1 rejected by FullStory; codes: "
-        "required_field 2, user_not_found 1. "
-    )
-    assert "9 imported (2 jobs: a, b)" in text
+    assert str(caught.value).splitlines() == [
+        "3 of 12 records are not in FullStory.",
+        "Fix the records, then send only those; rejected_uri= writes them to a file.",
+        "2 records: required_field: name",
+        "1 record: user_not_found, says FullStory",
+        "2 refused here, never sent, 1 rejected by FullStory.",
+        "9 imported (2 jobs: a, b).",
+    ]
 
 
 def test_codes_that_nobody_could_read_are_said_to_be_unknown() -> None:
     report = sent(1)
     report.finish([outcome("a", 0, 1)])
 
-    with pytest.raises(FullStoryRecordsRefusedError, match="codes: not known"):
+    with pytest.raises(
+        FullStoryRecordsRefusedError,
+        match=r"^1 of 1 records is not in FullStory\.\nWhich 1 record FullStory rejected, and why, could not",
+    ):
         report.judge()
 
 
@@ -163,7 +175,7 @@ def test_a_job_whose_refused_records_are_not_ready_keeps_no_other_from_telling()
 def test_refused_records_that_a_file_is_to_hold_have_to_be_read() -> None:
     errors = Errors(a=FullStoryNotReadyError("wait"), b=[["x"]])
 
-    with pytest.raises(FullStoryNotReadyError, match=r"Job a is finished.* A retry reads them again"):
+    with pytest.raises(FullStoryNotReadyError, match=r"(?s)Job a is finished.*\nA retry reads them again"):
         read(errors, outcome("a", 3, 1), outcome("b", 0, 1), is_required=True)
 
 
@@ -192,9 +204,9 @@ def test_a_list_that_stays_shorter_than_the_count_fails_the_try() -> None:
     errors, pauses = Errors(a=[["x"]], b=[["y"]]), []
     with pytest.raises(
         FullStoryAccountingError,
-        match=r"^FullStory counts 2 refused records in job a, and lists 1\. Job a is finished, and so is the "
-        r"import: 5 of its records are in FullStory, 2 are not\. .* A retry reads them again, and sends "
-        r"nothing\.$",
+        match=r"^FullStory counts 2 refused records in job a, and lists 1\.\n"
+        r"Job a is finished, and so is the import: 5 of its records are in FullStory, 2 are not\.\n"
+        r".*\nA retry reads them again, and sends nothing\.$",
     ):
         read(errors, outcome("a", 5, 2), outcome("b", 0, 1), is_required=True, pauses=pauses)
     assert errors.asked == ["a"] * (len(pauses) + 1)
@@ -250,10 +262,10 @@ def test_a_file_that_could_not_be_written_is_not_advised(invalid: int) -> None:
     report.rejected_uri = "file:///x" if invalid else None
     report.finish([outcome("a", 8, 1), outcome("b", 1)])
     text = refusal_of(report)
-    assert text.endswith(
-        "Which 1 records FullStory rejected, and why, could not be read: that takes an API key of level "
-        "Architect or above."
-    )
+    assert (
+        "\nWhich 1 record FullStory rejected, and why, could not be read:\n"
+        "that takes an API key of level Architect or above.\n"
+    ) in text
     assert ("Those refused here are in file:///x." in text) == bool(invalid)
     assert "rejected_uri=" not in text
 
@@ -267,6 +279,73 @@ def test_a_file_is_advised_where_there_is_none() -> None:
 def test_all_files_are_named() -> None:
     report = sent(10, invalid=1)
     report.finish([outcome("a", 9), outcome("b", 1)])
-    assert "They are in file:///x, file:///y, each with its reason" in refusal_of(
-        report, files=["file:///x", "file:///y"]
-    )
+    text = refusal_of(report, files=["file:///x", "file:///y"])
+    assert "Fix them in their file, where each has its reason, and import that file (events=):\n" in text
+    assert "\nfile:///x, file:///y\n" in text
+
+
+def invalid_for(*reasons: str) -> list[InvalidRecord]:
+    return [InvalidRecord(n, Refusal("invalid_argument", reason)) for n, reason in enumerate(reasons)]
+
+
+def test_the_five_most_frequent_reasons_are_named_and_all_are_counted() -> None:
+    report = ImportReport()
+    for count in range(1, 8):
+        report.add_invalid(invalid_for(*[f"reason {count}"] * count))
+
+    expected = {f"invalid_argument: reason {count}": count for count in range(7, 2, -1)} | {
+        "other reasons": 3
+    }
+    assert list(report.to_xcom()["reasons"].items()) == list(expected.items())
+    table = [line.split(maxsplit=2) for line in report.lines() if line.startswith("  reason")]
+    assert {reason: int(count) for _, count, reason in table} == expected
+    assert "\n7 records: invalid_argument: reason 7\n6 records: " in refusal_of(report)
+    assert "\n3 records: other reasons\n" in refusal_of(report)
+
+
+def test_reasons_without_number_take_little_room() -> None:
+    report = ImportReport()
+    report.add_invalid(invalid_for(*(f"column {n}: " + "x" * 5_000 for n in range(2_000))))
+
+    assert sum(report.reasons.values()) == 2_000
+    assert len(report.reasons) == 1_001
+    assert report.reasons["other reasons"] == 1_000
+    assert len(json.dumps(report.to_xcom())) < 3_000
+
+
+def test_a_message_of_fullstory_which_may_hold_a_value_is_no_reason() -> None:
+    report = ImportReport()
+    report.add_rejected([RecordError(code="user_not_found", message="no user secret"), RecordError()])
+    assert report.reasons == {"user_not_found, says FullStory": 1, "unknown, says FullStory": 1}
+
+
+def test_the_table_shows_the_span_of_timestamps_and_how_many_events_have_none() -> None:
+    report = sent(10)
+    report.timestamps = summary([MOMENT, None, MOMENT.replace(year=1970), MOMENT.replace(year=2999)])
+
+    lines = report.lines()
+    assert "  earliest timestamp  1970-01-02T03:04:05+00:00" in lines
+    assert "  latest timestamp    2999-01-02T03:04:05+00:00" in lines
+    assert "  undated              1  sent without a timestamp" in lines
+
+
+def test_the_table_says_nothing_of_timestamps_where_none_is_known() -> None:
+    assert not any("timestamp" in line for line in sent(10).lines())
+
+
+def test_merged_reports_have_the_span_and_the_reasons_of_all() -> None:
+    first, second = sent(10, invalid=2), sent(10, invalid=1)
+    first.timestamps = summary([MOMENT, None])
+    second.timestamps = summary([MOMENT.replace(year=1970), None, None])
+
+    merged = ImportReport.merged([first, second])
+
+    assert (merged.earliest, merged.latest) == ("1970-01-02T03:04:05+00:00", "2026-01-02T03:04:05+00:00")
+    assert merged.without_timestamp == 3
+    assert merged.reasons == {"required_field: name": 3}
+
+
+def test_lines_fit_into_the_log_view() -> None:
+    report = sent(10**9, invalid=3)
+    report.timestamps = summary([MOMENT, None])
+    assert all(len(line) <= 100 for line in [*report.lines(), *refusal_of(report).splitlines()])

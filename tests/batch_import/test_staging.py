@@ -161,7 +161,9 @@ def test_records_that_were_refused_while_staging_are_counted_by_the_retry(
     interrupt(task, events=f"file://{file}")
     file.unlink()
 
-    with pytest.raises(AirflowFailException, match="3 of 28 records are not in FullStory: 3 refused here"):
+    with pytest.raises(
+        AirflowFailException, match=r"3 of 28 records are not in FullStory\.(?s:.*)\n3 refused here"
+    ):
         task.attempt(events=f"file://{file}")
 
     assert task.context["ti"].xcoms["return_value"]["codes"] == {"invalid_argument": 1, "required_field": 2}
@@ -289,7 +291,7 @@ def test_bodies_of_other_arguments_that_were_sent_are_not_forgotten(
     with pytest.raises(AirflowFailException) as caught:
         task.attempt(**(QUERY | {"event_name": "Other"}))
 
-    assert isinstance(caught.value.__cause__, FullStorySourceChangedError)
+    assert isinstance(caught.value, FullStorySourceChangedError)
     assert len(posts(emulator)) == 1
 
 
@@ -410,7 +412,7 @@ def test_a_scheme_that_nothing_installed_can_write_is_refused(
 ) -> None:
     with pytest.raises(AirflowFailException, match=r"state_uri is 'carrier-pigeon://loft'") as caught:
         make_task("store", state_uri="carrier-pigeon://loft").attempt(events=orders(1))
-    assert isinstance(caught.value.__cause__, FullStoryInputError)
+    assert isinstance(caught.value, FullStoryInputError)
 
 
 def test_object_storages_of_other_kinds_serve_as_well(

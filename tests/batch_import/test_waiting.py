@@ -97,8 +97,8 @@ def test_the_deadline_names_the_jobs_that_still_run(now: float) -> None:
         waiting.pause(now)
 
     assert str(caught.value) == (
-        "The import did not finish within 9000 s. FullStory may still be working on 1 of its jobs, and "
-        "cannot cancel them: b."
+        "The import did not finish within 9,000 s.\n"
+        "FullStory may still be working on 1 job, and cannot cancel them: b."
     )
 
 
@@ -125,7 +125,7 @@ def test_passing_failures_are_tolerated_up_to_a_number_in_a_row() -> None:
         waiting.missed(FullStoryServerError("no."), "a", now=LATER)
 
     with pytest.raises(
-        FullStoryServerError, match=rf"^no\. {MAX_FAILED_POLLS} polls in a row failed\. FullStory"
+        FullStoryServerError, match=rf"^no\.\n{MAX_FAILED_POLLS} polls in a row failed\. FullStory"
     ):
         waiting.missed(FullStoryServerError("no."), "a", now=LATER)
 
@@ -151,7 +151,7 @@ def test_a_poll_that_succeeds_forgives_the_failures_before() -> None:
 
 
 def test_a_failure_that_stays_is_raised_at_once() -> None:
-    with pytest.raises(FullStoryNotFoundError, match=r"^no such job\. FullStory accepted its records"):
+    with pytest.raises(FullStoryNotFoundError, match=r"^no such job\.\nFullStory accepted its records"):
         watch().missed(FullStoryNotFoundError("no such job."), "a", now=LATER)
 
 

@@ -33,7 +33,7 @@ def refusal(context: Any, **arguments: Any) -> str:
     """Return the message of an import that fails without a retry."""
     with pytest.raises(AirflowFailException) as caught:
         FullStoryImportEventsOperator(**{"task_id": "import", **arguments}).execute(context)
-    assert isinstance(caught.value.__cause__, FullStoryInputError)
+    assert isinstance(caught.value, FullStoryInputError)
     return str(caught.value)
 
 
@@ -86,7 +86,7 @@ def test_text_of_rows_is_not_repeated(emulator: EmulatorClient, context: Any) ->
 @pytest.mark.parametrize("text", ["false", "False", "0"])
 def test_text_of_a_boolean_is_a_boolean(emulator: EmulatorClient, context: Any, text: str) -> None:
     message = refusal_of_records(context, events=[{"name": "A"}], allow_anonymous=text)
-    assert "1 of 1 records are not in FullStory" in message
+    assert "1 of 1 records is not in FullStory" in message
     assert emulator.events() == []
 
 

@@ -58,7 +58,7 @@ def test_wrong_host(context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operators, "_RETRY_FOR", 0.0)
     message = message_of(context, FullStoryTransportError, events=EVENTS)
     assert "no answer from http://127.0.0.1:9" in message
-    assert "FullStory has accepted 0 records" in message
+    assert message.endswith("\nFullStory has accepted no batch.")
 
 
 def test_http_to_another_machine(context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,8 +101,10 @@ def test_a_batch_size_beyond_the_limit(emulator: EmulatorClient, context: Any) -
 
 def test_a_record_without_a_name(emulator: EmulatorClient, context: Any) -> None:
     message = message_of(context, events=[{"user.uid": "u"}])
-    assert "1 of 1 records are not in FullStory: 1 refused here" in message
-    assert "required_field 1" in message
+    assert "1 of 1 records is not in FullStory." in message
+    assert "1 refused here" in message
+    assert "\n1 record: required_field: name is missing; " in message
+    assert message.endswith("\nNothing was sent.")
 
 
 def test_two_identities(emulator: EmulatorClient, context: Any, caplog: Any, capfd: Any) -> None:
@@ -115,14 +117,14 @@ def test_two_identities(emulator: EmulatorClient, context: Any, caplog: Any, cap
 def test_a_missing_file(emulator: EmulatorClient, context: Any) -> None:
     message = message_of(context, events="file:///no/such/events.jsonl")
     assert message.startswith("file:///no/such/events.jsonl is no file.")
-    assert "FullStory has accepted 0 records" in message
+    assert message.endswith("\nNothing was sent in this try.")
 
 
 def test_an_unreadable_file(emulator: EmulatorClient, context: Any, tmp_path: Path) -> None:
     (tmp_path / "events.gz").write_bytes(b"\x1f\x8b\x08 cut off")
     message = message_of(context, FullStorySourceError, events=f"file://{tmp_path}/events.gz")
     assert f"{tmp_path}/events.gz could not be read" in message
-    assert "FullStory has accepted 0 records" in message
+    assert message.endswith("\nNothing was sent in this try.")
 
 
 def test_a_scheme_that_nothing_installed_can_read(emulator: EmulatorClient, context: Any) -> None:
@@ -154,9 +156,9 @@ def test_a_query_that_fails_midway(
     )
     assert "The query failed after 1500 rows: " in message
     assert "integer overflow" in message
-    assert "FullStory has accepted 1500 records in 3 batches" in message
+    assert "FullStory has accepted 3 batches with 1,500 records" in message
     assert all(job["id"] in message for job in emulator.jobs())
-    assert "under the same idempotency keys" in message
+    assert "under the same keys: for 24 hours FullStory takes none twice." in message
     assert len(emulator.events()) == 1500
 
 

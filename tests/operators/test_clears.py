@@ -548,7 +548,8 @@ def test_a_job_that_ended_without_counts_is_an_unknown_outcome(emulator: Emulato
         message = failure_of(task, FullStoryAmbiguousError, events=orders(20), max_parallel_uploads=1)
 
     lost, other = emulator.jobs()
-    assert f"whether FullStory has their records: {lost['id']}. 10 records of the others" in message
+    assert "whether FullStory has their records.\nLook for these records in FullStory" in message
+    assert f"\n10 records of the other jobs are in FullStory.\nJobs without counts: {lost['id']}." in message
     assert other["id"] not in message
     assert 'on_ambiguous="resend"' in message
     report = task.attempt(events=orders(20), on_ambiguous="resend")

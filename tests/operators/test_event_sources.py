@@ -119,7 +119,7 @@ def test_the_start_of_the_log_says_what_a_source_without_timestamps_means(
 
     assert lines.count(NO_TIMESTAMP) == 1
     started = next(number for number, line in enumerate(lines) if line.startswith("Importing events from"))
-    accepted = next(number for number, line in enumerate(lines) if "accepted" in line)
+    accepted = next(number for number, line in enumerate(lines) if line.startswith("All is sent"))
     assert started < lines.index(NO_TIMESTAMP) < accepted
     assert all("timestamp" not in event["event"] for event in emulator.events())
 

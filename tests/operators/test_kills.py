@@ -139,7 +139,7 @@ def test_a_task_that_is_killed_while_it_sends_does_not_wait_for_slow_uploads(
     assert "The task was told to end." in message
     assert len(noted) == 2
     assert all(job_id in message for job_id in noted)
-    assert "FullStory may still be working on 2 of its jobs, and cannot cancel them" in message
+    assert "FullStory may still be working on 2 jobs, and cannot cancel them" in message
     assert "A retry waits for these jobs and sends only the rest." in message
     assert task.attempt(events=orders(60))["imported"] == 60
     assert numbers(emulator) == list(range(60))

@@ -105,7 +105,7 @@ def test_one_more_than_a_tenth_fails_with_all_in_the_file(
         connection.execute("UPDATE orders SET name = NULL WHERE number = 1")
     emulator.order_refusal("properties.size", ["big"], code="too_big")
     path = tmp_path / "refused.ndjson"
-    with pytest.raises(AirflowFailException, match="1001 of 10000 records"):
+    with pytest.raises(AirflowFailException, match="1,001 of 10,000 records"):
         run(
             importing(
                 **ORDERS, batch_size=3000, deferrable=True, rejected_uri=f"file://{path}", max_rejected=0.1

@@ -301,8 +301,10 @@ def test_a_limit_that_is_never_lifted_ends_the_task_at_its_deadline(
 
     [first, second] = emulator.jobs()
     assert str(caught.value) == (
-        "Time was up while 1 batches were being sent. FullStory has accepted 20 records in 2 batches (jobs: "
-        f"{first['id']}, {second['id']}). A retry waits for these jobs and sends only the rest."
+        "Time was up while 1 batch had no answer yet.\n"
+        "FullStory has accepted 2 batches with 20 records.\n"
+        "A retry waits for these jobs and sends only the rest.\n"
+        f"Jobs: {first['id']}, {second['id']}."
     )
     emulator.forget_faults()
     join_uploads()
@@ -318,8 +320,9 @@ def test_room_that_never_comes_ends_the_task_at_its_deadline(emulator: EmulatorC
 
     [first, second] = emulator.jobs()
     message = str(caught.value)
-    assert "1 batches wait until FullStory has worked off others. FullStory may still be working" in message
-    assert f"accepted 20 records in 2 batches (jobs: {first['id']}, {second['id']}). A retry waits" in message
+    assert "1 batch waited until FullStory had finished others.\nFullStory may still be working" in message
+    assert "accepted 2 batches with 20 records.\nA retry waits" in message
+    assert message.endswith(f"\nJobs: {first['id']}, {second['id']}.")
 
 
 @pytest.fixture

@@ -40,9 +40,13 @@ if TYPE_CHECKING:
 SECRET = "Zq7secret"
 START = "Importing events from "
 FINISHED = re.compile(
-    r"Job (\S+) is finished: (\d+) records imported, (\d+) rejected \((\d+) of (\d+) jobs\)"
+    r"Job (?P<number>\d+) of (?P<jobs>\d+) is finished: \d+ imported, \d+ rejected \((?P<id>\S+)\)\.$"
 )
-PROGRESS = "FullStory has accepted "
+PROGRESS = "Sent: "
+PROGRESS_LINE = re.compile(
+    r"Sent: \d+ batch(es)? with (?P<records>\d+) records? \(\d+\.\d MB, [\d,]+ records a second\)"
+    r"(, \d+ batch(es)? under way)?(, \d+ jobs? not known to be finished)?\.$"
+)
 
 
 def importing(**arguments: Any) -> FullStoryImportEventsOperator:
@@ -65,7 +69,7 @@ class Log:
     @property
     def finished(self) -> list[str]:
         """The ids of jobs, as often as they are said to be finished."""
-        return [match[1] for line in self.lines if (match := FINISHED.search(line))]
+        return [match["id"] for line in self.lines if (match := FINISHED.search(line))]
 
     @property
     def table(self) -> dict[str, int]:
@@ -73,7 +77,7 @@ class Log:
         start = next(n for n, line in enumerate(self.lines) if re.match("Import of events finished", line))
         rows = (line.split() for line in self.lines[start + 1 :] if line.startswith("  "))
         return {
-            (row[2] if row[0] == "code" else row[0]): int(row[1].replace(",", ""))
+            (row[2].strip(",:") if row[0] == "reason" else row[0]): int(row[1].replace(",", ""))
             for row in rows
             if len(row) > 1 and row[1].replace(",", "").isdigit()
         }
@@ -163,17 +167,19 @@ def test_the_start_is_told_once_with_all_that_decides(
 
     run(importing(**QUERY, deferrable=deferrable, max_batch_bytes=1_500_000), context)
 
-    [line] = log.having(START)
     told = [line for line in log.lines if "cannot be called outside" not in line]
-    # Whose key it is comes first: where that is wrong, nothing else matters.
-    assert told.index(line) == 1
-    assert "Organization: EMULATOR; the API key's level is Architect." in told[0]
-    assert "the query on 'warehouse'" in line
-    assert "number -> properties.number" in line
-    assert "user.uid -> user.uid" in line
-    assert emulator.url in line
-    assert "10 records or 1.5 MB a batch, 4 uploads at once, 500000 records unfinished" in line
-    assert "Protection: no ledger" in line
+    assert told[:8] == [
+        "Importing events from the query on 'warehouse'",
+        f"into {emulator.url}, organization EMULATOR (API key of level Architect).",
+        "State: no ledger, since state_uri is not set and Airflow has a task state store from 3.3 on only.",
+        "Idempotency keys alone keep a retry from sending a batch twice, for 24 hours.",
+        "Limits: 10 records or 1.5 MB a batch, 4 uploads at once, 500,000 records unfinished.",
+        "Mapping of 2 columns:",
+        "  number -> properties.number",
+        "  user.uid -> user.uid",
+    ]
+    assert len(log.having(START)) == 1
+    assert all(len(line) <= 100 for line in told)
 
 
 @pytest.mark.parametrize(
@@ -189,9 +195,9 @@ def test_the_start_tells_the_protection(
 ) -> None:
     make_task(kept, events=orders(3)).attempt()
 
-    [line] = log.having(START)
-    assert f"Protection: {words}" in line
-    assert "<3 records>" in line
+    assert log.having(START) == [f"{START}<3 records>"]
+    [line] = log.having("State: ")
+    assert line.startswith(f"State: {words}")
 
 
 def test_the_start_tells_the_file(emulator: EmulatorClient, context: Any, tmp_path: Path, log: Log) -> None:
@@ -216,7 +222,9 @@ def test_each_try_tells_its_start_once_and_where_it_goes_on(
     task.attempt()
 
     assert len(log.having(START)) == 1
-    assert log.table == {"records": 25, "imported": 25, "invalid": 0, "rejected": 0, "batches": 3}
+    assert log.table == {
+        "records": 25, "imported": 25, "invalid": 0, "rejected": 0, "batches": 3, "undated": 25
+    }  # fmt: skip
 
 
 def test_a_try_that_sends_nothing_tells_so(
@@ -231,8 +239,48 @@ def test_a_try_that_sends_nothing_tells_so(
     task.attempt()
 
     assert log.having(START) == []
-    assert len(log.having("An earlier try has sent all 3 batches")) == 1
+    assert (
+        len(log.having("Earlier tries have sent all 3 batches with 25 records: nothing is sent again")) == 1
+    )
     assert sorted(log.finished) == sorted(job["id"] for job in emulator.jobs())
+
+
+def test_a_retry_says_what_earlier_tries_have_sent_and_what_it_sends_and_waits_for(
+    emulator: EmulatorClient, make_task: Callable[..., Task], database: Path, log: Log
+) -> None:
+    make_warehouse(database, 45)
+    task = make_task("store", **QUERY, max_parallel_uploads=1)
+    with pytest.raises(Crash):
+        task.attempt(breaking=Breaking(matches=noting_job(3)))
+    log.lines.clear()
+
+    task.attempt()
+
+    told = log.lines
+    start = told.index("Earlier tries: 2 batches with 20 records were accepted and are not sent again.")
+    sent = next(number for number, line in enumerate(told) if line.startswith("All is sent"))
+    assert start < sent
+    assert re.fullmatch(
+        r"All is sent: 3 batches with 25 records in this try \(0\.0 MB, [\d,]+ records a second\)\.",
+        told[sent],
+    )
+    assert told[sent + 1 : sent + 4] == [
+        "Of these, 1 batch with 10 records under their old keys: FullStory takes none twice.",
+        "By earlier tries, 2 batches with 20 records were accepted and are not sent again.",
+        "Waiting for 5 jobs.",
+    ]
+
+
+def test_a_mapping_of_many_columns_is_cut(
+    emulator: EmulatorClient, context: Any, database: Path, log: Log
+) -> None:
+    make_warehouse(database, 1)
+    columns = ", ".join(f"{n} AS c{n}" for n in range(60))
+    run(importing(**(QUERY | {"sql": f"SELECT {columns}, 'u' AS \"user.uid\" FROM orders"})), context)
+
+    assert "Mapping of 61 columns:" in log.lines
+    assert len(log.having(" -> ")) == 50
+    assert "  and 11 more columns" in log.lines
 
 
 # Jobs -----------------------------------------------------------------------------------------------------
@@ -248,7 +296,9 @@ def test_each_job_is_told_once(
     report = run(importing(events=orders(95), deferrable=deferrable), context)
 
     assert sorted(log.finished) == sorted(report["job_ids"])
-    numbers = [(int(match[4]), int(match[5])) for line in log.lines if (match := FINISHED.search(line))]
+    numbers = [
+        (int(match["number"]), int(match["jobs"])) for line in log.lines if (match := FINISHED.search(line))
+    ]
     assert numbers == [(n, 10) for n in range(1, 11)]
 
 
@@ -329,6 +379,7 @@ def test_the_closing_table_has_the_numbers_of_the_report(
         "batches": 3,
         "user_not_found": 2,
         "required_field": 1,
+        "undated": 25,
     }
     assert report["codes"] == {"required_field": 1, "user_not_found": 2}
     assert len(log.having("Import of events finished")) == 1
@@ -354,6 +405,31 @@ def test_large_numbers_are_read_easily() -> None:
     assert any("1,234,567" in line for line in report.lines())
 
 
+@pytest.mark.parametrize("kept", ["store", "folder"])
+def test_the_span_of_timestamps_is_known_to_a_try_that_reads_no_source(
+    emulator: EmulatorClient, make_task: Callable[..., Task], database: Path, log: Log, kept: str
+) -> None:
+    make_warehouse(database, 25)
+    moment = "CASE WHEN number = 3 THEN NULL ELSE (2001 + number) || '-01-02T03:04:05Z' END"
+    sql = QUERY["sql"].replace("SELECT number,", f"SELECT number, {moment} AS timestamp,")
+    task = make_task(kept, **(QUERY | {"sql": sql}), allow_missing_timestamp=True)
+    with pytest.raises(Crash):
+        task.attempt(breaking=Breaking(matches=noting_stage("succeeded")))
+    log.lines.clear()
+
+    report = task.attempt()
+
+    assert log.having(START) == []
+    assert (report["earliest"], report["latest"]) == (
+        "2001-01-02T03:04:05+00:00",
+        "2025-01-02T03:04:05+00:00",
+    )
+    assert report["without_timestamp"] == 1
+    assert log.having("earliest") == ["  earliest timestamp  2001-01-02T03:04:05+00:00"]
+    assert log.having("latest") == ["  latest timestamp    2025-01-02T03:04:05+00:00"]
+    assert log.table["undated"] == 1
+
+
 # Progress -------------------------------------------------------------------------------------------------
 
 
@@ -366,20 +442,22 @@ def test_progress_is_told_while_batches_are_sent(
 
     told = [line for line in log.having(PROGRESS) if line.startswith(PROGRESS)]
     assert len(told) >= 6
-    counts = [int(line.removeprefix(PROGRESS).split()[0]) for line in told]
+    matches = [PROGRESS_LINE.match(line) for line in told]
+    assert all(matches)
+    counts = [int(match["records"]) for match in matches if match]
     assert counts == sorted(counts)
     assert counts[-1] <= 95
-    assert all(re.search(r"in \d+ batches \(\d+\.\d MB\), \d+ a second", line) for line in told)
+    assert not any(re.search(r"\b(0 \w+ under way|1 (batches|records|jobs)\b)", line) for line in told)
 
 
 def test_progress_is_not_told_of_each_batch(emulator: EmulatorClient, context: Any, log: Log) -> None:
     run(importing(events=orders(300)), context)
 
     assert [line for line in log.having(PROGRESS) if line.startswith(PROGRESS)] == []
-    [line] = log.having("All is sent.")
-    assert "accepted 300 records in 30 batches" in line
+    [line] = log.having("All is sent")
+    assert line.startswith("All is sent: 30 batches with 300 records in this try (")
     # Start, quota, the end of sending, a line for each job, and the table.
-    assert len(log.lines) <= 3 + 30 + 10
+    assert len(log.lines) <= 10 + 30 + 10
 
 
 # Secrets --------------------------------------------------------------------------------------------------

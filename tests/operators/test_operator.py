@@ -89,6 +89,10 @@ def test_all_ways_to_wait_give_the_same_report(
         "rejected_uri": None,
         "batches": 3,
         "codes": {},
+        "reasons": {},
+        "earliest": None,
+        "latest": None,
+        "without_timestamp": 25,
     }
     assert sorted(report["job_ids"]) == sorted(job["id"] for job in emulator.jobs())
     numbers = sorted(event["event"]["properties"]["number"] for event in emulator.events())
@@ -104,10 +108,11 @@ def test_partial_failure_fails_the_task_with_counts_and_codes(
     with pytest.raises(AirflowFailException) as caught:
         import_in([*orders(23), *refused], context)
     message = str(caught.value)
-    assert "2 of 25 records are not in FullStory: 0 refused here, never sent, 2 rejected" in message
+    assert message.startswith("2 of 25 records are not in FullStory.\n")
+    assert "\n0 refused here, never sent, 2 rejected by FullStory.\n" in message
     [(code, count)] = context["ti"].xcoms["return_value"]["codes"].items()
     assert count == 2
-    assert f"codes: {code} 2" in message
+    assert f"\n2 records: {code}, says FullStory\n" in message
     assert "23 imported" in message
     assert len(emulator.events()) == 23
 
@@ -131,7 +136,9 @@ def test_a_key_that_may_not_read_codes_keeps_the_counts(
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_FULLSTORY_DEFAULT", emulator.connection_json(emulator.standard_key))
     refused = {"name": "Order", "user.uid": "u", "only_fullstory_refuses": True}
-    with pytest.raises(AirflowFailException, match="1 rejected by FullStory; codes: not known"):
+    with pytest.raises(
+        AirflowFailException, match="Which 1 record FullStory rejected, and why, could not be read:"
+    ):
         importing(events=[*orders(2), refused]).execute(context)
 
 
@@ -271,7 +278,9 @@ def test_the_limit_on_the_wait_holds_while_fullstory_fails(emulator: EmulatorCli
 def test_codes_that_cannot_be_read_do_not_hide_the_verdict(emulator: EmulatorClient, context: Any) -> None:
     refused = {"name": "Order", "user.uid": "u", "only_fullstory_refuses": True}
     emulator.order_fault(method="GET", path="/v2/events/batch/*/errors", status=404)
-    with pytest.raises(AirflowFailException, match="1 rejected by FullStory; codes: not known"):
+    with pytest.raises(
+        AirflowFailException, match="Which 1 record FullStory rejected, and why, could not be read:"
+    ):
         importing(events=[*orders(2), refused]).execute(context)
     assert context["ti"].xcoms["return_value"]["imported"] == 2
 

@@ -88,7 +88,7 @@ def test_a_standard_key_is_told_what_it_lacks_and_not_to_set_what_is_set(
     with pytest.raises(AirflowFailException) as caught:
         import_in(context, events=source(5, invalid, {2}), rejected_uri=uri, max_rejected=len(invalid))
     text = str(caught.value)
-    assert "Which 1 records FullStory rejected, and why, could not be read" in text
+    assert "Which 1 record FullStory rejected, and why, could not be read:\n" in text
     assert "an API key of level Architect or above" in text
     assert "rejected_uri=" not in text
     assert (f"Those refused here are in {uri}." in text) == bool(invalid)
@@ -207,8 +207,8 @@ def test_five_of_each_kind_are_shown_and_all_are_counted(
     lines = caplog.text.splitlines()
     assert sum("Not sent: record" in line for line in lines) == 5
     assert sum("Rejected by FullStory: a record" in line for line in lines) == 5
-    for code in ("required_field", "user_not_found"):
-        assert re.search(rf"code +8  {code}", logged(caplog, capfd) + seen)
+    for code in ("required_field: name is missing; ", "user_not_found, says FullStory"):
+        assert re.search(rf"reason +8  {code}", logged(caplog, capfd) + seen)
 
 
 @WAYS

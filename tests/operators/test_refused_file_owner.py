@@ -282,7 +282,7 @@ def test_what_would_end_in_the_current_folder_of_the_worker_is_refused(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(AirflowFailException, match=r"^rejected_uri is ") as caught:
         in_the_task(context, events=source(3, {1}), rejected_uri=value)
-    assert isinstance(caught.value.__cause__, FullStoryInputError)
+    assert isinstance(caught.value, FullStoryInputError)
     assert seen_posts(emulator) == 0
     assert list(tmp_path.iterdir()) == []
 
@@ -310,8 +310,8 @@ def test_a_storage_that_is_full_when_all_is_sent_fails_the_try_with_what_is_in_f
     )
     assert "It is full: make room." in text
     assert text.endswith(
-        "The import itself is finished: 3 records are in FullStory, 1 were refused by it. A retry sends "
-        "nothing, and writes the file."
+        "The import itself is finished: 3 records are in FullStory, 1 were refused by it.\n"
+        "A retry sends nothing, and writes the file."
     )
     sent = seen_posts(emulator)
     report = task.attempt()
@@ -333,7 +333,7 @@ def test_a_storage_that_is_full_when_records_are_refused_here_fails_the_try(
     with (
         patch.object(Folder, "write", fill_up),
         pytest.raises(
-            FullStoryStorageError, match=r"^full\. Nothing that FullStory has is sent again by a retry"
+            FullStoryStorageError, match=r"^full\.\nNothing that FullStory has is sent again by a retry"
         ),
     ):
         task.attempt()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from tests.real_airflow.orders import ORDERS, order_event
 from tests.real_airflow.runs import Run, assert_keeps_secrets
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from demo.services import Services
 
 pytestmark = pytest.mark.all_airflows
@@ -26,7 +29,9 @@ def assert_equal(expected: list[dict[str, Any]], imported: list[dict[str, Any]])
     assert comparison.missing.most_common(2) == comparison.surplus.most_common(2) == []
 
 
-def finished_report(records: int, job_ids: list[str]) -> dict[str, Any]:
+def finished_report(records: int, job_ids: list[str], events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the report of an import of all these events."""
+    moments = [datetime.fromisoformat(event["timestamp"]) for event in events if "timestamp" in event]
     return {
         "resource": "events",
         "job_ids": job_ids,
@@ -37,6 +42,10 @@ def finished_report(records: int, job_ids: list[str]) -> dict[str, Any]:
         "rejected_uri": None,
         "batches": len(job_ids),
         "codes": {},
+        "reasons": {},
+        "earliest": min(moments).isoformat() if moments else None,
+        "latest": max(moments).isoformat() if moments else None,
+        "without_timestamp": records - len(moments),
     }
 
 
@@ -50,7 +59,7 @@ def test_import_table(services: Services, purchase_log: Path) -> None:
     assert_equal([expected_event(purchase) for purchase in read_purchases(purchase_log)], run.events())
     report = run.result("import_purchases")
     assert sorted(report["job_ids"]) == sorted(job_ids(services))
-    assert report == finished_report(COUNT, report["job_ids"])
+    assert report == finished_report(COUNT, report["job_ids"], run.events())
     assert report["batches"] == 7
     assert "Pausing task as DEFERRED" in run.logs("import_purchases")
     first = next(read_purchases(purchase_log))
@@ -78,7 +87,7 @@ def test_events_from_python(services: Services) -> None:
         ],
         run.events(),
     )
-    assert run.result("import_scores") == finished_report(3, job_ids(services))
+    assert run.result("import_scores") == finished_report(3, job_ids(services), run.events())
     assert_keeps_secrets(run.visible_text("import_scores"), services.emulator, "customer-1")
 
 
@@ -90,7 +99,7 @@ def test_staged_sync(services: Services) -> None:
     assert {event["user"]["uid"] for event in events} == customers
     assert len(events) == len(customers)
     assert sum(event["properties"]["balance"] for event in events) == sum(order.total for order in ORDERS)
-    assert run.result("import_balances") == finished_report(len(customers), job_ids(services))
+    assert run.result("import_balances") == finished_report(len(customers), job_ids(services), events)
     state = services.directory / "state"
     assert f"file://{state}" in run.logs("import_balances")
     assert list(state.rglob("*"))
@@ -141,7 +150,7 @@ def test_submit_and_wait(services: Services) -> None:
     submitted = run.result("submit")
     assert submitted["job_ids"] == job_ids(services)
     assert (submitted["records"], submitted["imported"]) == (2, None)
-    assert run.result("wait") == finished_report(2, job_ids(services))
+    assert run.result("wait") == finished_report(2, job_ids(services), run.events())
     assert "2 of 2 events are in FullStory" in run.logs("announce")
     for task_id in ("submit", "wait"):
         assert_keeps_secrets(run.visible_text(task_id), services.emulator, "customer-1")

@@ -304,9 +304,11 @@ def test_a_finished_import_keeps_its_file_beside_one_that_is_not(
     assert found_in(files[1]) == [(0, 1), (0, 2)]
     assert report["rejected_uri"] is None
     with pytest.raises(
-        AirflowFailException, match=rf"They are in {files[0]}, {files[1]}, each with its reason"
-    ):
+        AirflowFailException, match=rf"import that file \(events=\):\n{files[0]}, {files[1]}\n"
+    ) as caught:
         run(sensor_of(reports, max_rejected=0), waiting(make_context))
+    assert "\n2 records: user_not_found, says FullStory\n" in str(caught.value)
+    assert "\n2 records: required_field: name is missing; " in str(caught.value)
 
 
 def test_mapped_imports_with_one_file_leave_it_to_the_first(
@@ -355,7 +357,7 @@ def test_a_list_that_is_short_for_now_is_read_again_by_a_sensor(
         patch.object(FullStoryHook, "iter_errors", lambda *_: iter([])),
         pytest.raises(
             FullStoryAccountingError,
-            match=r"counts 1 refused records in job .*, and lists 0\. .*sends nothing",
+            match=r"(?s)counts 1 refused record in job .*, and lists 0\..*sends nothing",
         ),
     ):
         run(sensor_of(report), waiting(make_context))
