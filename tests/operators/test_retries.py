@@ -578,7 +578,7 @@ def test_rows_that_changed_are_told_from_arguments_that_did(
 
     assert "Its arguments changed (sql, parameters, mapping, batch_size, ...)" in other
     assert "With the old ones, clearing the task goes on where the last try ended" in other
-    assert "Its rows or their order changed. ORDER BY a unique column; stage_batches=True keeps" in rows
+    assert "Its rows or their order changed.\nORDER BY a unique column; stage_batches=True keeps" in rows
 
 
 def test_batches_staged_for_other_arguments_are_kept(

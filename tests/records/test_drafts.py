@@ -730,3 +730,16 @@ def test_a_draft_of_rows_has_all_values_of_a_row_with_objects() -> None:
         "properties": {"a": 1, "at": "x", "n": 7},
         "schema": {"properties": {"a": "int", "n": "int"}},
     }
+
+
+def test_a_redacted_record_keeps_its_types_and_no_value() -> None:
+    record = {
+        "name": "secret",
+        "properties": {"total": Decimal("1.5"), "tags": ["secret"], "none": None},
+        "schema": {"properties": {"total": "real", "odd": "secret"}},
+    }
+    assert redacted(record) == {
+        "name": "<str>",
+        "properties": {"total": "<real>", "tags": ["<str>"], "none": "<null>"},
+        "schema": {"properties": {"total": "real", "odd": "<str>"}},
+    }
