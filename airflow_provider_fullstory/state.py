@@ -7,6 +7,7 @@ import hashlib
 import json
 import threading
 import time
+import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +18,11 @@ from airflow_provider_fullstory.batch_import.outages import Outages
 from airflow_provider_fullstory.batch_import.retention import note_use, remove_old
 from airflow_provider_fullstory.batch_import.staging import BODIES, StagingArea
 from airflow_provider_fullstory.batch_import.stores import FolderStore, MemoryStore
-from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryStorageError
+from airflow_provider_fullstory.exceptions import (
+    FullStoryInputError,
+    FullStoryLedgerError,
+    FullStoryStorageError,
+)
 from airflow_provider_fullstory.storage import digest, run_name, task_folder
 
 if TYPE_CHECKING:
@@ -33,6 +38,8 @@ if TYPE_CHECKING:
 
 #: Where a run keeps what all of its imports share.
 _HISTORY: Final = "history"
+#: Where an import keeps which DAG run it belongs to.
+_RUN: Final = "run"
 
 
 class TaskStateStore:
@@ -132,6 +139,11 @@ class ImportState:
         # Also tells when the run was last worked on.
         self._stores.of_run.set(_HISTORY, history | {"used_at": time.time()})
         self._sent_since: float | None = history["sent_since"]
+        known = self._stores.of_import.get(_RUN)
+        run = _described_run(context)
+        run["id"] = uuid.uuid4().hex[:16] if known is None or _is_another(run, known) else known["id"]
+        self._stores.of_import.set(_RUN, run)
+        self._run: str = run["id"]
 
     def begin(self, context: Context, arguments: str | None) -> ImportReport | None:
         """
@@ -141,7 +153,10 @@ class ImportState:
         :param arguments: Fingerprint of what the source and its mapping are, None where the data is at hand.
         """
         report = self.ledger.begin(
-            arguments, try_number=context["ti"].try_number, sent_since=self._sent_since
+            arguments,
+            try_number=context["ti"].try_number,
+            sent_since=self._sent_since,
+            run=self._run,
         )
         if self.folder is not None and self.ledger.is_new:
             # Whatever was staged under this name holds the rows of another time.
@@ -266,8 +281,31 @@ def _stores(
 
 
 def _last_used(run_folder: Folder) -> float | None:
-    history = FolderStore(run_folder).get(_HISTORY)
-    return None if history is None else float(history["used_at"])
+    try:
+        history = FolderStore(run_folder).get(_HISTORY)
+        return None if history is None else float(history["used_at"])
+    except (FullStoryLedgerError, LookupError, TypeError, ValueError):
+        # What cannot be read is of no use to a try either.
+        return None
+
+
+def _described_run(context: Context) -> dict[str, Any]:
+    """Return what tells a try's DAG run from one that was deleted, and had the same id."""
+    run: Any = context.get("dag_run")
+    start = getattr(run, "start_date", None)
+    return {
+        "try_number": context["ti"].try_number,
+        "clear_number": getattr(run, "clear_number", None) or 0,
+        "start": None if start is None else start.timestamp(),
+    }
+
+
+def _is_another(run: dict[str, Any], known: dict[str, Any]) -> bool:
+    """Return whether a run was deleted and made anew since it was described."""
+    # The tries of a run count up, and only a clear moves its start.
+    if run["try_number"] <= known["try_number"] or run["clear_number"] < known["clear_number"]:
+        return True
+    return bool(run["clear_number"] == known["clear_number"] and run["start"] != known["start"])
 
 
 def _sent_since(context: Context) -> float | None:

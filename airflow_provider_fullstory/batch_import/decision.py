@@ -50,7 +50,7 @@ class Entry:
     :param job_id: The job that FullStory answered with.
     :param is_split: Whether FullStory found it too large, so that its halves count instead.
     :param is_refused: Whether FullStory certainly did not take it.
-    :param has_failed: Whether FullStory last answered with a server error, which it may repeat for the key.
+    :param has_failed: Whether FullStory answered with a server error when it was sent again under that key.
     """
 
     name: str

@@ -61,6 +61,8 @@ class _Import:
     :param stage: How far it is.
     :param batches: How many batches there are, once all were sent.
     :param report: The report's counts, once all were sent.
+    :param has_more: Whether FullStory may have records of batches that are no longer part of it.
+    :param run: Tells its DAG run from one that had the same id before.
     :param is_remade: Whether its run was deleted and made anew, and has not compared its source yet.
     """
 
@@ -74,6 +76,8 @@ class _Import:
     stage: str = SENDING
     batches: int = 0
     report: dict[str, Any] = dataclasses.field(default_factory=dict)
+    has_more: bool = False
+    run: str = ""
     is_remade: bool = False
 
     @property
@@ -170,7 +174,7 @@ class Ledger:
         return self._is_new
 
     def begin(
-        self, arguments: str | None, *, try_number: int, sent_since: float | None
+        self, arguments: str | None, *, try_number: int, sent_since: float | None, run: str = ""
     ) -> ImportReport | None:
         """
         Begin the import, or go on with what an earlier try began.
@@ -180,24 +184,26 @@ class Ledger:
         :param try_number: Airflow's number of the try, from 1.
         :param sent_since: Since when earlier tries of which no ledger is left may have sent batches, in
             seconds since the epoch; None where there were none.
+        :param run: What tells the DAG run from one that had the same id before.
         :returns: The report where all was sent, but the import has not passed its gates: complete if its jobs
             have ended.
         """
         known = self._load()
         self._policy = dataclasses.replace(self._policy, sent_since=sent_since)
         if known is None:
-            self._import = _Import(uuid.uuid4().hex, __version__, try_number, arguments=arguments)
+            self._import = _Import(uuid.uuid4().hex, __version__, try_number, arguments=arguments, run=run)
             self._is_new = True
             self._save()
             return None
         self._is_resumed = True
         self._has_other_arguments = known.arguments != arguments
-        known = self._taken_over(known, try_number)
+        known = self._taken_over(known, try_number, run)
         self._policy = dataclasses.replace(self._policy, empty_rounds=known.empty_rounds)
         self._policy = dataclasses.replace(self._policy, is_empty=not self._has_taken())
         is_same = arguments is not None and not self._has_other_arguments
-        # Jobs that FullStory no longer knows show only batch by batch.
-        if known.waits_for_judgement and is_same and not (self._is_new or self._policy.resends_unknown):
+        # Jobs that FullStory no longer knows, and that have not told their counts, show only batch by batch.
+        is_compared = known.stage == SENT and self._policy.resends_unknown
+        if known.waits_for_judgement and is_same and not (self._is_new or is_compared):
             return self._report()
         # Written only once everything was compared: until then, what is known is still of the earlier try.
         self._import = dataclasses.replace(known, arguments=arguments)
@@ -246,6 +252,8 @@ class Ledger:
             if decision is Decision.AWAIT:
                 yield batch
                 continue
+            if decision is Decision.SEND_HALVES:
+                self._compare_halves(batch)
             held.append(batch)
             if self._entry(str(batch.ordinal + 1)) is None:
                 yield from held
@@ -288,6 +296,9 @@ class Ledger:
             now = min(now, self._policy.sent_since or now)
         if known is not None:
             key = self._explained_key(batch, decision, known)
+            if self._counts(known) and not self._import.has_more:
+                # What is overwritten stays in FullStory; and the import is no longer the one that was judged.
+                self._change(has_more=True, stage=SENDING)
         entry = Entry(batch.name, batch.digest, key, batch.records, now, self._import.round)
         self._write(entry)
         return entry
@@ -314,7 +325,7 @@ class Ledger:
 
     def failed(self, entry: Entry) -> None:
         """
-        Note that FullStory answered with a server error, which it may go on repeating for the key.
+        Note that FullStory answered a repeated request with a server error, and may go on to do so.
 
         :param entry: The batch's entry.
         """
@@ -350,6 +361,7 @@ class Ledger:
         )
         if not self._policy.resends_changed:
             raise self._changed(what)
+        self._change(has_more=True)
         log.warning('%s. It is left out, since on_source_change="resend".', what)
 
     def sent(self, report: ImportReport, batches: int) -> ImportReport:
@@ -362,6 +374,12 @@ class Ledger:
         """
         entries = [entry for number in range(1, batches + 1) for entry in self._leaves(str(number))]
         is_known = self._import.stage in (ENDED, SUCCEEDED) and self._import.batches == batches
+        # Records that are refused here are in no batch.
+        before = self._import.report
+        is_known = is_known and (before.get("records"), before.get("invalid")) == (
+            report.records,
+            report.invalid,
+        )
         if is_known and all(map(self.is_verified, entries)):
             return self._report()
         self._change(stage=SENT, batches=batches, report=_counts(report), is_remade=False)
@@ -384,7 +402,7 @@ class Ledger:
         }
         if report.imported is not None:
             changes["round"] = self._import.round + 1
-        if report.imported == 0:
+        if report.imported == 0 and not self._import.has_more:
             changes["empty_rounds"] = self._import.round + 1
         self._change(**changes)
 
@@ -394,17 +412,22 @@ class Ledger:
         known = self._read_import()
         return known is None or known.try_number <= self._import.try_number
 
-    def _taken_over(self, known: _Import, try_number: int) -> _Import:
+    def _taken_over(self, known: _Import, try_number: int, run: str) -> _Import:
         """Note that this try works on the import, and return what is known of that."""
-        # The tries of a run count up: one that does not belongs to a run that was deleted and made anew.
-        is_new_run = try_number <= known.try_number
+        is_new_run = run != known.run
         known = dataclasses.replace(known, is_remade=known.is_remade or is_new_run)
         # What has ended is not gone on with, but compared with what the source gives now.
         self._is_new = is_new_run or not (known.stage == SENDING or known.waits_for_judgement)
         import_id = uuid.uuid4().hex if self._is_new else known.id
-        self._import = dataclasses.replace(known, try_number=try_number, id=import_id)
+        self._import = dataclasses.replace(known, try_number=try_number, id=import_id, run=run)
         self._save()
         return self._import
+
+    def _compare_halves(self, batch: Batch) -> None:
+        """Find what stands in the way of any half of a batch that FullStory found too large."""
+        for half in batch.split():
+            if self.decision(half)[0] is Decision.SEND_HALVES:
+                self._compare_halves(half)
 
     def _explained_key(self, batch: Batch, decision: Decision, known: Entry) -> str:
         """Return the key under which a batch is sent though earlier tries sent something in its place."""
@@ -536,5 +559,6 @@ def _read(value: dict[str, Any], kind: type[T]) -> T:
 
 
 def _counts(report: ImportReport) -> dict[str, Any]:
-    # The jobs are in the entries: one value with all of them would grow with the import.
-    return report.to_xcom() | {"job_ids": []}
+    """Return what is set of a report, but for the jobs: these are in the entries, and may be many."""
+    values = report.to_xcom() | {"job_ids": None}
+    return {name: value for name, value in values.items() if value not in (None, [], {})}

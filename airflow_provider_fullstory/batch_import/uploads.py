@@ -10,8 +10,9 @@ import logging
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from airflow_provider_fullstory.batch_import import waiting
 from airflow_provider_fullstory.batch_import.decision import Decision
 from airflow_provider_fullstory.batch_import.forecast import RunningJob
 from airflow_provider_fullstory.batch_import.waiting import is_passing, plural
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.ledger import Ledger
     from airflow_provider_fullstory.batch_import.room import JobReader, Room
 
-#: A job that was accepted just now may not be known everywhere in FullStory yet.
-SECONDS_UNTIL_KNOWN: Final = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -218,7 +217,8 @@ class Uploads:
                 self._send_halves(batch, taken_by)
                 return
             if isinstance(error, FullStoryServerError):
-                self._ledger.failed(entry)
+                if decision is Decision.REPLAY:
+                    self._ledger.failed(entry)
             elif not error.is_ambiguous:
                 self._ledger.refused(entry)
             error.add(f"This was batch {batch.name} ({plural(batch.records, 'record')}).")
@@ -266,7 +266,7 @@ class Uploads:
         try:
             status = self._jobs.get_job_status(self._resource, entry.job_id)
         except FullStoryNotFoundError:
-            return time.time() >= entry.at + SECONDS_UNTIL_KNOWN
+            return time.time() >= entry.at + waiting.YOUNG_SECONDS
         except FullStoryError as error:
             if not is_passing(error):
                 raise

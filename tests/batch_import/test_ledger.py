@@ -434,8 +434,8 @@ def test_each_batch_costs_two_small_writes_however_many_there_are(
 
     assert task.store is not None
     writes = task.store.writes
-    # The run, the import, its organization, all sent, ended.
-    assert len(writes) == 2 * 300 + 5
+    # The run twice, the import, its organization, all sent, ended.
+    assert len(writes) == 2 * 300 + 6
     assert max(size for _, size, _ in writes) < 400
     # Equal but for the digits of a time.
     for early, late in ((1, 299), (2, 300)):
@@ -463,7 +463,7 @@ def test_a_retry_writes_only_what_is_new(emulator: EmulatorClient, make_task: Ca
 
     assert task.attempt(events=orders(31))["imported"] == 31
 
-    assert len(task.store.writes) == 2 + 4
+    assert len(task.store.writes) == 2 + 5
 
 
 def test_a_store_that_cannot_be_read_is_told_before_anything_is_sent(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_fullstory.api import protocol
 from airflow_provider_fullstory.emulator.embedded import EmulatorServer
@@ -161,6 +163,38 @@ def test_another_salt_is_another_import(
         clear(task, clock, 3 * DAY)
         task.attempt(events=orders(25), idempotency_salt=salt)
     assert len(numbers(emulator)) == 50
+
+
+@WITH_A_LEDGER
+@pytest.mark.parametrize("between", [[], [REFUSED_BY_FULLSTORY] * 10], ids=["nothing", "all refused"])
+def test_what_was_left_out_or_overwritten_once_is_not_taken_for_missing(
+    emulator: EmulatorClient, task: Task, clock: Clock, between: list[dict[str, Any]]
+) -> None:
+    task.attempt(events=orders(20))
+    clear(task, clock, 3 * DAY)
+    with suppress(AirflowFailException):
+        task.attempt(events=between, on_source_change="resend")
+    clear(task, clock, 3 * DAY)
+
+    with suppress(AirflowFailException):
+        task.attempt(events=orders(20))
+
+    assert numbers(emulator) == list(range(20))
+
+
+@WITH_A_LEDGER
+def test_a_green_task_counts_what_is_refused_today(
+    emulator: EmulatorClient, task: Task, clock: Clock
+) -> None:
+    events = [*orders(20), *[REFUSED_HERE] * 3]
+    task.attempt(events=orders(20))
+    clear(task, clock, HOUR)
+
+    failure_of(task, operators.FullStoryRecordsRefusedError, events=events)
+    clear(task, clock, HOUR)
+
+    assert task.attempt(events=orders(20))["records"] == 20
+    assert numbers(emulator) == list(range(20))
 
 
 # Red tasks.
@@ -479,6 +513,33 @@ def test_a_red_run_that_was_made_anew_over_other_rows_is_not_green_once_its_gate
     assert len(numbers(emulator)) == 19
 
 
+@pytest.mark.parametrize("kept", ["state", "folder"])
+@pytest.mark.parametrize("is_lost", [False, True], ids=["wrong arguments", "a lost worker"])
+def test_a_run_that_was_made_anew_is_one_though_its_first_try_never_began(
+    emulator: EmulatorClient,
+    make_task: Callable[..., Task],
+    clock: Clock,
+    database: Path,
+    kept: str,
+    *,
+    is_lost: bool,
+) -> None:
+    make_warehouse(database, 25)
+    task = make_task(kept)
+    with pytest.raises(Crash):
+        task.attempt(**QUERY, max_parallel_uploads=1, breaking=Breaking(matches=noting_job(1), is_done=True))
+    change_warehouse(database, "UPDATE orders SET number = number + 100 WHERE number >= 10")
+    clock.now += HOUR
+    task.delete_run()
+    if is_lost:
+        task.next_context()
+    else:
+        failure_of(task, FullStoryInputError, **QUERY, timeout=-1)
+
+    assert task.attempt(**QUERY)["imported"] == 25
+    assert numbers(emulator) == [*range(10), *range(110, 125)]
+
+
 # Other connections, other operators, other policies.
 
 
@@ -581,6 +642,34 @@ def test_nothing_is_posted_before_a_change_of_the_source_is_found(
     assert numbers(emulator) == list(range(20))
 
 
+@WITH_A_LEDGER
+def test_one_lost_answer_before_an_outage_is_replayed_whatever_is_allowed(
+    emulator: EmulatorClient, task: Task
+) -> None:
+    emulator.order_fault(**UPLOADS, reset="after")
+    emulator.order_fault(**UPLOADS, status=503, times=500)
+    with pytest.raises(operators.FullStoryError):
+        task.attempt(events=orders(5), on_ambiguous="resend")
+    emulator.forget_faults()
+
+    assert task.attempt(events=orders(5), on_ambiguous="resend")["imported"] == 5
+    assert numbers(emulator) == list(range(5))
+
+
+@WITH_A_LEDGER
+def test_a_red_task_is_judged_again_where_unknown_outcomes_are_sent_again(
+    emulator: EmulatorClient, task: Task, clock: Clock, tmp_path: Path
+) -> None:
+    file = tmp_path / "orders.jsonl"
+    file.write_text("\n".join(map(json.dumps, [*orders(19), REFUSED_BY_FULLSTORY])))
+    given = {"events": f"file://{file}", "on_ambiguous": "resend"}
+    failure_of(task, operators.FullStoryRecordsRefusedError, **given)
+    clear(task, clock, 3 * DAY)
+    file.unlink()
+
+    assert task.attempt(**given, max_rejected=1)["imported"] == 19
+
+
 # What is kept.
 
 
@@ -641,6 +730,19 @@ def test_state_of_long_ago_is_removed(
     assert kept_runs(runs) == [1, 2, 3]
     work(1, 151)
     assert numbers(emulator) == sorted([*range(5), *range(10, 15), *range(20, 25), *range(30, 35)])
+
+
+@pytest.mark.parametrize("garbage", ["{", "{}", "[]"])
+def test_state_of_long_ago_that_is_damaged_fails_no_import(
+    emulator: EmulatorClient, make_task: Callable[..., Task], clock: Clock, garbage: str
+) -> None:
+    old, new = make_task("state", map_index=0), make_task("state", map_index=1)
+    old.attempt(events=orders(5))
+    (old.folder.parent / "ledger" / "history.json").write_text(garbage)
+    clock.now += 100 * DAY
+
+    assert new.attempt(events=orders(5, 10))["imported"] == 5
+    assert kept_runs([new]) == [1]
 
 
 def kept_runs(runs: list[Task]) -> list[int]:

@@ -12,6 +12,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
 from airflow_provider_fullstory.api import protocol
+from airflow_provider_fullstory.batch_import import waiting
 from airflow_provider_fullstory.batch_import.batches import RunIdentity
 from airflow_provider_fullstory.exceptions import (
     FullStoryAmbiguousError,
@@ -66,6 +67,8 @@ IN_BOTH_WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["sync",
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "FIRST_RETRY_SECONDS", 0.01)
     monkeypatch.setattr(operators, "_RETRY_FOR", 0.05)
+    # Jobs that FullStory does not know are as good as old.
+    monkeypatch.setattr(waiting, "YOUNG_SECONDS", 0.0)
 
 
 def crash(task: Task, matches: Callable[[str, dict[str, Any]], bool], **arguments: Any) -> None:
@@ -334,9 +337,9 @@ def test_a_try_that_dies_at_any_write_is_completed_by_the_next(
         assert numbers(emulator) == list(range(15)), f"write {at}"
         assert (report["records"], report["imported"], report["batches"]) == (15, 15, 2)
         assert len({request["idempotency_key"] for request in posts(emulator)}) == 2
-    # The run, the import, its organization, two batches entered and accepted, all sent, ended; the note of
-    # the day, two bodies and a manifest.
-    assert at - 1 == 9 + 4 * (kept != "store")
+    # The run twice, the import, its organization, two batches entered and accepted, all sent, ended; the note
+    # of the day, two bodies and a manifest.
+    assert at - 1 == 10 + 4 * (kept != "store")
 
 
 @pytest.mark.parametrize("is_done", [False, True], ids=["lost", "done"])
@@ -358,9 +361,9 @@ def test_a_try_that_dies_at_any_write_while_a_batch_is_halved_is_completed_by_th
         assert numbers(emulator) == list(range(8)), f"write {at}"
         assert (report["records"], report["imported"], report["batches"]) == (8, 8, 2)
         assert len(set(report["job_ids"])) == 2
-    # The run, the import, its organization, the batch entered and found too large, two halves entered and
-    # accepted, all sent, ended.
-    assert at - 1 == 11
+    # The run twice, the import, its organization, the batch entered and found too large, two halves entered
+    # and accepted, all sent, ended.
+    assert at - 1 == 12
 
 
 def test_two_tries_in_a_row_may_die(emulator: EmulatorClient, task: Task) -> None:
@@ -776,13 +779,6 @@ def test_an_answer_that_fullstory_keeps_repeating_is_got_past_where_that_is_allo
     assert report["imported"] == 5
 
 
-def let_jobs_be_old(task: Task) -> None:
-    """Let an hour pass since the jobs were accepted: FullStory might not know a younger one everywhere."""
-    for key, entry in task.ledger.items():
-        if key != "import":
-            task.put(key, entry | {"at": entry["at"] - HOUR})
-
-
 @IN_BOTH_WAYS
 @pytest.mark.parametrize("source", ["values", "query"])
 def test_jobs_that_fullstory_forgot_are_told_and_nothing_is_sent(
@@ -810,7 +806,6 @@ def test_jobs_that_fullstory_forgot_are_sent_again_where_that_is_allowed(
     crash_after_all_were_sent(task, **arguments)
     emulator.reset()
 
-    let_jobs_be_old(task)
     report = task.attempt(**arguments, deferrable=deferrable, on_ambiguous="resend")
 
     assert numbers(emulator) == list(range(25))
@@ -824,7 +819,6 @@ def test_only_the_job_that_fullstory_forgot_is_sent_again(emulator: EmulatorClie
     job_id = vanished["job_id"].replace("/", "%2F").replace("=", "%3D").replace("+", "%2B")
     emulator.order_fault(method="GET", path=f"/v2/events/batch/{job_id}", status=404, times=9)
 
-    let_jobs_be_old(task)
     report = task.attempt(events=orders(30), on_ambiguous="resend")
 
     [again] = posts(emulator)[3:]
@@ -842,7 +836,6 @@ def test_halves_that_fullstory_forgot_are_sent_again_where_that_is_allowed(
     emulator.reset()
     emulator.configure(max_body_bytes=400)
 
-    let_jobs_be_old(task)
     report = task.attempt(events=orders(25), on_ambiguous="resend")
 
     assert numbers(emulator) == list(range(25))
