@@ -105,7 +105,7 @@ def test_time_that_is_up_in_the_triggerer_whatever_happens_to_that(services: Ser
     finish(run)
 
 
-def test_a_finished_import_that_is_cleared_runs_again(services: Services) -> None:
+def test_a_finished_import_that_is_cleared_runs_again_and_sends_nothing(services: Services) -> None:
     run = begin(services, "endings_deferred")
     finish(run)
     # Cleared while its scheduler is still taking note of the end of a try, a task may get stuck.
@@ -113,5 +113,5 @@ def test_a_finished_import_that_is_cleared_runs_again(services: Services) -> Non
     run.services.airflow.api.clear(run.dag_id, run.run_id, TASK)
     run.wait_for_try(2, "success")
     posts = [request for request in services.emulator.requests() if request["method"] == "POST"]
-    assert [request["replayed"] for request in posts] == [False] * BATCHES + [True] * BATCHES
+    assert len(posts) == BATCHES
     finish(run)
