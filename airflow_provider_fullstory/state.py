@@ -91,7 +91,6 @@ class ImportState:
 
     :param ledger: Its ledger.
     :param stores: Where the ledger is kept, and what is known of the run.
-    :param description: That, for the log.
     :param runs: The folder of all runs of the task, None where there is no ``state_uri``.
     :param name: Name of the run's folder in it.
     :param folder: The import's folder, in that of the run.
