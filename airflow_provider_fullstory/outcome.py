@@ -345,8 +345,7 @@ def tell(report: ImportReport, task: BaseOperator, *, retries: int, waited: floa
     task.log.info(
         "Import of %s finished, after waiting %s s for FullStory:", report.resource, f"{waited:,.0f}"
     )
-    for line in report.lines():
-        task.log.info("%s", line)
+    log_table(report, task)
     counts = {
         "records.imported": report.imported or 0,
         "records.invalid": report.invalid,
@@ -357,6 +356,17 @@ def tell(report: ImportReport, task: BaseOperator, *, retries: int, waited: floa
         Stats.incr(f"fullstory.{name}", count, tags=_tags(task))
     Stats.timing("fullstory.waited", timedelta(seconds=waited), tags=_tags(task))
     count_retries(task, retries)
+
+
+def log_table(report: ImportReport, task: BaseOperator) -> None:
+    """
+    Write what became of all records to the log.
+
+    :param report: The report of a finished import.
+    :param task: The task.
+    """
+    for line in report.lines():
+        task.log.info("%s", line)
 
 
 def count_retries(task: BaseOperator, retries: int) -> None:

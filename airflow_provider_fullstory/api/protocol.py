@@ -296,7 +296,7 @@ def _error(call: Call[Any], response: Response, secrets: Collection[str]) -> Ful
         advice += f" FullStory asks to wait {retry_after:g} s."
     said = f"{message} ({code})" if code else message
     error = error_type(
-        f"FullStory refused to {call.purpose}: HTTP {response.status}, {said}. {advice}".rstrip(),
+        f"FullStory refused to {call.purpose}: HTTP {response.status}, {said}.\n{advice}".rstrip(),
         status_code=response.status,
         code=code,
         retry_after=retry_after,

@@ -30,6 +30,7 @@ from airflow_provider_fullstory.outcome import (
     count_retries,
     deadline_of,
     judge,
+    log_table,
     publish,
     run_identity,
     tell,
@@ -501,13 +502,20 @@ class FullStoryImportEventsOperator(BaseOperator):
         state: ImportState,
     ) -> ImportReport:
         """Send what no earlier try has sent, and return the report so far."""
+        from airflow_provider_fullstory.batch_import.waiting import plural
+
         refused = self._refused_file(context)
         with nullcontext() if refused is None else refused.claimed():
             report, submissions = self._send(context, hook, state, refused)
         self._log_submissions(report)
         known = state.ledger.sent(report, submissions[-1].ordinal if submissions else 0)
         # An earlier try may have ended the import; but the file of refused records was just begun anew.
-        return known if refused is None else report
+        report = known if refused is None else report
+        if report.imported is not None and report.job_ids:
+            log_table(report, self)
+        elif report.job_ids and self.wait_for_completion and not self.deferrable:
+            self.log.info("Waiting for %s.", plural(len(report.job_ids), "job"))
+        return report
 
     def _judge_again(self, report: ImportReport) -> None:
         """Prepare the report of an import that was sent as a whole, and has not passed its gates."""
@@ -638,8 +646,6 @@ class FullStoryImportEventsOperator(BaseOperator):
             self.log.warning("Nothing was sent: all records were refused here.")
         if report.invalid:
             self.log.info("Refused here and not sent: %s.", plural(report.invalid, "record"))
-        if report.job_ids and self.wait_for_completion and not self.deferrable:
-            self.log.info("Waiting for %s.", plural(len(report.job_ids), "job"))
 
     def _complete(
         self,

@@ -160,10 +160,10 @@ class _PostgreSQL(Driver):
             if " CURSOR " not in str(error):
                 return ""
             return (
-                " What comes before sql there (DECLARE ... CURSOR FOR) is how its result is read in pieces."
+                "\nWhat comes before sql there (DECLARE ... CURSOR FOR) is how its result is read in pieces."
             )
         return (
-            " On PostgreSQL, sql is read through a cursor (DECLARE ... CURSOR FOR), so it must be one "
+            "\nOn PostgreSQL, sql is read through a cursor (DECLARE ... CURSOR FOR), so it must be one "
             "SELECT, VALUES, TABLE, or WITH that changes nothing."
         )
 

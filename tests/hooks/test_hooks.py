@@ -262,7 +262,7 @@ def test_server_errors_that_last_are_told_in_the_end(
 
 
 def test_an_unknown_job_is_told(emulator: EmulatorClient, hook: Any) -> None:
-    with pytest.raises(FullStoryNotFoundError, match=r"job 'no/such='.*No such job in this organization"):
+    with pytest.raises(FullStoryNotFoundError, match=r"job 'no/such='(?s:.*)No such job in this"):
         hook.get_job_status("events", "no/such=")
 
 

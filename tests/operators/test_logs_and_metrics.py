@@ -245,6 +245,21 @@ def test_a_try_that_sends_nothing_tells_so(
     assert sorted(log.finished) == sorted(job["id"] for job in emulator.jobs())
 
 
+def test_a_cleared_import_whose_counts_are_known_shows_them_and_waits_for_nothing(
+    emulator: EmulatorClient, make_task: Callable[..., Task], database: Path, log: Log
+) -> None:
+    make_warehouse(database, 25)
+    task = make_task("store", **QUERY)
+    task.attempt()
+    log.lines.clear()
+    task.clear()
+
+    task.attempt()
+
+    assert log.having("Waiting for") == []
+    assert "  imported            25  in FullStory" in log.lines
+
+
 def test_a_retry_says_what_earlier_tries_have_sent_and_what_it_sends_and_waits_for(
     emulator: EmulatorClient, make_task: Callable[..., Task], database: Path, log: Log
 ) -> None:

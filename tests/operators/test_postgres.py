@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_fullstory.exceptions import FullStoryError
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ IMPORT = """
 import sys
 from tests.conftest import FakeTaskInstance
 from tests.records.drivers import peak_kilobytes
+from airflow_provider_fullstory.exceptions import FullStoryError
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
 
 rows = int(sys.argv[1])
@@ -116,6 +118,20 @@ def test_columns_that_hold_whole_objects_are_spread(emulator: EmulatorClient, co
     )
     assert [event["event"]["properties"] for event in emulator.events()] == [{"n": 1}, {"n": 2}, {"n": 3}]
     assert emulator.events()[0]["event"]["context"] == {"browser": {"url": "https://example.com"}}
+
+
+def test_an_error_that_quotes_the_cursor_says_what_that_is(
+    emulator: EmulatorClient, context: Any, postgresql: Warehouse
+) -> None:
+    operator = FullStoryImportEventsOperator(
+        task_id="import",
+        sql="SELECT 'u' AS \"user.uid\", missing FROM generate_series(1, 3)",
+        sql_conn_id="warehouse",
+        event_name="A",
+    )
+    with pytest.raises(FullStoryError, match=r"CURSOR FOR SELECT(?s:.*)\nWhat comes before sql there"):
+        operator.execute(context)
+    assert emulator.jobs() == []
 
 
 def test_the_connection_is_closed_when_the_task_is_done(
