@@ -18,10 +18,13 @@ from decimal import Decimal
 from typing import Any
 from unittest.mock import patch
 
-from airflow_provider_fullstory.batch_import.batches import Batcher, BatchLimits, RunIdentity
+from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
+from airflow_provider_fullstory.batch_import.batching.batcher import Batcher
+from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
 from airflow_provider_fullstory.records import columns, fields, mapping
-from airflow_provider_fullstory.records.events import CHUNK_ROWS, events_of_rows
+from airflow_provider_fullstory.records.events import events_of_rows
 from airflow_provider_fullstory.records.mapping import MappingOptions
+from airflow_provider_fullstory.sources.chunks import CHUNK_ROWS
 
 COLUMNS = [
     "order_id", "user.uid", "timestamp", "status", "total", "quantity", "is_first", "context.browser.url",

@@ -106,7 +106,7 @@ class FakeTaskStateStore:
 @pytest.fixture(autouse=True)
 def every_finished_import_is_accounted_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hold the report of every import that a test finishes to the one rule, wherever it was finished."""
-    from airflow_provider_fullstory.batch_import.report import ImportReport
+    from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
 
     finish = ImportReport.finish
 
@@ -179,7 +179,7 @@ def workers_exit_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def outages_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that a test breaks stays broken."""
-    monkeypatch.setattr("airflow_provider_fullstory.batch_import.outages.OUTAGE_SECONDS", 0.05)
+    monkeypatch.setattr("airflow_provider_fullstory.batch_import.storage.outages.OUTAGE_SECONDS", 0.05)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from unittest.mock import patch
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from airflow_provider_fullstory.batch_import.importer import Importer
+from airflow_provider_fullstory.batch_import.sending.importer import Importer
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
 from airflow_provider_fullstory.sensors.fullstory import FullStoryImportJobSensor
 from tests.accounting import check_accounted

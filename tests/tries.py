@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_fullstory.batch_import.folder import Folder
+from airflow_provider_fullstory.batch_import.storage.folder import Folder
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
 from tests.conftest import FakeDagRun, FakeTaskInstance, FakeTaskStateStore, run

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
+
+T = TypeVar("T")
 
 
 class Digits(Decimal):
@@ -40,3 +43,18 @@ def spelled(value: Any) -> msgspec.Raw:
 ENCODER: Final = msgspec.json.Encoder(decimal_format="number", order="deterministic", enc_hook=spelled)
 # A float would round them.
 DECODER: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(float_hook=Digits)
+
+
+#: What reading JSON of any kind may raise: nothing else comes of odd bytes, numbers and depths.
+UNREADABLE: Final = (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError)
+
+
+@functools.cache
+def decoder(wire_type: type[T]) -> msgspec.json.Decoder[T]:
+    """
+    Return what reads FullStory's answers of a type.
+
+    :param wire_type: The type.
+    """
+    # total_records, usage and limit come as strings of digits; echoed numbers keep their digits.
+    return msgspec.json.Decoder(wire_type, strict=False, float_hook=Digits)

@@ -9,47 +9,23 @@ Both hooks are such transports, so every rule stands here once.
 from __future__ import annotations
 
 import dataclasses
-import email.utils
-import functools
-import math
 import random
-import time
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
-from urllib.parse import quote
-
-import msgspec
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from airflow_provider_fullstory import __version__
-from airflow_provider_fullstory.api.encoding import Digits
-from airflow_provider_fullstory.api.models import (
-    Account,
-    Job,
-    JobCreated,
-    JobStatus,
-    JobStatusAnswer,
-    Page,
-    Quotas,
-    RecordError,
-    Resource,
-)
+from airflow_provider_fullstory.api.encoding import UNREADABLE
+from airflow_provider_fullstory.api.errors import error_of
 from airflow_provider_fullstory.api.quoting import quoted
 from airflow_provider_fullstory.exceptions import (
-    FullStoryApiError,
-    FullStoryAuthenticationError,
-    FullStoryBadRequestError,
-    FullStoryBodyTooLargeError,
-    FullStoryConflictError,
     FullStoryError,
-    FullStoryNotFoundError,
     FullStoryNotReadyError,
-    FullStoryPermissionError,
     FullStoryProtocolError,
-    FullStoryRateLimitError,
-    FullStoryServerError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection
+
+    from airflow_provider_fullstory.api.http import Request, Response
 
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 60.0
@@ -58,44 +34,8 @@ LONGEST_RETRY_SECONDS = 60.0
 IDEMPOTENCY_SECONDS = 24 * 60 * 60.0 - 15 * 60.0
 #: Bytes of an answer, unpacked, after which reading it ends: far more than a page of results has.
 LONGEST_ANSWER = 256 * 1024 * 1024
-#: What reading JSON of any kind may raise: nothing else comes of odd bytes, numbers and depths.
-_UNREADABLE = (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError)
-_LONGEST_CODE = 100
 
 T = TypeVar("T")
-
-
-class Content(Protocol):
-    """The bytes of a request that come piece by piece, anew each time they are asked for."""
-
-    def __len__(self) -> int:
-        """Return the number of bytes."""
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Begin anew."""
-
-    def __bytes__(self) -> bytes:
-        """Return all of them."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Request:
-    """One HTTP request, all but the host and the API key."""
-
-    method: str
-    path: str
-    query: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    body: bytes | Content | None = dataclasses.field(default=None, repr=False)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Response:
-    """One HTTP answer; ``headers`` must be case-insensitive."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = dataclasses.field(repr=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -127,16 +67,22 @@ class Call(Generic[T]):
             raise FullStoryNotReadyError(
                 f"FullStory is still working: it could not {self.purpose} yet (HTTP 202).",
                 status_code=202,
-                retry_after=_retry_after(response),
+                retry_after=response.retry_after,
             )
         if response.status != 200:
-            raise _error(self, response, secrets)
+            raise error_of(
+                response,
+                secrets,
+                purpose=self.purpose,
+                level=self.level,
+                names_job="/batch/" in self.request.path,
+            )
         if len(response.body) > LONGEST_ANSWER:
             reason = f"it has more than {LONGEST_ANSWER:,} bytes"
         else:
             try:
                 return self.read(response.body)
-            except _UNREADABLE as error:
+            except UNREADABLE as error:
                 reason = quoted(error, secrets)
         # Raised here, since the error of a decoder may hold the answer.
         raise FullStoryProtocolError(
@@ -161,64 +107,6 @@ def authorization(api_key: str) -> str:
     return f"Basic {api_key}"
 
 
-def create_import(resource: Resource, body: bytes | Content, idempotency_key: str) -> Call[Job]:
-    """Send a batch of records; FullStory answers with the job that imports them."""
-    return Call(
-        Request(
-            "POST",
-            f"/v2/{resource}/batch",
-            headers={"Content-Type": "application/json", "Idempotency-Key": idempotency_key},
-            body=body,
-        ),
-        lambda content: _decoder(JobCreated).decode(content).job,
-        f"create an import of {resource}",
-    )
-
-
-def job_status(resource: Resource, job_id: str) -> Call[JobStatus]:
-    """Ask how far a job is."""
-    return Call(
-        Request("GET", _job_path(resource, job_id)),
-        lambda content: _decoder(JobStatusAnswer).decode(content).status,
-        f"read the status of job {job_id!r} ({resource})",
-    )
-
-
-def imports_page(
-    resource: Resource, job_id: str, page_token: str | None = None, *, include_schema: bool = False
-) -> Call[Page[dict[str, Any]]]:
-    """Read a page of the records that a finished job imported; needs an Architect key."""
-    query = {"include_schema": "true"} if include_schema else {}
-    return Call(
-        Request("GET", f"{_job_path(resource, job_id)}/imports", query | _page(page_token)),
-        _decoder(Page[dict[str, Any]]).decode,
-        f"read the imported records of job {job_id!r} ({resource})",
-        level="Architect",
-    )
-
-
-def errors_page(resource: Resource, job_id: str, page_token: str | None = None) -> Call[Page[RecordError]]:
-    """Read a page of the records that a finished job refused; needs an Architect key."""
-    return Call(
-        Request("GET", f"{_job_path(resource, job_id)}/errors", _page(page_token)),
-        _decoder(Page[RecordError]).decode,
-        f"read the refused records of job {job_id!r} ({resource})",
-        level="Architect",
-    )
-
-
-def quotas() -> Call[Quotas]:
-    """Ask for the organization's quotas."""
-    return Call(
-        Request("GET", "/v2/organization/quotas"), _decoder(Quotas).decode, "read the organization's quotas"
-    )
-
-
-def me() -> Call[Account]:
-    """Ask whose API key it is."""
-    return Call(Request("GET", "/me"), _decoder(Account).decode, "identify the API key")
-
-
 def retry_seconds(error: BaseException, attempt: int) -> float:
     """
     Return how long to wait before a transient failure is tried again.
@@ -239,97 +127,3 @@ def retry_seconds(error: BaseException, attempt: int) -> float:
 def is_transient(error: BaseException) -> bool:
     """Return whether the same request may succeed later."""
     return isinstance(error, FullStoryError) and error.is_transient
-
-
-@functools.cache
-def _decoder(wire_type: type[T]) -> msgspec.json.Decoder[T]:
-    # total_records, usage and limit come as strings of digits; echoed numbers keep their digits.
-    return msgspec.json.Decoder(wire_type, strict=False, float_hook=Digits)
-
-
-def _job_path(resource: Resource, job_id: str) -> str:
-    # Job ids hold characters such as = and / that mean something in a URL.
-    return f"/v2/{resource}/batch/{quote(job_id, safe='')}"
-
-
-def _page(page_token: str | None) -> dict[str, str]:
-    return {"page_token": page_token} if page_token else {}
-
-
-_REFUSED = "The request itself is refused; the same request will be refused again."
-_ERRORS: dict[int, tuple[type[FullStoryApiError], str]] = {
-    400: (FullStoryBadRequestError, _REFUSED),
-    401: (FullStoryAuthenticationError, "The API key is unknown: check the password of the connection."),
-    403: (
-        FullStoryPermissionError,
-        "The API key's level is too low: this takes a key of level {level} or above.",
-    ),
-    404: (FullStoryNotFoundError, "{missing}"),
-    408: (FullStoryServerError, "The request took too long to arrive."),
-    409: (FullStoryConflictError, "The same request is being worked on at this moment."),
-    413: (FullStoryBodyTooLargeError, "The batch has too many bytes: set a smaller max_batch_bytes."),
-    422: (FullStoryBadRequestError, _REFUSED),
-    429: (
-        FullStoryRateLimitError,
-        "Too many requests, or 200 batches or 500,000 records of the organization are unfinished.",
-    ),
-}
-_NO_JOB = "No such job in this organization: check the id, and the connection that created it."
-_NO_ENDPOINT = "FullStory has no such endpoint: check the host of the connection."
-
-
-def _error(call: Call[Any], response: Response, secrets: Collection[str]) -> FullStoryError:
-    if 300 <= response.status < 400:
-        return FullStoryProtocolError(
-            f"Asked to {call.purpose}, the host answered with a redirect (HTTP {response.status}). It is not "
-            "followed because it would carry the API key elsewhere. Check the host of the connection.",
-            status_code=response.status,
-        )
-    code, message = _error_body(response.body, secrets)
-    error_type, advice = _ERRORS.get(response.status, (FullStoryApiError, ""))
-    if response.status >= 500:
-        error_type, advice = FullStoryServerError, "FullStory failed; the request may be sent again."
-    missing = _NO_JOB if "/batch/" in call.request.path else _NO_ENDPOINT
-    advice = advice.format(level=call.level, missing=missing)
-    retry_after = _retry_after(response)
-    if retry_after is not None:
-        advice += f" FullStory asks to wait {retry_after:g} s."
-    said = f"{message} ({code})" if code else message
-    error = error_type(
-        f"FullStory refused to {call.purpose}: HTTP {response.status}, {said}.\n{advice}".rstrip(),
-        status_code=response.status,
-        code=code,
-        retry_after=retry_after,
-    )
-    # A success that is none of this API's may be that of something in between.
-    error.is_ambiguous = error.is_ambiguous or response.status < 300
-    return error
-
-
-def _error_body(body: bytes, secrets: Collection[str]) -> tuple[str | None, str]:
-    """Return FullStory's code and message; an answer in another form gives neither of its bytes to a log."""
-    try:
-        content = msgspec.json.decode(body)
-    except _UNREADABLE:
-        return None, "with no message in FullStory's form"
-    if not isinstance(content, dict):
-        return None, "with no message in FullStory's form"
-    code, message = content.get("code"), content.get("message")
-    return (
-        quoted(code, secrets, _LONGEST_CODE) if code else None,
-        quoted(message or "with no message", secrets).rstrip("."),
-    )
-
-
-def _retry_after(response: Response) -> float | None:
-    value = response.headers.get("Retry-After")
-    if not value:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-        except (ValueError, OverflowError, TypeError):
-            return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -23,7 +23,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from yarl import URL
 
-from airflow_provider_fullstory.api import protocol
+from airflow_provider_fullstory.api import http, protocol
 from airflow_provider_fullstory.hooks.failures import TransportErrors
 from airflow_provider_fullstory.hooks.settings import CONNECT_TIMEOUT, Settings
 
@@ -64,7 +64,7 @@ class Client:
             headers={"User-Agent": protocol.user_agent()},
         )
 
-    async def send(self, request: protocol.Request, limit: TimeLimit) -> protocol.Response:
+    async def send(self, request: http.Request, limit: TimeLimit) -> http.Response:
         """
         Return the answer to a request.
 
@@ -97,7 +97,7 @@ class Client:
                     break
                 limit.received(len(piece))
                 clock.reschedule(asyncio.get_running_loop().time() + limit.left)
-            return protocol.Response(response.status, response.headers, bytes(content))
+            return http.Response(response.status, response.headers, bytes(content))
 
     async def close(self) -> None:
         """Close the connections."""

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import tenacity
 from airflow.providers.common.compat.sdk import BaseHook
 
-from airflow_provider_fullstory.api import protocol
-from airflow_provider_fullstory.api.models import Resource
+from airflow_provider_fullstory.api import jobs, organization, protocol
+from airflow_provider_fullstory.api.jobs import Resource
 from airflow_provider_fullstory.exceptions import (
     FullStoryAuthenticationError,
     FullStoryError,
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
     import requests
 
-    from airflow_provider_fullstory.api.models import Account, Job, JobStatus, Page, Quotas, RecordError
-    from airflow_provider_fullstory.api.protocol import Content
+    from airflow_provider_fullstory.api.http import Content
+    from airflow_provider_fullstory.api.jobs import Job, JobStatus, Page, RecordError
+    from airflow_provider_fullstory.api.organization import Account, Quotas
     from airflow_provider_fullstory.hooks.clients import Client, SharedClients
     from airflow_provider_fullstory.hooks.settings import Settings
 
@@ -191,7 +192,7 @@ class FullStoryHook(FullStoryBaseHook):
         :raises FullStoryError: Where FullStory did not accept the batch. ``is_ambiguous`` tells whether it
             may have done so without its answer arriving.
         """
-        call = protocol.create_import(Resource(resource), body, idempotency_key)
+        call = jobs.create_import(Resource(resource), body, idempotency_key)
         return self._call(call, UnknownOutcome(sent_before))
 
     def get_job_status(self, resource: Resource | str, job_id: str) -> JobStatus:
@@ -201,7 +202,7 @@ class FullStoryHook(FullStoryBaseHook):
         :param resource: ``events`` or ``users``.
         :param job_id: Id of the job.
         """
-        return self._call(protocol.job_status(Resource(resource), job_id))
+        return self._call(jobs.job_status(Resource(resource), job_id))
 
     def iter_imports(
         self, resource: Resource | str, job_id: str, *, include_schema: bool = False
@@ -216,9 +217,7 @@ class FullStoryHook(FullStoryBaseHook):
         :raises FullStoryNotReadyError: Where the job is still processed after ``retry_for`` seconds.
         """
         return self._pages(
-            lambda token: protocol.imports_page(
-                Resource(resource), job_id, token, include_schema=include_schema
-            )
+            lambda token: jobs.imports_page(Resource(resource), job_id, token, include_schema=include_schema)
         )
 
     def iter_errors(self, resource: Resource | str, job_id: str) -> Iterator[Page[RecordError]]:
@@ -230,15 +229,15 @@ class FullStoryHook(FullStoryBaseHook):
         :raises FullStoryPermissionError: Where the key is below Architect level.
         :raises FullStoryNotReadyError: Where the job is still processed after ``retry_for`` seconds.
         """
-        return self._pages(lambda token: protocol.errors_page(Resource(resource), job_id, token))
+        return self._pages(lambda token: jobs.errors_page(Resource(resource), job_id, token))
 
     def get_quotas(self) -> Quotas:
         """Return the organization's quotas for sessions and server events."""
-        return self._call(protocol.quotas())
+        return self._call(organization.quotas())
 
     def get_account(self) -> Account:
         """Return whose API key the connection holds."""
-        return self._call(protocol.me())
+        return self._call(organization.me())
 
     def test_connection(self) -> tuple[bool, str]:
         """Tell whether FullStory knows the connection's key, and what the key may do."""
@@ -377,34 +376,32 @@ class FullStoryAsyncHook(FullStoryBaseHook):
         sent_before: float | None = None,
     ) -> Job:
         """Start an import of a batch; see :meth:`FullStoryHook.create_import`."""
-        call = protocol.create_import(Resource(resource), body, idempotency_key)
+        call = jobs.create_import(Resource(resource), body, idempotency_key)
         return await self._call(call, UnknownOutcome(sent_before))
 
     async def get_job_status(self, resource: Resource | str, job_id: str) -> JobStatus:
         """Return how far a job is; see :meth:`FullStoryHook.get_job_status`."""
-        return await self._call(protocol.job_status(Resource(resource), job_id))
+        return await self._call(jobs.job_status(Resource(resource), job_id))
 
     def iter_imports(
         self, resource: Resource | str, job_id: str, *, include_schema: bool = False
     ) -> AsyncIterator[Page[dict[str, Any]]]:
         """Yield the records that a job imported; see :meth:`FullStoryHook.iter_imports`."""
         return self._pages(
-            lambda token: protocol.imports_page(
-                Resource(resource), job_id, token, include_schema=include_schema
-            )
+            lambda token: jobs.imports_page(Resource(resource), job_id, token, include_schema=include_schema)
         )
 
     def iter_errors(self, resource: Resource | str, job_id: str) -> AsyncIterator[Page[RecordError]]:
         """Yield the records that a job refused; see :meth:`FullStoryHook.iter_errors`."""
-        return self._pages(lambda token: protocol.errors_page(Resource(resource), job_id, token))
+        return self._pages(lambda token: jobs.errors_page(Resource(resource), job_id, token))
 
     async def get_quotas(self) -> Quotas:
         """Return the organization's quotas for sessions and server events."""
-        return await self._call(protocol.quotas())
+        return await self._call(organization.quotas())
 
     async def get_account(self) -> Account:
         """Return whose API key the connection holds."""
-        return await self._call(protocol.me())
+        return await self._call(organization.me())
 
     async def _settings_since(self, since: float) -> Settings:
         return await self._shared.settings((type(self), self.fullstory_conn_id), self._read_settings, since)

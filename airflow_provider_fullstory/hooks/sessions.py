@@ -21,7 +21,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, NewConnectionError, ProxyError
 
-from airflow_provider_fullstory.api import protocol
+from airflow_provider_fullstory.api import http, protocol
 from airflow_provider_fullstory.hooks.failures import TransportErrors
 from airflow_provider_fullstory.hooks.settings import CONNECT_TIMEOUT, Settings
 
@@ -59,8 +59,8 @@ def new_session(settings: Settings) -> requests.Session:
 
 
 def send(
-    session: requests.Session, settings: Settings, request: protocol.Request, limit: TimeLimit
-) -> protocol.Response:
+    session: requests.Session, settings: Settings, request: http.Request, limit: TimeLimit
+) -> http.Response:
     """
     Return the answer to a request.
 
@@ -97,7 +97,7 @@ def send(
         if cut.is_made:
             # An answer that ends with its connection looks complete.
             raise TimeoutError("The connection was closed under a request that took too long.")
-        return protocol.Response(response.status_code, response.headers, bytes(content))
+        return http.Response(response.status_code, response.headers, bytes(content))
 
 
 class _Upload:
@@ -107,7 +107,7 @@ class _Upload:
     :param body: The body.
     """
 
-    def __init__(self, body: bytes | protocol.Content) -> None:
+    def __init__(self, body: bytes | http.Content) -> None:
         self._body = body
 
     def __len__(self) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from airflow_provider_fullstory.hooks.settings import CONNECT_TIMEOUT
 
 if TYPE_CHECKING:
-    from airflow_provider_fullstory.api.protocol import Request
+    from airflow_provider_fullstory.api.http import Request
 
 #: Bytes a second below which a request is given up; a batch or a page of many megabytes gets its time.
 SLOWEST: Final = 50_000

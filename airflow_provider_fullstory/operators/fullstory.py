@@ -18,46 +18,38 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryRecordsRefusedError,
     FullStoryTooFewRecordsError,
 )
-from airflow_provider_fullstory.intervals import (
+from airflow_provider_fullstory.task.completion import clean_up, complete, judge, publish
+from airflow_provider_fullstory.task.deferral import deadline_of, wait_in_triggerer
+from airflow_provider_fullstory.task.errors import with_report, without_retry
+from airflow_provider_fullstory.task.hidden_records import HiddenRecords, is_records
+from airflow_provider_fullstory.task.identity import run_identity
+from airflow_provider_fullstory.task.intervals import (
     explain_missing_interval,
     names_interval,
     warn_of_empty_interval,
 )
-from airflow_provider_fullstory.operators.hidden_records import HiddenRecords, is_records
-from airflow_provider_fullstory.outcome import (
-    clean_up,
-    complete,
-    count_retries,
-    deadline_of,
-    judge,
-    log_table,
-    publish,
-    run_identity,
-    tell,
-    wait_in_triggerer,
-    with_report,
-    without_retry,
-)
+from airflow_provider_fullstory.task.metrics import count_retries, log_table, tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_fullstory.batch_import.batches import BatchLimits, RunIdentity
-    from airflow_provider_fullstory.batch_import.importer import Importer
-    from airflow_provider_fullstory.batch_import.ledger import Ledger
-    from airflow_provider_fullstory.batch_import.preview import Preview
-    from airflow_provider_fullstory.batch_import.quota import Allowance
-    from airflow_provider_fullstory.batch_import.refused import RefusedFile
-    from airflow_provider_fullstory.batch_import.report import ImportReport
-    from airflow_provider_fullstory.batch_import.samples import Samples
-    from airflow_provider_fullstory.batch_import.uploads import Submission
-    from airflow_provider_fullstory.batch_import.waiting import JobOutcome
+    from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
+    from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
+    from airflow_provider_fullstory.batch_import.ledger.ledger import Ledger
+    from airflow_provider_fullstory.batch_import.reporting.preview import Preview
+    from airflow_provider_fullstory.batch_import.reporting.refusal_log import RefusalLog
+    from airflow_provider_fullstory.batch_import.reporting.refused_file import RefusedFile
+    from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
+    from airflow_provider_fullstory.batch_import.sending.importer import Importer
+    from airflow_provider_fullstory.batch_import.sending.quota import RemainingQuota
+    from airflow_provider_fullstory.batch_import.sending.submissions import Submission
+    from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
     from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
-    from airflow_provider_fullstory.operators.event_source import EventSource, OpenSource
     from airflow_provider_fullstory.records.mapping import MappedChunk
-    from airflow_provider_fullstory.state import ImportState
+    from airflow_provider_fullstory.task.source import EventSource, OpenSource
+    from airflow_provider_fullstory.task.state import ImportState
 
 T = TypeVar("T")
 
@@ -351,7 +343,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         :param context: The task's context.
         :param event: What the trigger found.
         """
-        from airflow_provider_fullstory.batch_import.report import ImportReport
+        from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
         from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
         from airflow_provider_fullstory.triggers.fullstory import outcomes_of
 
@@ -376,7 +368,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         :param limit: How many records to read at most, None for all. The number of batches is known only if
             that is all of them.
         """
-        from airflow_provider_fullstory.batch_import.preview import preview
+        from airflow_provider_fullstory.batch_import.reporting.preview import preview
 
         self._check_arguments()
         self._check_source()
@@ -408,7 +400,7 @@ class FullStoryImportEventsOperator(BaseOperator):
 
     def _check_arguments(self) -> None:
         """Put each argument into its declared type, or refuse it: a template can give anything."""
-        from airflow_provider_fullstory.arguments import ImportEventsArguments, checked
+        from airflow_provider_fullstory.task.arguments import ImportEventsArguments, checked
 
         arguments = checked(ImportEventsArguments, vars(self))
         # In place, as Airflow renders templates: from here on each is what the constructor declares.
@@ -421,7 +413,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         self._limits()
 
     def _import_state(self, context: Context) -> ImportState:
-        from airflow_provider_fullstory.state import import_state
+        from airflow_provider_fullstory.task.state import import_state
 
         return import_state(
             context,
@@ -464,8 +456,8 @@ class FullStoryImportEventsOperator(BaseOperator):
         return f"{hook.settings.base_url}, organization {account.org_id} (API key of level {account.level})"
 
     def _new_importer(self, ledger: Ledger, hook: FullStoryHook, deadline: float) -> Importer:
-        from airflow_provider_fullstory.api.models import Resource
-        from airflow_provider_fullstory.batch_import.importer import Importer
+        from airflow_provider_fullstory.api.jobs import Resource
+        from airflow_provider_fullstory.batch_import.sending.importer import Importer
 
         return Importer(
             ledger,
@@ -480,7 +472,7 @@ class FullStoryImportEventsOperator(BaseOperator):
 
     def _fingerprint(self) -> str | None:
         """Return what identifies the source and its mapping, None where the records are at hand."""
-        from airflow_provider_fullstory.state import fingerprint
+        from airflow_provider_fullstory.task.arguments import fingerprint
 
         if isinstance(self.events, HiddenRecords):
             return None
@@ -502,7 +494,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         state: ImportState,
     ) -> ImportReport:
         """Send what no earlier try has sent, and return the report so far."""
-        from airflow_provider_fullstory.batch_import.waiting import plural
+        from airflow_provider_fullstory.text import plural
 
         refused = self._refused_file(context)
         with nullcontext() if refused is None else refused.claimed():
@@ -519,7 +511,7 @@ class FullStoryImportEventsOperator(BaseOperator):
 
     def _judge_again(self, report: ImportReport) -> None:
         """Prepare the report of an import that was sent as a whole, and has not passed its gates."""
-        from airflow_provider_fullstory.batch_import.waiting import plural
+        from airflow_provider_fullstory.text import plural
 
         self.log.info(
             "Earlier tries have sent all %s with %s: nothing is sent again, their jobs count.",
@@ -537,18 +529,18 @@ class FullStoryImportEventsOperator(BaseOperator):
         state: ImportState,
         refused: RefusedFile | None,
     ) -> tuple[ImportReport, list[Submission]]:
-        from airflow_provider_fullstory.batch_import.sending import Sending
+        from airflow_provider_fullstory.batch_import.sending.sender import Sender
 
         assert self._importer is not None  # noqa: S101 - Tells the type checker.
         source = self._source()
-        sending = Sending(
+        sending = Sender(
             self._run(context),
             self._limits(),
             source.options,
             self._importer,
-            self._samples(),
+            self._refusal_log(),
             refused=refused,
-            allowance=lambda: self._allowance(context, hook, state.ledger),
+            remaining_quota=lambda: self._remaining_quota(context, hook, state.ledger),
         )
         area = state.staging_area(self._fingerprint())
         manifest = None if area is None else area.manifest()
@@ -566,7 +558,7 @@ class FullStoryImportEventsOperator(BaseOperator):
 
     def _enough(self, chunks: Iterable[MappedChunk]) -> Iterator[MappedChunk]:
         """Yield the events; a source with too few records is refused before its last batch is made."""
-        from airflow_provider_fullstory.batch_import.report import ImportReport
+        from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
 
         records = 0
         for chunk in chunks:
@@ -590,9 +582,11 @@ class FullStoryImportEventsOperator(BaseOperator):
                 raise FullStoryInputError(str(error)) from None
             raise
 
-    def _allowance(self, context: Context, hook: FullStoryHook, ledger: Ledger) -> Allowance | None:
+    def _remaining_quota(
+        self, context: Context, hook: FullStoryHook, ledger: Ledger
+    ) -> RemainingQuota | None:
         """Return what is left of the quota, None where it is not to be asked for, or does not tell."""
-        from airflow_provider_fullstory.batch_import.quota import Allowance
+        from airflow_provider_fullstory.batch_import.sending.quota import RemainingQuota
 
         # What an earlier try sent is part of the usage by now, and only a ledger tells what that is.
         if not self.check_quota or (not ledger.is_lasting and context["ti"].try_number > 1):
@@ -609,13 +603,13 @@ class FullStoryImportEventsOperator(BaseOperator):
                 "FullStory states no quota of server events: the import is not checked against it."
             )
             return None
-        allowance = Allowance(quota, ledger.has)
-        self.log.info("Quota: %s.", allowance)
-        return allowance
+        remaining_quota = RemainingQuota(quota, ledger.has)
+        self.log.info("Quota: %s.", remaining_quota)
+        return remaining_quota
 
     def _log_start(self, whom: str, state: ImportState, *, is_judged_again: bool) -> None:
         """Say what is imported from where and to whom, how it is protected, and within which limits."""
-        from airflow_provider_fullstory.batch_import.waiting import plural
+        from airflow_provider_fullstory.text import plural
 
         if not is_judged_again:
             self.log.info("Importing events from %s", self._source().description)
@@ -632,7 +626,7 @@ class FullStoryImportEventsOperator(BaseOperator):
             )
 
     def _log_submissions(self, report: ImportReport) -> None:
-        from airflow_provider_fullstory.batch_import.waiting import plural
+        from airflow_provider_fullstory.text import plural
 
         if not report.records:
             nothing = f"{self._empty_interval} The source gave no records: nothing was sent to FullStory."
@@ -656,7 +650,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         waited: float,
     ) -> None:
         with with_report(report):
-            complete(hook, [report], outcomes, self._refused_file(context, report), self._samples())
+            complete(hook, [report], outcomes, self._refused_file(context, report), self._refusal_log())
         tell(report, self, retries=hook.retries, waited=waited)
 
     def _end(self, context: Context, state: ImportState, report: ImportReport) -> dict[str, Any]:
@@ -680,7 +674,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         return result
 
     def _source(self) -> EventSource:
-        from airflow_provider_fullstory.operators.event_source import EventSource, mapping_options
+        from airflow_provider_fullstory.task.source import EventSource, mapping_options
 
         options = mapping_options(
             event_name=self.event_name,
@@ -697,7 +691,7 @@ class FullStoryImportEventsOperator(BaseOperator):
         )
 
     def _limits(self) -> BatchLimits:
-        from airflow_provider_fullstory.batch_import.batches import BatchLimits
+        from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
 
         limits = BatchLimits(self.batch_size, self.max_batch_bytes)
         limits.check()
@@ -705,7 +699,7 @@ class FullStoryImportEventsOperator(BaseOperator):
 
     def _refused_file(self, context: Context, report: ImportReport | None = None) -> RefusedFile | None:
         """Return the file of refused records: where an earlier try has begun it, or where it is to be."""
-        from airflow_provider_fullstory.storage import refused_file
+        from airflow_provider_fullstory.task.storage import refused_file
 
         uri = report.rejected_uri if report and report.rejected_uri else self.rejected_uri
         if uri is None:
@@ -713,13 +707,13 @@ class FullStoryImportEventsOperator(BaseOperator):
         outages = None if self._state is None else self._state.outages
         return refused_file(str(uri), self._run(context), outages=outages)
 
-    def _samples(self) -> Samples:
-        from airflow_provider_fullstory.batch_import.samples import Samples
+    def _refusal_log(self) -> RefusalLog:
+        from airflow_provider_fullstory.batch_import.reporting.refusal_log import RefusalLog
         from airflow_provider_fullstory.records.mapping import MappingOptions
 
         names = [self.record_key] if isinstance(self.record_key, str) else self.record_key
         keys = MappingOptions(mapping=self.mapping or {}, record_key=names).key_paths()
-        return Samples(keys, shows_records=self.rejected_uri is None, shows_values=self.log_values)
+        return RefusalLog(keys, shows_records=self.rejected_uri is None, shows_values=self.log_values)
 
 
 def _read_twice(read: Callable[[], T]) -> T:
@@ -734,7 +728,7 @@ def _read_twice(read: Callable[[], T]) -> T:
 
 def _mapping_lines(source: OpenSource) -> list[str]:
     """Return where columns go, one a line."""
-    from airflow_provider_fullstory.batch_import.waiting import plural
+    from airflow_provider_fullstory.text import plural
 
     if not source.targets:
         return ["Mapping: each key goes to the field of its name, or where mapping says."]

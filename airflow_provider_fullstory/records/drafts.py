@@ -19,13 +19,13 @@ import msgspec
 from airflow_provider_fullstory.api.encoding import DECODER, ENCODER
 from airflow_provider_fullstory.records.fields import PROPERTY_ROOTS, SCHEMA_ROOTS, Path, fields, path_of
 from airflow_provider_fullstory.records.refusals import ValueRefusedError
+from airflow_provider_fullstory.records.rules import MAX_LEVELS
 from airflow_provider_fullstory.records.schema import TYPES
 from airflow_provider_fullstory.records.timestamps import is_timestamp
-from airflow_provider_fullstory.records.validation import MAX_LEVELS
 from airflow_provider_fullstory.records.values import property_value, unwrapped
 
 if TYPE_CHECKING:
-    from airflow_provider_fullstory.api.models import Event
+    from airflow_provider_fullstory.api.events import Event
 
 #: The keys of a line in a file of refused records, in their order.
 EVENT: Final = "event"

@@ -16,11 +16,11 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_fullstory.api import models
 from airflow_provider_fullstory.api.encoding import DECODER
+from airflow_provider_fullstory.api.events import Shared
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryMappingError
-from airflow_provider_fullstory.records import validation
-from airflow_provider_fullstory.records.drafts import key_text, plain
+from airflow_provider_fullstory.records import rules
+from airflow_provider_fullstory.records.drafts import key_text, plain, unfolded
 from airflow_provider_fullstory.records.fields import Path, objects
 from airflow_provider_fullstory.records.mapping import (
     ColumnMapping,
@@ -32,14 +32,13 @@ from airflow_provider_fullstory.records.mapping import (
 from airflow_provider_fullstory.records.refusals import (
     InvalidRecord,
     Refusal,
-    Unreadable,
     ValueRefusedError,
 )
 from airflow_provider_fullstory.records.timestamps import TimestampSummary
 from airflow_provider_fullstory.records.values import plain_key
+from airflow_provider_fullstory.sources.chunks import CHUNK_ROWS
+from airflow_provider_fullstory.sources.unreadable import Unreadable
 
-#: Rows mapped at once. Small, since Python's garbage collector walks all that is alive.
-CHUNK_ROWS = 500
 _MOST_COMPILED = 256
 
 
@@ -112,10 +111,11 @@ def _map_records(records: Iterable[Any], options: MappingOptions) -> Iterator[Ma
         mapping = compiled[group.columns]
         refusal = group.refusal
         if refusal is None and mapping.problems:
-            refusal = validation.MISPLACED.refusal(problem=mapping.problems[0].replace("column", "key", 1))
+            refusal = rules.MISPLACED.refusal(problem=mapping.problems[0].replace("column", "key", 1))
         return mapping.map(group.rows, group.positions, refusal, group.refused_values)
 
-    numbered = enumerate(records, start=1)
+    # What an earlier import refused may come back as it was written down.
+    numbered = enumerate(map(unfolded, records), start=1)
     while chunk := list(itertools.islice(numbered, CHUNK_ROWS)):
         groups, invalid = _grouped(chunk, flatten)
         yield _in_order([*map(mapped, groups), MappedChunk([], [], invalid)])
@@ -132,7 +132,7 @@ def _in_order(chunks: Sequence[MappedChunk]) -> MappedChunk:
     return MappedChunk([event for _, event in sent], [position for position, _ in sent], invalid, timestamps)
 
 
-def shared_part(shared: Mapping[str, Any] | None, options: MappingOptions) -> models.Shared:
+def shared_part(shared: Mapping[str, Any] | None, options: MappingOptions) -> Shared:
     """
     Return the request's ``shared`` object.
 
@@ -142,12 +142,12 @@ def shared_part(shared: Mapping[str, Any] | None, options: MappingOptions) -> mo
     :raises FullStoryInputError: Naming what cannot be shared.
     """
     if not shared:
-        return models.Shared()
-    unknown = sorted(map(str, set(shared) - set(models.Shared.__struct_fields__)))
+        return Shared()
+    unknown = sorted(map(str, set(shared) - set(Shared.__struct_fields__)))
     if unknown:
         raise FullStoryInputError(
             f"shared has {', '.join(map(repr, unknown))}; events can share only "
-            f"{', '.join(models.Shared.__struct_fields__)}."
+            f"{', '.join(Shared.__struct_fields__)}."
         )
     options = dataclasses.replace(
         options, event_name="shared", mapping={}, schema={}, record_key=(), checks_identity=False
@@ -157,12 +157,12 @@ def shared_part(shared: Mapping[str, Any] | None, options: MappingOptions) -> mo
         rule.refusal()
         for event in chunk.events
         # Each event may still bring the user that a shared session asks for.
-        if (rule := validation.identity_refusal(event.user, event.session, allow_anonymous=True))
-        and rule is not validation.RECENT_SESSION_OF_NOBODY
+        if (rule := rules.identity_refusal(event.user, event.session, allow_anonymous=True))
+        and rule is not rules.RECENT_SESSION_OF_NOBODY
     ]
     if refusals:
         raise FullStoryInputError(f"shared cannot be sent: {refusals[0].reason}.")
-    return models.Shared(*(getattr(chunk.events[0], field) for field in models.Shared.__struct_fields__))
+    return Shared(*(getattr(chunk.events[0], field) for field in Shared.__struct_fields__))
 
 
 @dataclasses.dataclass(slots=True)
@@ -270,11 +270,11 @@ def _object(path: str, value: Any) -> Mapping[Any, Any]:
         try:
             value = DECODER.decode(str.__str__(value))
         except (msgspec.DecodeError, UnicodeEncodeError, RecursionError, ArithmeticError):
-            raise validation.NOT_AN_OBJECT.broken(field=path, kind="text that is no JSON") from None
+            raise rules.NOT_AN_OBJECT.broken(field=path, kind="text that is no JSON") from None
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise validation.NOT_AN_OBJECT.broken(field=path, kind=type(value).__name__)
+        raise rules.NOT_AN_OBJECT.broken(field=path, kind=type(value).__name__)
     return value
 
 
@@ -302,6 +302,11 @@ def _grouped(
 
 def _no_record(value: Any, position: int) -> InvalidRecord:
     if isinstance(value, Unreadable):
-        return InvalidRecord(position, value.refusal, value.text)
+        refusal = (
+            rules.UNREADABLE_JSON.refusal(line=value.line)
+            if value.problem is None
+            else rules.NOT_JSON.refusal(line=value.line, problem=value.problem)
+        )
+        return InvalidRecord(position, refusal, value.text)
     kind = type(value).__name__
-    return InvalidRecord(position, validation.NOT_A_RECORD.refusal(kind=kind), plain(value))
+    return InvalidRecord(position, rules.NOT_A_RECORD.refusal(kind=kind), plain(value))

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from airflow_provider_fullstory.api import models
+from airflow_provider_fullstory.api.events import Event
 from airflow_provider_fullstory.records.columns import Column, convert_column
-from airflow_provider_fullstory.records.timestamps import parsed_column
-from airflow_provider_fullstory.records.validation import (
+from airflow_provider_fullstory.records.rules import (
     are_texts,
     check_number,
     check_text,
     property_name_problem,
     quoted,
 )
+from airflow_provider_fullstory.records.timestamps import parsed_column
 from airflow_provider_fullstory.records.values import (
     as_boolean,
     as_integer,
@@ -64,7 +64,7 @@ def fields() -> dict[str, Conversion]:
     """
     return {
         ".".join(path): _conversion(".".join(path), kind)
-        for path, kind in _leaves(models.Event, ())
+        for path, kind in _leaves(Event, ())
         if path[0] not in PROPERTY_ROOTS + SCHEMA_ROOTS
     }
 
@@ -76,7 +76,7 @@ def field_kind(path: str) -> str | None:
 
     :param path: Dotted path of the field.
     """
-    kinds = {".".join(leaf): kind for leaf, kind in _leaves(models.Event, ())}
+    kinds = {".".join(leaf): kind for leaf, kind in _leaves(Event, ())}
     kind = kinds.get(path) if path in fields() else None
     return None if kind is None else _KINDS[type(kind)]
 

@@ -16,9 +16,19 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec import UNSET
 
-from airflow_provider_fullstory.api import models
+from airflow_provider_fullstory.api.events import (
+    Browser,
+    Context,
+    Device,
+    Event,
+    Location,
+    Mobile,
+    Session,
+    Shared,
+    User,
+)
 from airflow_provider_fullstory.exceptions import FullStoryMappingError
-from airflow_provider_fullstory.records import validation
+from airflow_provider_fullstory.records import rules
 from airflow_provider_fullstory.records.columns import Column, convert_column, property_column
 from airflow_provider_fullstory.records.drafts import draft
 from airflow_provider_fullstory.records.fields import (
@@ -31,9 +41,9 @@ from airflow_provider_fullstory.records.fields import (
     path_of,
 )
 from airflow_provider_fullstory.records.refusals import InvalidRecord, Refusal, ValueRefusedError
+from airflow_provider_fullstory.records.rules import identity_refusal, quoted
 from airflow_provider_fullstory.records.schema import misfits, record_types, schemas
 from airflow_provider_fullstory.records.timestamps import TimestampSummary, summary
-from airflow_provider_fullstory.records.validation import identity_refusal, quoted
 
 Row = Sequence[Any]
 
@@ -62,7 +72,7 @@ class MappingOptions:
     mapping: Mapping[str, str] = dataclasses.field(default_factory=dict)
     zone: datetime.tzinfo = datetime.UTC
     schema: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    shared: models.Shared = dataclasses.field(default_factory=models.Shared)
+    shared: Shared = dataclasses.field(default_factory=Shared)
     allow_anonymous: bool = False
     allow_missing_timestamp: bool = False
     record_key: Sequence[str] = ()
@@ -117,7 +127,7 @@ class MappedChunk:
     :param timestamps: The timestamps of the events, at a glance.
     """
 
-    events: list[models.Event]
+    events: list[Event]
     positions: Sequence[int]
     invalid: list[InvalidRecord]
     timestamps: TimestampSummary = dataclasses.field(default_factory=TimestampSummary)
@@ -231,7 +241,7 @@ class ColumnMapping:
         if self.options.checks_identity:
             self._check_identities(built, chunk)
         self._check_timestamps(built, chunk)
-        events = list(map(models.Event, *parts))
+        events = list(map(Event, *parts))
         timestamps = _values(built, "timestamp", chunk)
         if not chunk.refusals:
             return MappedChunk(events, positions, [], summary(timestamps))
@@ -260,11 +270,11 @@ class ColumnMapping:
     def _names(self, built: Mapping[str, Column], chunk: _Build) -> Sequence[Any]:
         if "name" not in built:
             if self.options.event_name is None:
-                chunk.refuse(dict.fromkeys(range(chunk.rows), validation.NO_NAME.refusal()))
+                chunk.refuse(dict.fromkeys(range(chunk.rows), rules.NO_NAME.refusal()))
             return [self.options.event_name or UNSET] * chunk.rows
         names = built["name"]
         if not names.is_full:
-            missing = validation.NO_NAME.refusal()
+            missing = rules.NO_NAME.refusal()
             chunk.refuse({row: missing for row, name in enumerate(names.values) if name is UNSET})
         return names.values
 
@@ -287,7 +297,7 @@ class ColumnMapping:
         column = built.get("timestamp")
         if column is None or column.is_full or self.options.allow_missing_timestamp:
             return
-        missing = validation.NO_TIMESTAMP.refusal()
+        missing = rules.NO_TIMESTAMP.refusal()
         for row, moment in enumerate(column.values):
             if moment is UNSET and row not in column.refusals:
                 chunk.refuse({row: missing})
@@ -436,13 +446,13 @@ def _group(path: Path, tree: int | _Tree) -> _Leaf | _Group:
 
 
 _STRUCTS: dict[Path, type[msgspec.Struct]] = {
-    ("user",): models.User,
-    ("session",): models.Session,
-    ("context",): models.Context,
-    ("context", "browser"): models.Browser,
-    ("context", "mobile"): models.Mobile,
-    ("context", "device"): models.Device,
-    ("context", "location"): models.Location,
+    ("user",): User,
+    ("session",): Session,
+    ("context",): Context,
+    ("context", "browser"): Browser,
+    ("context", "mobile"): Mobile,
+    ("context", "device"): Device,
+    ("context", "location"): Location,
 }
 
 

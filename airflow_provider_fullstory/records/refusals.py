@@ -45,19 +45,6 @@ class InvalidRecord:
         return f"record {self.position}: {self.refusal.reason} ({self.refusal.code})"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Unreadable:
-    """
-    What a source has in the place of a record.
-
-    :param text: What stands there.
-    :param refusal: Why it is no record.
-    """
-
-    text: str = dataclasses.field(repr=False)
-    refusal: Refusal
-
-
 class ValueRefusedError(ValueError):
     """
     Carry a refusal out of the conversion of one value.

@@ -15,9 +15,9 @@ import msgspec
 from msgspec import UNSET
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError
-from airflow_provider_fullstory.records import validation
+from airflow_provider_fullstory.records import rules
+from airflow_provider_fullstory.records.rules import property_name_problem, quoted
 from airflow_provider_fullstory.records.timestamps import is_timestamp
-from airflow_provider_fullstory.records.validation import property_name_problem, quoted
 
 if TYPE_CHECKING:
     from airflow_provider_fullstory.records.columns import Column
@@ -67,12 +67,12 @@ def record_types(root: str, value: Any) -> Types:
     """
     types = value.get("properties") if isinstance(value, Mapping) else None
     if not isinstance(types, Mapping) or len(value) != 1:
-        raise validation.SCHEMA_FORM.broken(field=root)
+        raise rules.SCHEMA_FORM.broken(field=root)
     for name, kind in types.items():
         if not isinstance(name, str) or property_name_problem(name):
-            raise validation.SCHEMA_NAME.broken(field=root)
+            raise rules.SCHEMA_NAME.broken(field=root)
         if kind not in TYPES:
-            raise validation.SCHEMA_TYPE.broken(field=root, types=", ".join(TYPES))
+            raise rules.SCHEMA_TYPE.broken(field=root, types=", ".join(TYPES))
     return tuple(types.items())
 
 
@@ -146,7 +146,7 @@ def _misfits(
 
 def _refused_at(place: _Place, rows: Iterable[int]) -> dict[int, Refusal]:
     return {
-        row: validation.NOT_AS_DECLARED.refusal(name=quoted(place.name), declared=place.kind)
+        row: rules.NOT_AS_DECLARED.refusal(name=quoted(place.name), declared=place.kind)
         for row in rows
         if (value := place.value(row)) is not UNSET and not _fits(value, place.kind)
     }

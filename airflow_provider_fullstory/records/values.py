@@ -46,8 +46,8 @@ from typing import Any, Final
 from msgspec import UNSET
 
 from airflow_provider_fullstory.api.encoding import Digits
-from airflow_provider_fullstory.records import timestamps, validation
-from airflow_provider_fullstory.records.validation import (
+from airflow_provider_fullstory.records import rules, timestamps
+from airflow_provider_fullstory.records.rules import (
     MAX_LEVELS,
     fits_64_bits,
     is_json_number,
@@ -111,7 +111,7 @@ def plain_key(owner: str, key: Any) -> str:
     """
     key = unwrapped(key)
     if not isinstance(key, str):
-        raise validation.KEY_NOT_TEXT.broken(owner=owner, kind=type(key).__name__)
+        raise rules.KEY_NOT_TEXT.broken(owner=owner, kind=type(key).__name__)
     return str.__str__(key)
 
 
@@ -119,7 +119,7 @@ def utc(
     field: str,
     value: datetime.datetime,
     zone: datetime.tzinfo,
-    rule: validation.Rule = validation.NO_MOMENT,
+    rule: rules.Rule = rules.NO_MOMENT,
 ) -> datetime.datetime:
     """
     Return the moment in UTC, as a plain datetime.
@@ -178,7 +178,7 @@ def checked_text(field: str, value: str) -> str:
     :raises ValueRefusedError: Where it has no UTF-8 form.
     """
     if not is_utf8(value):
-        raise validation.HALF_A_PAIR.broken(field=field)
+        raise rules.HALF_A_PAIR.broken(field=field)
     return str.__str__(value)
 
 
@@ -221,16 +221,16 @@ def _scalar(name: str, value: Any) -> tuple[Any, Declared]:
         case int() if fits_64_bits(value):
             return int(value), "int"
         case int():
-            raise validation.BEYOND_64_BITS.broken(field=_property(name))
+            raise rules.BEYOND_64_BITS.broken(field=_property(name))
         case float() if math.isfinite(value):
             return float(value), None
         case Decimal() if is_json_number(value):
             return value if isinstance(value, Digits) else Decimal(value), None
         case float() | Decimal():
-            raise validation.NOT_FINITE.broken(field=_property(name))
+            raise rules.NOT_FINITE.broken(field=_property(name))
         case uuid.UUID():
             return str(value), None
-    raise validation.NO_JSON_FORM.broken(field=_property(name), kind=type(value).__name__)
+    raise rules.NO_JSON_FORM.broken(field=_property(name), kind=type(value).__name__)
 
 
 def _property(name: str) -> str:
@@ -240,7 +240,7 @@ def _property(name: str) -> str:
 def _temporal(name: str, value: Any, zone: datetime.tzinfo) -> tuple[Any, Declared]:
     match value:
         case datetime.datetime():
-            return utc(_property(name), value, zone, validation.NO_PROPERTY_MOMENT), "date"
+            return utc(_property(name), value, zone, rules.NO_PROPERTY_MOMENT), "date"
         case datetime.date():
             return datetime.date(value.year, value.month, value.day), "date"
         case datetime.timedelta():
@@ -255,9 +255,9 @@ def _object(name: str, value: Mapping[Any, Any], zone: datetime.tzinfo) -> tuple
         key = plain_key(_property(name), given)
         path = f"{name}.{key}"
         if path.count(".") > MAX_LEVELS:
-            raise validation.TOO_DEEP.broken(field=_property(path))
+            raise rules.TOO_DEEP.broken(field=_property(path))
         if problem := property_name_problem(path):
-            raise validation.BAD_NAME.broken(field=_property(path), problem=problem)
+            raise rules.BAD_NAME.broken(field=_property(path), problem=problem)
         converted, kind = property_value(path, item, zone)
         if converted is UNSET:
             continue
@@ -275,9 +275,9 @@ def _place(target: dict[str, Any], path: str, parts: Sequence[str], value: Any) 
     for part in parents:
         target = target.setdefault(part, {})
         if not isinstance(target, dict):
-            raise validation.GIVEN_TWICE.broken(field=_property(path))
+            raise rules.GIVEN_TWICE.broken(field=_property(path))
     if last in target:
-        raise validation.GIVEN_TWICE.broken(field=_property(path))
+        raise rules.GIVEN_TWICE.broken(field=_property(path))
     target[last] = value
 
 
@@ -288,13 +288,13 @@ def _array(name: str, value: Sequence[Any], zone: datetime.tzinfo) -> tuple[list
         item = unwrapped(given)
         if isinstance(item, (Mapping, list, tuple)):
             kind = "objects" if isinstance(item, Mapping) else "arrays"
-            raise validation.NESTED_ARRAY.broken(field=_property(name), kind=kind)
+            raise rules.NESTED_ARRAY.broken(field=_property(name), kind=kind)
         element, element_type = property_value(name, item, zone)
         if element is UNSET:
             continue
         sent.append(element)
         kinds.add(element_type)
-    validation.check_elements(_property(name), sent)
+    rules.check_elements(_property(name), sent)
     declared = f"{kinds.pop()}s" if kinds in ({"int"}, {"date"}) else None
     return sent, declared
 
@@ -317,14 +317,14 @@ def as_text(field: str, value: Any) -> str:
         return str(value)
     if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
         if value.adjusted() > _MOST_DIGITS:
-            raise validation.TOO_LONG.broken(field=field, longest=256)
+            raise rules.TOO_LONG.broken(field=field, longest=256)
         return str(int(value))
     if isinstance(value, int) and not isinstance(value, bool):
         # A decimal digit takes more than 3 bits.
         if value.bit_length() > 3 * _MOST_DIGITS:
-            raise validation.TOO_LONG.broken(field=field, longest=256)
+            raise rules.TOO_LONG.broken(field=field, longest=256)
         return str(int(value))
-    raise validation.NOT_TEXT.broken(field=field, kind=type(value).__name__)
+    raise rules.NOT_TEXT.broken(field=field, kind=type(value).__name__)
 
 
 def as_integer(field: str, value: Any) -> int:
@@ -340,7 +340,7 @@ def as_integer(field: str, value: Any) -> int:
         return int(value)
     if is_json_number(value) and value == int(value):
         return int(value)
-    raise validation.NOT_WHOLE.broken(field=field, kind=type(value).__name__)
+    raise rules.NOT_WHOLE.broken(field=field, kind=type(value).__name__)
 
 
 def as_number(field: str, value: Any) -> float | Decimal:
@@ -356,7 +356,7 @@ def as_number(field: str, value: Any) -> float | Decimal:
         # As a plain number: subclasses are not written as JSON.
         plain = next(kind for kind in (int, float, Decimal) if isinstance(value, kind))
         return plain(value)
-    raise validation.NOT_A_NUMBER.broken(field=field, kind=type(value).__name__)
+    raise rules.NOT_A_NUMBER.broken(field=field, kind=type(value).__name__)
 
 
 def as_boolean(field: str, value: Any) -> bool:
@@ -370,7 +370,7 @@ def as_boolean(field: str, value: Any) -> bool:
     value = unwrapped(value)
     if isinstance(value, (bool, int)) and value in (0, 1):
         return bool(value)
-    raise validation.NOT_A_TRUTH.broken(field=field, kind=type(value).__name__)
+    raise rules.NOT_A_TRUTH.broken(field=field, kind=type(value).__name__)
 
 
 def as_moment(field: str, value: Any, zone: datetime.tzinfo) -> datetime.datetime:
@@ -387,10 +387,10 @@ def as_moment(field: str, value: Any, zone: datetime.tzinfo) -> datetime.datetim
         try:
             value = timestamps.parsed(value)
         except ValueError:
-            rule = validation.EPOCH_TEXT if timestamps.is_epoch(value) else validation.NOT_ISO
+            rule = rules.EPOCH_TEXT if timestamps.is_epoch(value) else rules.NOT_ISO
             raise rule.broken(field=field) from None
     if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
         value = datetime.datetime(value.year, value.month, value.day)  # noqa: DTZ001 - utc() adds the zone.
     if not isinstance(value, datetime.datetime):
-        raise validation.NOT_A_TIMESTAMP.broken(field=field, kind=type(value).__name__)
+        raise rules.NOT_A_TIMESTAMP.broken(field=field, kind=type(value).__name__)
     return utc(field, value, zone)

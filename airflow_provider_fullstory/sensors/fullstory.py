@@ -23,26 +23,21 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryKilledError,
     FullStoryTimeoutError,
 )
-from airflow_provider_fullstory.outcome import (
-    airflow_error,
-    clean_up,
-    complete,
-    deadline_of,
-    judge,
-    run_identity,
-    tell,
-    wait_in_triggerer,
-    without_retry,
-)
+from airflow_provider_fullstory.task.completion import clean_up, complete, judge
+from airflow_provider_fullstory.task.deferral import deadline_of, wait_in_triggerer
+from airflow_provider_fullstory.task.errors import airflow_error, without_retry
+from airflow_provider_fullstory.task.identity import run_identity
+from airflow_provider_fullstory.task.metrics import tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_fullstory.batch_import.refused import RefusedFile
-    from airflow_provider_fullstory.batch_import.report import ImportReport
-    from airflow_provider_fullstory.batch_import.waiting import JobOutcome, JobWatch
+    from airflow_provider_fullstory.batch_import.reporting.refused_file import RefusedFile
+    from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
+    from airflow_provider_fullstory.batch_import.waiting.job_watch import JobWatch
+    from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
     from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 
 
@@ -109,8 +104,8 @@ class FullStoryImportJobSensor(BaseSensorOperator):
 
         :param context: The task's context.
         """
-        from airflow_provider_fullstory.batch_import.report import ImportReport
-        from airflow_provider_fullstory.batch_import.waiting import JobWatch
+        from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
+        from airflow_provider_fullstory.batch_import.waiting.job_watch import JobWatch
 
         now = time.time()
         if self._deadline is None:
@@ -149,7 +144,7 @@ class FullStoryImportJobSensor(BaseSensorOperator):
 
     def on_kill(self) -> None:
         """End the task at its next look at the latest, and say what goes on in FullStory."""
-        from airflow_provider_fullstory.batch_import.waiting import still_running
+        from airflow_provider_fullstory.batch_import.waiting.outcomes import still_running
 
         self._is_killed = True
         if self._watch is not None and self._watch.pending:
@@ -182,8 +177,8 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         self, context: Context, hook: FullStoryHook, outcomes: Sequence[JobOutcome], waited: float
     ) -> dict[str, Any]:
         """Complete the reports of all imports, and judge them as one."""
-        from airflow_provider_fullstory.batch_import.report import ImportReport
-        from airflow_provider_fullstory.batch_import.samples import Samples
+        from airflow_provider_fullstory.batch_import.reporting.refusal_log import RefusalLog
+        from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
 
         reports = self._reports()
         of_job = {outcome.job_id: outcome for outcome in outcomes}
@@ -195,9 +190,9 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         files, target = self._files(context, reports)
         with nullcontext() if target is None else target.claimed():
             for refused, group in _by_file(reports, files, target):
-                samples = Samples({}, shows_records=refused is None, shows_values=self.log_values)
+                refusal_log = RefusalLog({}, shows_records=refused is None, shows_values=self.log_values)
                 ended = [of_job[job_id] for report in group for job_id in report.job_ids]
-                complete(hook, group, ended, refused, samples)
+                complete(hook, group, ended, refused, refusal_log)
         filled = [str(refused) for refused in files.values() if refused.exists]
         for uri in filled:
             self.log.info("Refused records are in %s.", uri)
@@ -211,7 +206,7 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         self, context: Context, reports: Sequence[ImportReport]
     ) -> tuple[dict[str, RefusedFile], RefusedFile | None]:
         """Return the files of all imports by their URIs, and the one that this task is to fill, if any."""
-        from airflow_provider_fullstory.storage import refused_file
+        from airflow_provider_fullstory.task.storage import refused_file
 
         run = run_identity(context, self.task_id)
         files = {
@@ -222,7 +217,7 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         if self.rejected_uri is None:
             return files, None
         uri = str(refused_file(str(self.rejected_uri), run))
-        others = [refused.traces for other, refused in files.items() if other != uri]
+        others = [refused.fingerprints for other, refused in files.items() if other != uri]
         files[uri] = refused_file(uri, run, is_given=uri in files, others=others)
         return files, files[uri]
 
@@ -252,7 +247,7 @@ class FullStoryImportJobSensor(BaseSensorOperator):
 
     def _reports(self) -> list[ImportReport]:
         """Return a report for each import; jobs given by id are one."""
-        from airflow_provider_fullstory.batch_import.report import ImportReport
+        from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
 
         given = _read(self.job_ids)
         is_several = isinstance(given, Iterable) and not isinstance(given, (str, Mapping))
@@ -269,7 +264,7 @@ class FullStoryImportJobSensor(BaseSensorOperator):
 
     def _check_arguments(self) -> None:
         """Put each argument into its declared type, or refuse it: a template can give anything."""
-        from airflow_provider_fullstory.arguments import ImportJobSensorArguments, checked
+        from airflow_provider_fullstory.task.arguments import ImportJobSensorArguments, checked
 
         arguments = checked(ImportJobSensorArguments, vars(self))
         # In place, as Airflow renders templates: from here on each is what the constructor declares.

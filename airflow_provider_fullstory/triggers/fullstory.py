@@ -24,7 +24,8 @@ from airflow_provider_fullstory.exceptions import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from airflow_provider_fullstory.batch_import.waiting import JobOutcome, JobWatch
+    from airflow_provider_fullstory.batch_import.waiting.job_watch import JobWatch
+    from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
     from airflow_provider_fullstory.hooks.fullstory import FullStoryAsyncHook
 
 _JOBS_AT_ONCE = 10
@@ -91,7 +92,7 @@ class FullStoryImportJobTrigger(BaseTrigger):
         """Yield one event: all jobs are finished, or waiting for them is no use."""
         # Kept out of the import of DAG files, and out of the event loop: it takes tenths of a second.
         hooks = await asyncio.to_thread(importlib.import_module, "airflow_provider_fullstory.hooks.fullstory")
-        from airflow_provider_fullstory.batch_import.waiting import JobWatch
+        from airflow_provider_fullstory.batch_import.waiting.job_watch import JobWatch
 
         self._watch = watch = JobWatch(
             self.job_ids,
@@ -128,7 +129,7 @@ class FullStoryImportJobTrigger(BaseTrigger):
 
     async def on_kill(self) -> None:
         """Say what goes on in FullStory, since a user ended the task (Airflow 3.3 and newer call this)."""
-        from airflow_provider_fullstory.batch_import.waiting import still_running
+        from airflow_provider_fullstory.batch_import.waiting.outcomes import still_running
 
         jobs = list(self.job_ids) if self._watch is None else self._watch.pending
         message = "A user ended the wait. %s Clearing the task waits for them again."
@@ -156,7 +157,7 @@ class FullStoryImportJobTrigger(BaseTrigger):
                 await self._look(hook, watch)
 
     async def _look(self, hook: FullStoryAsyncHook, watch: JobWatch) -> None:
-        from airflow_provider_fullstory.batch_import.waiting import finished
+        from airflow_provider_fullstory.batch_import.waiting.outcomes import finished
 
         pending = watch.pending
         for start in range(0, len(pending), _JOBS_AT_ONCE):
@@ -193,7 +194,7 @@ def outcomes_of(event: Mapping[str, Any]) -> list[JobOutcome]:
     :param event: Payload of the trigger's event.
     :raises FullStoryError: What ended the wait before the jobs did.
     """
-    from airflow_provider_fullstory.batch_import.waiting import JobOutcome
+    from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
 
     if name := event.get("error"):
         error_type = getattr(exceptions, name, FullStoryError)
@@ -203,7 +204,7 @@ def outcomes_of(event: Mapping[str, Any]) -> list[JobOutcome]:
 
 def _unforeseen(error: Exception, job_ids: Sequence[str]) -> str:
     from airflow_provider_fullstory.api.quoting import quoted
-    from airflow_provider_fullstory.batch_import.waiting import still_running
+    from airflow_provider_fullstory.batch_import.waiting.outcomes import still_running
 
     reason = f"{type(error).__name__}: {quoted(error)}"
     return f"The wait ended with an error that was not foreseen ({reason}). {still_running(job_ids)}"

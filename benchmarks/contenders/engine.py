@@ -13,25 +13,27 @@ import requests
 from requests.adapters import HTTPAdapter
 from upath import UPath
 
-from airflow_provider_fullstory.api import protocol
-from airflow_provider_fullstory.api.models import Resource
-from airflow_provider_fullstory.batch_import.batches import BatchLimits, RunIdentity
-from airflow_provider_fullstory.batch_import.folder import Folder
-from airflow_provider_fullstory.batch_import.importer import MAX_PARALLEL_UPLOADS, Importer
-from airflow_provider_fullstory.batch_import.ledger import Ledger
-from airflow_provider_fullstory.batch_import.samples import Samples
-from airflow_provider_fullstory.batch_import.sending import Sending
-from airflow_provider_fullstory.batch_import.stores import FolderStore
+from airflow_provider_fullstory.api import http, jobs, protocol
+from airflow_provider_fullstory.api.jobs import Resource
+from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
+from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
+from airflow_provider_fullstory.batch_import.ledger.ledger import Ledger
+from airflow_provider_fullstory.batch_import.ledger.stores import FolderStore
+from airflow_provider_fullstory.batch_import.reporting.refusal_log import RefusalLog
+from airflow_provider_fullstory.batch_import.sending.importer import MAX_PARALLEL_UPLOADS, Importer
+from airflow_provider_fullstory.batch_import.sending.sender import Sender
+from airflow_provider_fullstory.batch_import.storage.folder import Folder
 from airflow_provider_fullstory.records.events import events_of_records, events_of_rows
 from airflow_provider_fullstory.records.mapping import MappingOptions
-from airflow_provider_fullstory.records.sources import query, records_of
+from airflow_provider_fullstory.sources.iterables import records_of
+from airflow_provider_fullstory.sources.query import query
 from benchmarks.orders import EVENT_NAME, QUERY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from airflow_provider_fullstory.api.models import Job, JobStatus
-    from airflow_provider_fullstory.batch_import.report import ImportReport
+    from airflow_provider_fullstory.api.jobs import Job, JobStatus
+    from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
     from airflow_provider_fullstory.records.mapping import MappedChunk
     from benchmarks.place import Place
 
@@ -74,17 +76,17 @@ class _Client:
         *,
         sent_before: float | None = None,  # noqa: ARG002 - Nothing is sent twice here.
     ) -> Job:
-        return self._call(protocol.create_import(Resource(resource), body, idempotency_key))
+        return self._call(jobs.create_import(Resource(resource), body, idempotency_key))
 
     def get_job_status(self, resource: Resource | str, job_id: str) -> JobStatus:
-        return self._call(protocol.job_status(Resource(resource), job_id))
+        return self._call(jobs.job_status(Resource(resource), job_id))
 
     def _call(self, call: protocol.Call[Any]) -> Any:
         request = call.request
         answer = self._session.request(
             request.method, self._url + request.path, data=request.body, headers=dict(request.headers)
         )
-        return call.result(protocol.Response(answer.status_code, answer.headers, answer.content))
+        return call.result(http.Response(answer.status_code, answer.headers, answer.content))
 
 
 class _CountingStore(FolderStore):
@@ -166,14 +168,14 @@ def _send(place: Place, chunks: Iterable[MappedChunk]) -> Sent:
             poll_interval=2.0,
             deadline=time.time() + _ONE_DAY,
         )
-        sending = Sending(
+        sending = Sender(
             RunIdentity("benchmark", "run", "engine"),
             BatchLimits(),
             _OPTIONS,
             importer,
-            Samples({}, shows_records=True, shows_values=False),
+            RefusalLog({}, shows_records=True, shows_values=False),
             refused=None,
-            allowance=lambda: None,
+            remaining_quota=lambda: None,
         )
         report, submissions = sending.streamed(chunks)
         ledger.sent(report, submissions[-1].ordinal)

@@ -10,17 +10,17 @@ import pytest
 from requests.structures import CaseInsensitiveDict
 
 from airflow_provider_fullstory import exceptions
-from airflow_provider_fullstory.api import protocol
-from airflow_provider_fullstory.api.models import JobState, Page, Resource
+from airflow_provider_fullstory.api import http, jobs, organization, protocol
+from airflow_provider_fullstory.api.jobs import JobState, Page, Resource
 
 EVENTS = Resource.EVENTS
-STATUS = protocol.job_status(EVENTS, "a")
+STATUS = jobs.job_status(EVENTS, "a")
 SAID = b'{"code": "some_code", "message": "Some message."}'
 
 
 def answer(status: int, body: bytes = SAID, call: protocol.Call[Any] = STATUS, **headers: str) -> Any:
     named = CaseInsensitiveDict({name.replace("_", "-"): value for name, value in headers.items()})
-    return call.result(protocol.Response(status, named, body))
+    return call.result(http.Response(status, named, body))
 
 
 def failure(status: int, body: bytes = SAID, **headers: str) -> exceptions.FullStoryError:
@@ -171,13 +171,13 @@ def test_other_errors_are_not_transient(error: BaseException) -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("resource", list(Resource))
 def test_a_job_id_is_quoted(resource: Resource, job_id: str, quoted: str) -> None:
-    assert protocol.job_status(resource, job_id).request.path == f"/v2/{resource}/batch/{quoted}"
-    assert protocol.imports_page(resource, job_id).request.path == f"/v2/{resource}/batch/{quoted}/imports"
-    assert protocol.errors_page(resource, job_id).request.path == f"/v2/{resource}/batch/{quoted}/errors"
+    assert jobs.job_status(resource, job_id).request.path == f"/v2/{resource}/batch/{quoted}"
+    assert jobs.imports_page(resource, job_id).request.path == f"/v2/{resource}/batch/{quoted}/imports"
+    assert jobs.errors_page(resource, job_id).request.path == f"/v2/{resource}/batch/{quoted}/errors"
 
 
 def test_an_import_is_a_post_with_its_key() -> None:
-    request = protocol.create_import(EVENTS, b"{}", "key").request
+    request = jobs.create_import(EVENTS, b"{}", "key").request
 
     assert (request.method, request.path, request.body) == ("POST", "/v2/events/batch", b"{}")
     assert request.headers == {"Content-Type": "application/json", "Idempotency-Key": "key"}
@@ -185,9 +185,9 @@ def test_an_import_is_a_post_with_its_key() -> None:
 
 
 def test_pages_are_asked_for_by_token() -> None:
-    assert protocol.errors_page(EVENTS, "a").request.query == {}
-    assert protocol.errors_page(EVENTS, "a", "t=").request.query == {"page_token": "t="}
-    assert protocol.imports_page(EVENTS, "a", "t", include_schema=True).request.query == {
+    assert jobs.errors_page(EVENTS, "a").request.query == {}
+    assert jobs.errors_page(EVENTS, "a", "t=").request.query == {"page_token": "t="}
+    assert jobs.imports_page(EVENTS, "a", "t", include_schema=True).request.query == {
         "include_schema": "true",
         "page_token": "t",
     }
@@ -267,7 +267,7 @@ def test_a_good_answer_in_another_form_points_to_host_and_proxy(body: bytes) -> 
     ],
 )
 def test_a_page_is_read(body: bytes, page: Page[Any]) -> None:
-    assert answer(200, body, protocol.imports_page(EVENTS, "a")) == page
+    assert answer(200, body, jobs.imports_page(EVENTS, "a")) == page
 
 
 @pytest.mark.parametrize(
@@ -282,20 +282,20 @@ def test_a_page_is_read(body: bytes, page: Page[Any]) -> None:
 def test_a_page_that_cannot_be_read_is_an_error_of_ours(event: bytes) -> None:
     body = b'{"results":[{"event":' + event + b"}]}"
     with pytest.raises(exceptions.FullStoryProtocolError, match="not FullStory's"):
-        answer(200, body, protocol.errors_page(EVENTS, "a"))
+        answer(200, body, jobs.errors_page(EVENTS, "a"))
 
 
 def test_an_echoed_record_keeps_its_numbers_digit_by_digit() -> None:
     body = b'{"results":[{"code":"c","message":"m","event":{"properties":{"amount":1.10}}}]}'
 
-    [record] = answer(200, body, protocol.errors_page(EVENTS, "a")).results
+    [record] = answer(200, body, jobs.errors_page(EVENTS, "a")).results
 
     assert str(record.event["properties"]["amount"]) == "1.10"
 
 
 @pytest.mark.parametrize("result", [b"{}", b'{"code":null,"message":null}'], ids=["left out", "null"])
 def test_a_refused_record_may_lack_code_and_message(result: bytes) -> None:
-    [record] = answer(200, b'{"results":[' + result + b"]}", protocol.errors_page(EVENTS, "a")).results
+    [record] = answer(200, b'{"results":[' + result + b"]}", jobs.errors_page(EVENTS, "a")).results
 
     assert not record.code
     assert not record.message
@@ -304,7 +304,7 @@ def test_a_refused_record_may_lack_code_and_message(result: bytes) -> None:
 def test_quotas_come_as_text() -> None:
     body = b'{"server_event_quota":{"usage":"18446744073709551615","limit":"-1"}}'
 
-    quota = answer(200, body, protocol.quotas()).server_event_quota
+    quota = answer(200, body, organization.quotas()).server_event_quota
 
     assert (quota.usage, quota.limit) == (2**64 - 1, -1)
 
@@ -314,7 +314,7 @@ def test_quotas_come_as_text() -> None:
     [("USER", False), ("ARCHITECT", True), ("ADMIN", True), ("VIEW_ONLY", False), ("NEW", False)],
 )
 def test_a_role_tells_whether_the_key_reads_results(role: str, reads: bool) -> None:
-    account = answer(200, b'{"email":"","orgId":"ABC","role":"%s"}' % role.encode(), protocol.me())
+    account = answer(200, b'{"email":"","orgId":"ABC","role":"%s"}' % role.encode(), organization.me())
 
     assert account.org_id == "ABC"
     assert account.reads_results is reads

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_fullstory.api import protocol
-from airflow_provider_fullstory.api.models import JobState
+from airflow_provider_fullstory.api.jobs import JobState
 from airflow_provider_fullstory.exceptions import (
     FullStoryAuthenticationError,
     FullStoryBadRequestError,

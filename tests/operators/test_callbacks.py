@@ -18,8 +18,8 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryTimeoutError,
 )
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
-from airflow_provider_fullstory.outcome import airflow_error, without_retry
 from airflow_provider_fullstory.sensors.fullstory import FullStoryImportJobSensor
+from airflow_provider_fullstory.task.errors import airflow_error, without_retry
 from tests.conftest import run
 from tests.tries import REFUSED_BY_FULLSTORY, REFUSED_HERE, orders
 

@@ -11,8 +11,8 @@ from unittest.mock import patch
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-from airflow_provider_fullstory.batch_import.importer import Importer
-from airflow_provider_fullstory.batch_import.report import ImportReport
+from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
+from airflow_provider_fullstory.batch_import.sending.importer import Importer
 from airflow_provider_fullstory.exceptions import FullStoryRecordsRefusedError, FullStoryTooFewRecordsError
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
 from airflow_provider_fullstory.sensors.fullstory import FullStoryImportJobSensor

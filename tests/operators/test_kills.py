@@ -18,7 +18,7 @@ from airflow_provider_fullstory.api import protocol
 from airflow_provider_fullstory.exceptions import FullStoryError, FullStoryKilledError
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 from airflow_provider_fullstory.operators import fullstory as operators
-from airflow_provider_fullstory.records.events import CHUNK_ROWS
+from airflow_provider_fullstory.sources.chunks import CHUNK_ROWS
 from tests.processes import execute
 from tests.tries import Task, join_uploads, numbers, orders, posts
 

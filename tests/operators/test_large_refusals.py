@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_fullstory.batch_import.folder import Folder
-from airflow_provider_fullstory.batch_import.refused import RefusedFile
+from airflow_provider_fullstory.batch_import.reporting.refused_file import RefusedFile
+from airflow_provider_fullstory.batch_import.storage.folder import Folder
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
 from tests.accounting import check_accounted
 from tests.conftest import run

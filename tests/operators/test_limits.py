@@ -14,11 +14,11 @@ import pytest
 import requests
 
 from airflow_provider_fullstory.api import protocol
-from airflow_provider_fullstory.batch_import.waiting import MAX_FAILED_POLLS
+from airflow_provider_fullstory.batch_import.waiting.polling import MAX_FAILED_POLLS
 from airflow_provider_fullstory.exceptions import FullStoryTimeoutError
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
-from airflow_provider_fullstory.records.events import CHUNK_ROWS
+from airflow_provider_fullstory.sources.chunks import CHUNK_ROWS
 from tests.tries import Breaking, Crash, Task, join_uploads, noting_job, numbers, orders, posts
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
-from airflow_provider_fullstory.batch_import import importer as importers
+from airflow_provider_fullstory.batch_import.sending import importer as importers
 from airflow_provider_fullstory.hooks.fullstory import FullStoryAsyncHook, FullStoryHook
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
 from airflow_provider_fullstory.sensors.fullstory import FullStoryImportJobSensor
@@ -414,7 +414,7 @@ def test_the_table_names_the_file(emulator: EmulatorClient, context: Any, tmp_pa
 
 
 def test_large_numbers_are_read_easily() -> None:
-    from airflow_provider_fullstory.batch_import.report import ImportReport
+    from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
 
     report = ImportReport(records=1_234_567, imported=1_234_560, rejected=7, job_ids=["a"] * 25, batches=25)
     assert any("1,234,567" in line for line in report.lines())

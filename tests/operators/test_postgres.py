@@ -43,7 +43,7 @@ TYPES = """
 IMPORT = """
 import sys
 from tests.conftest import FakeTaskInstance
-from tests.records.drivers import peak_kilobytes
+from tests.sources.drivers.drivers import peak_kilobytes
 from airflow_provider_fullstory.exceptions import FullStoryError
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from airflow_provider_fullstory.batch_import.preview import Preview
+    from airflow_provider_fullstory.batch_import.reporting.preview import Preview
     from airflow_provider_fullstory.emulator.client import EmulatorClient
 
 COUNT = 1234
@@ -263,8 +263,8 @@ def test_the_mapping_of_records_names_their_keys() -> None:
     ],
 )
 def test_types_are_those_that_are_declared_or_taken(database: Path, values: list[Any], kind: str) -> None:
-    from airflow_provider_fullstory.batch_import.batches import BatchLimits
-    from airflow_provider_fullstory.batch_import.preview import preview
+    from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
+    from airflow_provider_fullstory.batch_import.reporting.preview import preview
     from airflow_provider_fullstory.records.events import events_of_rows, targets_of_rows
     from airflow_provider_fullstory.records.mapping import MappingOptions
 
@@ -322,7 +322,7 @@ def test_every_refusal_has_its_reason_and_its_record() -> None:
 
 
 def test_more_refusals_than_are_listed_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow_provider_fullstory.batch_import import preview as previews
+    from airflow_provider_fullstory.batch_import.reporting import preview as previews
 
     monkeypatch.setattr(previews, "_MOST_REFUSED", 7)
     preview = importing(events=[{"user.uid": "u"}] * 20).preview()

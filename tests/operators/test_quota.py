@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_fullstory.api.models import Quota, Resource
-from airflow_provider_fullstory.batch_import import quota as quotas
-from airflow_provider_fullstory.batch_import.batches import Batcher, BatchLimits, RunIdentity
-from airflow_provider_fullstory.batch_import.quota import Allowance
+from airflow_provider_fullstory.api.jobs import Resource
+from airflow_provider_fullstory.api.organization import Quota
+from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
+from airflow_provider_fullstory.batch_import.batching.batcher import Batcher
+from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
+from airflow_provider_fullstory.batch_import.sending import quota as quotas
+from airflow_provider_fullstory.batch_import.sending.quota import RemainingQuota
 from airflow_provider_fullstory.exceptions import FullStoryAuthenticationError, FullStoryQuotaError
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 from airflow_provider_fullstory.operators import fullstory as operators
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from airflow_provider_fullstory.batch_import.batches import Batch
+    from airflow_provider_fullstory.batch_import.batching.batch import Batch
     from airflow_provider_fullstory.emulator.client import EmulatorClient
 
 QUOTAS = "/v2/organization/quotas"
@@ -501,7 +504,7 @@ def made(count: int) -> list[Batch]:
 def test_held_batches_come_out_as_they_went_in(count: int, limit: int | None) -> None:
     batches = made(count)
 
-    assert list(Allowance(Quota(limit=limit)).within(iter(batches))) == batches
+    assert list(RemainingQuota(Quota(limit=limit)).within(iter(batches))) == batches
 
 
 def test_nothing_is_taken_before_it_is_asked_for_and_nothing_given_before_all_is_known() -> None:
@@ -512,7 +515,7 @@ def test_nothing_is_taken_before_it_is_asked_for_and_nothing_given_before_all_is
             seen.append(batch.name)
             yield batch
 
-    held = Allowance(Quota(limit=30)).within(source())
+    held = RemainingQuota(Quota(limit=30)).within(source())
     assert seen == []
     assert next(held).name == "1"
     assert seen == ["1", "2", "3"]

@@ -10,7 +10,7 @@ from unittest.mock import patch
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_fullstory.batch_import.folder import Folder
+from airflow_provider_fullstory.batch_import.storage.folder import Folder
 from airflow_provider_fullstory.exceptions import (
     FullStoryInputError,
     FullStorySourceError,

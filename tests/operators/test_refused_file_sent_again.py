@@ -13,11 +13,11 @@ import pendulum
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from airflow_provider_fullstory.batch_import.refused import RefusedFile
-from airflow_provider_fullstory.batch_import.traces import Facts
+from airflow_provider_fullstory.batch_import.reporting.fingerprints import SentImport
+from airflow_provider_fullstory.batch_import.reporting.refused_file import RefusedFile
 from airflow_provider_fullstory.records.events import events_of_records
 from airflow_provider_fullstory.records.mapping import MappingOptions
-from airflow_provider_fullstory.records.sources import records_of
+from airflow_provider_fullstory.sources.iterables import records_of
 from tests.records.test_any_rows import records
 from tests.refused_file import NAIVE, Opaque, in_the_task, lines_of, mend, record
 from tests.tries import numbers
@@ -181,7 +181,7 @@ def test_no_record_at_all_is_accepted_unmended(
     chunks = events_of_records(named, options)
     refused = [refused for chunk in chunks for refused in chunk.invalid]
     nowhere = RefusedFile(None, "file", "import", "file")  # type: ignore[arg-type]
-    lines = [nowhere.line(item.record, {}, Facts()) for item in refused]
+    lines = [nowhere.line(item.record, {}, SentImport()) for item in refused]
     file = tmp_path_factory.mktemp("lines") / "file.ndjson"
     file.write_bytes(b"".join(lines))
     again = list(records_of(file))

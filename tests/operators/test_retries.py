@@ -12,8 +12,8 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
 from airflow_provider_fullstory.api import protocol
-from airflow_provider_fullstory.batch_import import waiting
-from airflow_provider_fullstory.batch_import.batches import RunIdentity
+from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
+from airflow_provider_fullstory.batch_import.waiting import job_watch as waiting
 from airflow_provider_fullstory.exceptions import (
     FullStoryAmbiguousError,
     FullStoryBadRequestError,
@@ -26,7 +26,7 @@ from airflow_provider_fullstory.exceptions import (
 )
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 from airflow_provider_fullstory.operators import fullstory as operators
-from airflow_provider_fullstory.state import ImportState
+from airflow_provider_fullstory.task.state import ImportState
 from tests.conftest import refuse_what_is_marked
 from tests.tries import (
     QUERY,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_fullstory.batch_import import importer
+from airflow_provider_fullstory.batch_import.sending import importer
 from airflow_provider_fullstory.exceptions import FullStoryKilledError
 
 if TYPE_CHECKING:

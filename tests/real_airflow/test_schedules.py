@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_fullstory.intervals import WHAT_TO_DO
+from airflow_provider_fullstory.task.intervals import WHAT_TO_DO
 from demo.comparison import compare, imported_events
 from demo.processes import wait_for
 from demo.services import AIRFLOW_VERSION

@@ -7,14 +7,16 @@ import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow_provider_fullstory.batch_import.batches import Batcher, BatchLimits, RunIdentity
+from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
+from airflow_provider_fullstory.batch_import.batching.batcher import Batcher
+from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
 from airflow_provider_fullstory.records.events import events_of_records, events_of_rows
 from airflow_provider_fullstory.records.mapping import MappingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from airflow_provider_fullstory.batch_import.batches import Batch
+    from airflow_provider_fullstory.batch_import.batching.batch import Batch
     from airflow_provider_fullstory.records.mapping import MappedChunk
     from airflow_provider_fullstory.records.refusals import InvalidRecord
 

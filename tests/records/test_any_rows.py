@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 
-from airflow_provider_fullstory.batch_import.batches import BatchLimits
+from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
 from airflow_provider_fullstory.exceptions import FullStoryInputError
 from tests.records.sending import Sent, send_records, send_rows, strict_json
 

@@ -21,11 +21,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from airflow_provider_fullstory.api.encoding import DECODER, ENCODER
-from airflow_provider_fullstory.batch_import.samples import Samples
+from airflow_provider_fullstory.batch_import.reporting.refusal_log import RefusalLog
 from airflow_provider_fullstory.records.drafts import EVENT, REFUSAL, plain, redacted, unfolded
 from airflow_provider_fullstory.records.events import events_of_records, events_of_rows, shared_part
 from airflow_provider_fullstory.records.mapping import MappingOptions
-from airflow_provider_fullstory.records.sources import records_of
+from airflow_provider_fullstory.sources.iterables import records_of
 from tests.records.sending import Sent, batched
 
 if TYPE_CHECKING:
@@ -475,9 +475,9 @@ def test_a_record_with_the_keys_of_a_line_is_not_unfolded_by_mistake() -> None:
     "key", [None, True, "a\ud800", "a\ud800.b", RaisingText(), b"abc"], ids=lambda key: type(key).__name__
 )
 def test_the_log_shows_drafts_whatever_their_keys(key: Any, shows_values: bool, caplog: Any) -> None:
-    samples = Samples({"user.uid": ("user", "uid")}, shows_records=True, shows_values=shows_values)
+    refusal_log = RefusalLog({"user.uid": ("user", "uid")}, shows_records=True, shows_values=shows_values)
 
-    samples.invalid([refused(GOOD | {key: "secret"})])
+    refusal_log.invalid([refused(GOOD | {key: "secret"})])
 
     caplog.text.encode()
     assert ("secret" in caplog.text) == shows_values

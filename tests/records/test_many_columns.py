@@ -21,14 +21,14 @@ def steps_of(work: Callable[[], object]) -> int:
     """Return how many instructions of Python work takes."""
     count = 0
 
-    def trace(frame: FrameType, event: str, _: object) -> Any:
+    def fingerprints(frame: FrameType, event: str, _: object) -> Any:
         nonlocal count
         frame.f_trace_opcodes = True
         count += event == "opcode"
-        return trace
+        return fingerprints
 
     before = sys.gettrace()
-    sys.settrace(trace)
+    sys.settrace(fingerprints)
     try:
         work()
     finally:

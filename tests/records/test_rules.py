@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from airflow_provider_fullstory.api.models import MAX_BATCH_RECORDS
-from airflow_provider_fullstory.batch_import.batches import BatchLimits
+from airflow_provider_fullstory.api.jobs import MAX_BATCH_RECORDS
+from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
 from airflow_provider_fullstory.emulator.bodies import read_events
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryMappingError
-from airflow_provider_fullstory.records import validation
+from airflow_provider_fullstory.records import rules
 from airflow_provider_fullstory.records.events import shared_part
 from airflow_provider_fullstory.records.refusals import INVALID_ARGUMENT, INVALID_PARAMETER, REQUIRED_FIELD
-from airflow_provider_fullstory.records.sources import records_of
-from airflow_provider_fullstory.records.validation import LIMITS, Limits, Rule
+from airflow_provider_fullstory.records.rules import LIMITS, Limits, Rule
+from airflow_provider_fullstory.sources.iterables import records_of
 from tests.records.sending import Sent, make_options, send_records, send_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-RULES = {name: rule for name, rule in vars(validation).items() if isinstance(rule, Rule)}
+RULES = {name: rule for name, rule in vars(rules).items() if isinstance(rule, Rule)}
 #: Stands in values only, never in the name of a field or column.
 SECRET = "Zq7secret"
 SECRET_NUMBER = 918273645
@@ -131,7 +131,7 @@ EXAMPLES: dict[str, list[Example]] = {
         Example(BAD | {"properties": {SECRET.encode(): 1}}, "properties", "bytes"),
         Example(BAD | {"context": {None: SECRET}}, "context", "NoneType"),
     ],
-    "TOO_DEEP": [Example(BAD | {"x": nested(validation.MAX_LEVELS)}, "x.a.a.a")],
+    "TOO_DEEP": [Example(BAD | {"x": nested(rules.MAX_LEVELS)}, "x.a.a.a")],
     "NOT_AN_OBJECT": [
         Example({"name": "A", "user": SECRET}, "user", "text that is no JSON"),
         Example({"name": "A", "user": [SECRET]}, "user", "list"),
@@ -365,7 +365,7 @@ FORMS = {
 def values_of(field: str, limits: Limits) -> Iterator[tuple[Rule, list[Any], list[Any]]]:
     """Yield each limit of a field as its rule, values beyond it, and values that it just lets pass."""
     if limits.shortest:
-        yield validation.EMPTY, [""], []
+        yield rules.EMPTY, [""], []
     if limits.longest is not None:
         inside = [
             "x" * limits.longest,
@@ -373,17 +373,17 @@ def values_of(field: str, limits: Limits) -> Iterator[tuple[Rule, list[Any], lis
             "😀" * limits.longest,
             10 ** (limits.longest - 1),
         ]
-        yield validation.TOO_LONG, ["x" * (limits.longest + 1), 10**limits.longest], inside
+        yield rules.TOO_LONG, ["x" * (limits.longest + 1), 10**limits.longest], inside
     if limits.form is not None:
         beyond, inside = FORMS[field]
-        yield validation.WRONG_FORM, beyond, inside
+        yield rules.WRONG_FORM, beyond, inside
     for bound, step in ((limits.lowest, -1), (limits.highest, 1)):
         if bound is not None:
             inside = [bound, float(bound), Decimal(bound), bound - step]
             beyond = [bound + step, float(bound + step), Decimal(bound + step)]
             if field.startswith("context.location"):
                 beyond.append(Decimal(bound) + Decimal(step) * Decimal("1E-20"))
-            yield validation.OUT_OF_RANGE, beyond, inside
+            yield rules.OUT_OF_RANGE, beyond, inside
 
 
 CASES_OF_LIMITS = [
@@ -414,7 +414,7 @@ def test_documented_limits_are_those_of_the_contract() -> None:
     pixels = {field for field, limits in LIMITS.items() if limits.highest == 2**31 - 1}
     sizes = ("screen_width", "screen_height", "viewport_width", "viewport_height")
     assert pixels == {f"context.device.{size}" for size in sizes}
-    assert validation.MAX_PROPERTY_NAME == 512
+    assert rules.MAX_PROPERTY_NAME == 512
 
 
 @pytest.mark.parametrize(("field", "rule", "beyond", "inside"), CASES_OF_LIMITS)

@@ -9,8 +9,8 @@ from unittest.mock import patch
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath, TaskDeferred
 
-from airflow_provider_fullstory.batch_import import report as reports_module
-from airflow_provider_fullstory.batch_import.folder import Folder
+from airflow_provider_fullstory.batch_import.reporting import report as reports_module
+from airflow_provider_fullstory.batch_import.storage.folder import Folder
 from airflow_provider_fullstory.exceptions import FullStoryAccountingError, FullStoryError
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 from airflow_provider_fullstory.sensors.fullstory import FullStoryImportJobSensor

@@ -14,7 +14,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from airflow_provider_fullstory.api import protocol
-from airflow_provider_fullstory.batch_import.waiting import JobWatch
+from airflow_provider_fullstory.batch_import.waiting.job_watch import JobWatch
 from airflow_provider_fullstory.exceptions import (
     FullStoryError,
     FullStoryNotFoundError,

@@ -1,0 +1,111 @@
+"""Which error an answer of FullStory's stands for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from airflow_provider_fullstory.api.encoding import UNREADABLE
+from airflow_provider_fullstory.api.quoting import quoted
+from airflow_provider_fullstory.exceptions import (
+    FullStoryApiError,
+    FullStoryAuthenticationError,
+    FullStoryBadRequestError,
+    FullStoryBodyTooLargeError,
+    FullStoryConflictError,
+    FullStoryError,
+    FullStoryNotFoundError,
+    FullStoryPermissionError,
+    FullStoryProtocolError,
+    FullStoryRateLimitError,
+    FullStoryServerError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from airflow_provider_fullstory.api.http import Response
+
+_LONGEST_CODE = 100
+
+
+_REFUSED = "The request itself is refused; the same request will be refused again."
+
+
+_ERRORS: dict[int, tuple[type[FullStoryApiError], str]] = {
+    400: (FullStoryBadRequestError, _REFUSED),
+    401: (FullStoryAuthenticationError, "The API key is unknown: check the password of the connection."),
+    403: (
+        FullStoryPermissionError,
+        "The API key's level is too low: this takes a key of level {level} or above.",
+    ),
+    404: (FullStoryNotFoundError, "{missing}"),
+    408: (FullStoryServerError, "The request took too long to arrive."),
+    409: (FullStoryConflictError, "The same request is being worked on at this moment."),
+    413: (FullStoryBodyTooLargeError, "The batch has too many bytes: set a smaller max_batch_bytes."),
+    422: (FullStoryBadRequestError, _REFUSED),
+    429: (
+        FullStoryRateLimitError,
+        "Too many requests, or 200 batches or 500,000 records of the organization are unfinished.",
+    ),
+}
+
+
+_NO_JOB = "No such job in this organization: check the id, and the connection that created it."
+
+
+_NO_ENDPOINT = "FullStory has no such endpoint: check the host of the connection."
+
+
+def error_of(
+    response: Response, secrets: Collection[str] = (), *, purpose: str, level: str, names_job: bool
+) -> FullStoryError:
+    """
+    Return the error of an answer that is none of success.
+
+    :param response: The answer.
+    :param secrets: What no error may show, should the answer hold it.
+    :param purpose: What the call was for.
+    :param level: The lowest level of API key that may make it.
+    :param names_job: Whether the call was about a job.
+    """
+    if 300 <= response.status < 400:
+        return FullStoryProtocolError(
+            f"Asked to {purpose}, the host answered with a redirect (HTTP {response.status}). It is not "
+            "followed because it would carry the API key elsewhere. Check the host of the connection.",
+            status_code=response.status,
+        )
+    code, message = _error_body(response.body, secrets)
+    error_type, advice = _ERRORS.get(response.status, (FullStoryApiError, ""))
+    if response.status >= 500:
+        error_type, advice = FullStoryServerError, "FullStory failed; the request may be sent again."
+    missing = _NO_JOB if names_job else _NO_ENDPOINT
+    advice = advice.format(level=level, missing=missing)
+    if response.retry_after is not None:
+        advice += f" FullStory asks to wait {response.retry_after:g} s."
+    said = f"{message} ({code})" if code else message
+    error = error_type(
+        f"FullStory refused to {purpose}: HTTP {response.status}, {said}.\n{advice}".rstrip(),
+        status_code=response.status,
+        code=code,
+        retry_after=response.retry_after,
+    )
+    # A success that is none of this API's may be that of something in between.
+    error.is_ambiguous = error.is_ambiguous or response.status < 300
+    return error
+
+
+def _error_body(body: bytes, secrets: Collection[str]) -> tuple[str | None, str]:
+    """Return FullStory's code and message; an answer in another form gives neither of its bytes to a log."""
+    try:
+        content = msgspec.json.decode(body)
+    except UNREADABLE:
+        return None, "with no message in FullStory's form"
+    if not isinstance(content, dict):
+        return None, "with no message in FullStory's form"
+    code, message = content.get("code"), content.get("message")
+    return (
+        quoted(code, secrets, _LONGEST_CODE) if code else None,
+        quoted(message or "with no message", secrets).rstrip("."),
+    )

@@ -1,0 +1,60 @@
+"""One HTTP request, and its answer."""
+
+from __future__ import annotations
+
+import dataclasses
+import email.utils
+import math
+import time
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+class Content(Protocol):
+    """The bytes of a request that come piece by piece, anew each time they are asked for."""
+
+    def __len__(self) -> int:
+        """Return the number of bytes."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Begin anew."""
+
+    def __bytes__(self) -> bytes:
+        """Return all of them."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request, all but the host and the API key."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    body: bytes | Content | None = dataclasses.field(default=None, repr=False)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Response:
+    """One HTTP answer; ``headers`` must be case-insensitive."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = dataclasses.field(repr=False)
+
+    @property
+    def retry_after(self) -> float | None:
+        """For how many seconds FullStory asks to wait, None where it does not ask."""
+        value = self.headers.get("Retry-After")
+        if not value:
+            return None
+        try:
+            seconds = float(value)
+        except ValueError:
+            try:
+                seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+            except (ValueError, OverflowError, TypeError):
+                return None
+        return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -1,0 +1,1 @@
+"""What earlier tries have sent, and what this one does about it."""

@@ -1,0 +1,103 @@
+"""What a person reads where the source has changed, or the outcome of a batch is unknown."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from airflow_provider_fullstory import __version__
+from airflow_provider_fullstory.exceptions import FullStoryAmbiguousError, FullStorySourceChangedError
+from airflow_provider_fullstory.text import plural
+
+if TYPE_CHECKING:
+    from airflow_provider_fullstory.batch_import.batching.batch import Batch
+    from airflow_provider_fullstory.batch_import.ledger.entries import Entry
+
+
+def source_changed(
+    what: str, *, ending: str, version: str, has_other_arguments: bool, is_data_at_hand: bool
+) -> FullStorySourceChangedError:
+    """
+    Return the error of a source that no longer gives what earlier tries sent.
+
+    :param what: What is different.
+    :param ending: How that import ended, as a sentence; empty where it did not.
+    :param version: The version of this package that sent it.
+    :param has_other_arguments: Whether the task's arguments are others now.
+    :param is_data_at_hand: Whether the records come from XCom, so that arguments cannot be compared.
+    """
+    upgrade = (
+        f";\nor this package was upgraded, from {version} to {__version__}" if version != __version__ else ""
+    )
+    if is_data_at_hand:
+        reason = (
+            "Its records or their order changed, or its arguments (batch_size, mapping, ...), or the item of "
+            f"this mapped task{upgrade}"
+        )
+    elif has_other_arguments:
+        reason = (
+            "Its arguments changed (sql, parameters, mapping, batch_size, ...), or the item of this mapped "
+            f"task{upgrade}.\nWith the old ones, clearing the task goes on where the last try ended"
+        )
+    else:
+        reason = (
+            f"Its rows or their order changed{upgrade}.\nORDER BY a unique column; stage_batches=True keeps "
+            "the batches of the first try until the import succeeds"
+        )
+    return FullStorySourceChangedError(
+        "The source no longer gives the batches that it gave in an earlier try.\n"
+        f"{reason}.\n"
+        'on_source_change="resend" sends all that changed; FullStory will then have some records twice.\n'
+        f"{what}.{ending}"
+    )
+
+
+def unknown_outcome(batch: Batch, entry: Entry | None, sent_since: float | None) -> FullStoryAmbiguousError:
+    """
+    Return the error of a batch of which nobody can know whether FullStory has it.
+
+    :param batch: The batch.
+    :param entry: What the ledger says of it, None where the ledger of earlier tries is gone.
+    :param sent_since: Since when these may have sent it, in seconds since the epoch.
+    """
+    if entry is None:
+        what = (
+            f"An earlier try may have sent batch {batch.name} ({plural(batch.records, 'record')}), and its "
+            f"ledger is gone; the run was due {utc(sent_since or 0.0)}. Airflow may have emptied its task "
+            "state store when the task was cleared; state_uri keeps the ledger"
+        )
+    elif entry.job_id:
+        what = f"Batch {entry.name} {fate(entry)}, and FullStory no longer tells what became of that job"
+    else:
+        what = (
+            f"Batch {entry.name} ({plural(entry.records, 'record')}) was sent {utc(entry.at)}, and no answer "
+            "arrived. FullStory recognizes a repeated batch for 24 hours only"
+        )
+    return FullStoryAmbiguousError(
+        f"Nobody can know whether FullStory has batch {batch.name}, and it was not sent again.\n"
+        'Look for its records in FullStory; if they are missing, set on_ambiguous="resend" and\n'
+        "clear the task: it sends just such batches again.\n"
+        f"{what}."
+    )
+
+
+def fate(entry: Entry) -> str:
+    """
+    Return what became of a batch of an earlier try.
+
+    :param entry: What the ledger says of it.
+    """
+    if entry.job_id:
+        return (
+            f"was sent {utc(entry.at)} and accepted as job {entry.job_id} ({plural(entry.records, 'record')})"
+        )
+    return f"was sent {utc(entry.at)} and may be in FullStory ({plural(entry.records, 'record')})"
+
+
+def utc(seconds: float) -> str:
+    """
+    Return a moment for a person.
+
+    :param seconds: Seconds since the epoch.
+    """
+    return f"at {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(seconds))} UTC"

@@ -1,0 +1,110 @@
+"""Where a ledger is kept: small JSON objects by key."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from airflow_provider_fullstory.exceptions import FullStoryLedgerError, FullStoryStorageError
+
+if TYPE_CHECKING:
+    from airflow_provider_fullstory.batch_import.storage.folder import Folder
+    from airflow_provider_fullstory.batch_import.storage.outages import Outages
+
+
+class Store(Protocol):
+    """Keep small JSON objects by key. Used from several threads at once."""
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """Return what was last set, None where nothing was."""
+
+    def set(self, key: str, value: dict[str, Any]) -> None:
+        """Keep a value, or replace it as a whole: a reader never meets half of it."""
+
+
+class MemoryStore(dict[str, dict[str, Any]]):
+    """Keep a ledger no longer than the process lives."""
+
+    def set(self, key: str, value: dict[str, Any]) -> None:
+        """Keep a value."""
+        self[key] = value
+
+
+class FolderStore:
+    """
+    Keep a ledger in a folder of object storage: one small file for each entry.
+
+    :param folder: The folder.
+    """
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """Return what was last set."""
+        content = self._folder.read(f"ledger/{key}.json")
+        if content is None:
+            return None
+        try:
+            return msgspec.json.decode(content, type=dict[str, Any])
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise FullStoryLedgerError(
+                f"The ledger file {key}.json in {self._folder}/ledger is damaged: {error}. Its batch was not "
+                "sent again; the logs of earlier tries and FullStory can tell what became of it."
+            ) from error
+
+    def set(self, key: str, value: dict[str, Any]) -> None:
+        """Keep a value."""
+        self._folder.write(f"ledger/{key}.json", json.dumps(value).encode())
+
+
+class TaskStateStore:
+    """
+    Keep a ledger in Airflow's task state store (3.3 and newer), which retries of a task share.
+
+    :param accessor: What Airflow puts into the task's context.
+    :param prefix: Goes before each key, since others may use the store too.
+    :param outages: Waits out outages of Airflow's database and API.
+    """
+
+    def __init__(self, accessor: Any, prefix: str, outages: Outages) -> None:
+        self._accessor = accessor
+        self._prefix = prefix
+        self._outages = outages
+        # Uploads write from several threads, which dag.test() is not prepared for.
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """Return what was last set."""
+        return self._outages.outlast("read", lambda: self._get(key))
+
+    def _get(self, key: str) -> dict[str, Any] | None:
+        try:
+            with self._lock:
+                value: dict[str, Any] | None = self._accessor.get(f"{self._prefix}_{key}")
+        except Exception as error:
+            raise _failure("read", error) from error
+        return value
+
+    def set(self, key: str, value: dict[str, Any]) -> None:
+        """Keep a value for as long as the DAG run exists: any run may be tried again."""
+        self._outages.outlast("write", lambda: self._set(key, value))
+
+    def _set(self, key: str, value: dict[str, Any]) -> None:
+        # Public, but missing in the stub that Airflow 3.3 ships.
+        from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
+
+        try:
+            with self._lock:
+                self._accessor.set(f"{self._prefix}_{key}", value, retention=NEVER_EXPIRE)
+        except Exception as error:
+            raise _failure("written", error) from error
+
+
+def _failure(what: str, error: Exception) -> FullStoryStorageError:
+    return FullStoryStorageError(
+        f"The ledger in Airflow's task state store could not be {what} ({type(error).__name__}: {error})."
+    )

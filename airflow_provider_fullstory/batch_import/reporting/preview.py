@@ -1,0 +1,228 @@
+"""What an import would be, without sending anything."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow_provider_fullstory.api.encoding import DECODER, ENCODER
+from airflow_provider_fullstory.batch_import.batching.batcher import Batcher
+from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
+from airflow_provider_fullstory.records.fields import field_kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from airflow_provider_fullstory.api.events import Event, Shared
+    from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
+    from airflow_provider_fullstory.records.mapping import MappedChunk
+    from airflow_provider_fullstory.records.refusals import InvalidRecord
+
+#: Events that are shown as they would be sent.
+_SHOWN: Final = 5
+#: Refused records that are listed; all are counted.
+_MOST_REFUSED: Final = 10_000
+_NAMED_POSITIONS: Final = 5
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MappedColumn:
+    """
+    Where a column goes.
+
+    :param column: Its name in the source.
+    :param field: The field of FullStory's events.
+    :param type: What the field takes, or the types that its values are declared as or will be taken for.
+    """
+
+    column: str
+    field: str
+    type: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Preview:
+    """
+    What an import would be.
+
+    :param source: Where its records come from.
+    :param mapping: Where each column goes.
+    :param events: The first events as they would be sent.
+    :param records: How many records were read.
+    :param is_complete: Whether that is all of them.
+    :param invalid: How many of those would be refused here.
+    :param refused: The first of these, each with its position, code, reason, and the record to be mended.
+    :param reasons: How many would be refused for each reason.
+    :param batches: How many requests it would take, None where not all was read.
+    :param bytes: How many bytes these have.
+    """
+
+    source: str
+    mapping: list[MappedColumn]
+    events: list[dict[str, Any]]
+    records: int
+    is_complete: bool
+    invalid: int
+    refused: list[InvalidRecord]
+    reasons: dict[str, int]
+    batches: int | None
+    bytes: int | None
+
+    def lines(self) -> Iterator[str]:
+        """Yield lines for a person."""
+        yield f"Preview of an import from {self.source}; nothing is sent."
+        yield "Mapping (column -> field: type):"
+        yield from (f"  {entry.column} -> {entry.field}: {entry.type}" for entry in self.mapping)
+        yield f"The first {len(self.events)} events as they would be sent:"
+        yield from (f"  {ENCODER.encode(event).decode()}" for event in self.events)
+        scope = "all of them" if self.is_complete else "there are more"
+        yield f"Records read: {self.records} ({scope}); {self.invalid} of them would be refused here."
+        for reason, count in self.reasons.items():
+            yield f"  {count} x {reason} (records {self._positions(reason)})"
+        if self.batches is not None:
+            yield f"Batches: {self.batches}, {(self.bytes or 0) / 1e6:.2f} MB in all."
+
+    def _positions(self, reason: str) -> str:
+        positions = [str(record.position) for record in self.refused if _reason(record) == reason]
+        more = ", ..." if self.reasons[reason] > _NAMED_POSITIONS else ""
+        return ", ".join(positions[:_NAMED_POSITIONS]) + more
+
+
+def preview(
+    source: str,
+    targets: Mapping[str, str],
+    chunks: Iterable[MappedChunk],
+    *,
+    limits: BatchLimits,
+    shared: Shared,
+    limit: int | None,
+    mapping: Mapping[str, str] | None = None,
+) -> Preview:
+    """
+    Do all but send.
+
+    :param source: Where the records come from, for a person.
+    :param targets: Where each column goes; empty where each record has its own keys.
+    :param chunks: The events, and the records that are none.
+    :param limits: Where a batch ends.
+    :param shared: What the events of each batch have in common.
+    :param limit: How many records to read at most, None for all.
+    :param mapping: Path of the API -> key of the records, as the user gave it.
+    """
+    seen = _Seen(limit)
+    batches = size = 0
+    for batch in Batcher(RunIdentity("", "", ""), limits, shared, seen.refuse).batches(seen.read(chunks)):
+        batches += 1
+        size += len(batch.body)
+    return Preview(
+        source=source,
+        mapping=[
+            MappedColumn(column, field, seen.type_of(field))
+            for column, field in (targets or seen.targets(mapping or {})).items()
+        ],
+        events=seen.events,
+        records=seen.records,
+        is_complete=seen.is_complete,
+        invalid=seen.invalid,
+        refused=sorted(seen.refused, key=lambda record: record.position),
+        reasons=dict(seen.reasons.most_common()),
+        batches=batches if seen.is_complete else None,
+        bytes=size if seen.is_complete else None,
+    )
+
+
+class _Seen:
+    """What was seen on the way from the source to the batches."""
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._shown: dict[int, dict[str, Any]] = {}
+        self.types: dict[str, set[str]] = {}
+        self.records = 0
+        self.invalid = 0
+        self.is_complete = True
+        self.refused: list[InvalidRecord] = []
+        self.reasons: Counter[str] = Counter()
+
+    def read(self, chunks: Iterable[MappedChunk]) -> Iterator[MappedChunk]:
+        """Yield chunks up to the limit."""
+        for chunk in chunks:
+            self._cut(chunk)
+            self.records += len(chunk.events) + len(chunk.invalid)
+            for event, position in zip(chunk.events, chunk.positions, strict=True):
+                self._note(event, position)
+            yield chunk
+            if not self.is_complete:
+                return
+
+    def refuse(self, invalid: Sequence[InvalidRecord]) -> None:
+        """Take note of records that would be refused."""
+        self.invalid += len(invalid)
+        self.refused += invalid[: _MOST_REFUSED - len(self.refused)]
+        for record in invalid:
+            # One that turns out too large for a batch looked well before.
+            self._shown.pop(record.position, None)
+        self.reasons.update(map(_reason, invalid))
+
+    def targets(self, mapping: Mapping[str, str]) -> dict[str, str]:
+        """Return where the keys of records go, as far as these have values."""
+        return {mapping.get(field, field.removeprefix("properties.")): field for field in sorted(self.types)}
+
+    def type_of(self, field: str) -> str:
+        """Return what a field takes, or what its values are."""
+        kind = field_kind(field)
+        if kind:
+            return kind
+        inside = {name: types for name, types in self.types.items() if name.startswith(f"{field}.")}
+        found = self.types.get(field, set()).union(*inside.values())
+        if inside and not found:
+            return "object"
+        return " or ".join(sorted(found)) or "no value yet"
+
+    def _cut(self, chunk: MappedChunk) -> None:
+        limit = self._limit
+        if limit is None or max([*chunk.positions[-1:], *(r.position for r in chunk.invalid)]) <= limit:
+            return
+        self.is_complete = False
+        kept = sum(position <= limit for position in chunk.positions)
+        chunk.events, chunk.positions = chunk.events[:kept], chunk.positions[:kept]
+        chunk.invalid = [record for record in chunk.invalid if record.position <= limit]
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The first events as they would be sent."""
+        return list(self._shown.values())
+
+    def _note(self, event: Event, position: int) -> None:
+        encoded = ENCODER.encode(event)
+        if len(self._shown) < _SHOWN:
+            self._shown[position] = DECODER.decode(encoded)
+        sent = DECODER.decode(encoded)
+        for root, schema in (("properties", "schema"), ("page_properties", "page_properties_schema")):
+            declared = sent.pop(schema, {}).get("properties", {})
+            for name, value in _leaves(sent.pop(root, {}), ""):
+                self.types.setdefault(f"{root}.{name}", set()).add(declared.get(name) or _inferred(value))
+        for name, _ in _leaves(sent, ""):
+            self.types.setdefault(name, set())
+
+
+def _leaves(values: Mapping[str, Any], parents: str) -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{parents}{name}.")
+        else:
+            yield parents + name, value
+
+
+def _inferred(value: Any) -> str:
+    """Return the type that FullStory takes a value for, where none is declared."""
+    if isinstance(value, list):
+        return f"{_inferred(value[0])}s" if value else "strs"
+    if isinstance(value, bool):
+        return "bool"
+    return "str" if isinstance(value, str) else "real"
+
+
+def _reason(record: InvalidRecord) -> str:
+    return f"{record.refusal.reason} ({record.refusal.code})"

@@ -1,0 +1,403 @@
+"""
+The file of the records that are not in FullStory: which, why, and in a form that can be sent again.
+
+It holds one JSON object a line. Records refused here are written while the import is sent. Those that
+FullStory refused are known once its jobs are finished: then the file is written anew, with the first kind
+kept, so that doing it twice gives the same file.
+
+A file belongs to one import. Its lines name it; before there are any, a claim beside the file does, from
+before anything is sent until the import is accounted for. Storages have no locks, but most write a file on
+the condition that there is none. Where one does not, two imports that claim a file within the time of a
+request may both go on. The claim is then another's when one of them is to write its lines, or has just
+written them, and that import fails and says so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import gzip
+import logging
+import zlib
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import contextmanager, suppress
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from airflow_provider_fullstory.api.encoding import DECODER, ENCODER
+from airflow_provider_fullstory.batch_import.reporting.fingerprints import FingerprintFolder, SentImport
+from airflow_provider_fullstory.batch_import.storage.spool import Spool
+from airflow_provider_fullstory.exceptions import (
+    FullStoryError,
+    FullStoryInputError,
+    FullStoryStorageError,
+)
+from airflow_provider_fullstory.records.drafts import EVENT, REFUSAL, value_at, with_types
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from airflow_provider_fullstory.api.jobs import RecordError
+    from airflow_provider_fullstory.batch_import.storage.folder import Folder
+    from airflow_provider_fullstory.records.refusals import InvalidRecord
+
+#: A line of any length is read where the file is known to be this import's.
+_MOST_OF_A_FOREIGN_LINE: Final = 32 * 2**20
+
+#: Who refused a record, in the words of the report.
+INVALID: Final = "invalid"
+REJECTED: Final = "rejected"
+
+log = logging.getLogger(__name__)
+
+
+class RefusedFile:
+    """
+    The refused records of one import.
+
+    :param folder: Where the file is.
+    :param name: Its name; ``.gz`` at its end compresses it.
+    :param owner: What names the import, so that no other import's records are written over.
+    :param location: Its URI.
+    :param is_given: Whether it may be the file of the task that imported what this one waits for.
+    :param others: Traces of imports whose records refused here are in files of their own.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        name: str,
+        owner: str,
+        location: str,
+        *,
+        is_given: bool = False,
+        others: Sequence[FingerprintFolder] = (),
+    ) -> None:
+        self._folder = folder
+        self._name = name
+        self._location = location
+        self.fingerprints = FingerprintFolder(folder, name)
+        self._others = others
+        self._own = owner
+        self._is_given = is_given
+
+    def __str__(self) -> str:
+        return self._location
+
+    @cached_property
+    def _owner(self) -> str:
+        if not self._is_given:
+            return self._own
+        return (
+            self.fingerprints.sent_import().owner
+            or self._claimant()
+            or _import_in(_refusal_of(self._first_line() or b""))
+            or self._own
+        )
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """
+        Claim the file for this import, which keeps it until ``release``.
+
+        It is given back where the import fails while nothing was sent, so that it does not stand in the way.
+
+        :raises FullStoryInputError: Where the file, or the claim to it, is another import's.
+        """
+        self._claim(
+            "Nothing was sent. Give each run its own: put {{ run_id }} into rejected_uri (and "
+            "{{ ti.map_index }} where the task is mapped), or end it with / for a folder; or move the file "
+            "away once it is dealt with."
+        )
+        try:
+            yield
+        except Exception:
+            with suppress(FullStoryError):
+                if not self.fingerprints.is_begun:
+                    self._give_back()
+            raise
+
+    def release(self) -> None:
+        """Remove all but the file, once the import is accounted for."""
+        self.fingerprints.remove()
+        # Last of all: until then, nobody else begins to write here.
+        self._give_back()
+
+    def _give_back(self) -> None:
+        if self._claimant() == self._owner:
+            self._folder.remove(self._claim_name)
+
+    def _claim(self, state: str) -> None:
+        """
+        Claim the file, or find that it still is claimed for this import.
+
+        :param state: What was sent, and what to do, for the message of the error.
+        :raises FullStoryInputError: Where the file, or the claim to it, is another import's.
+        """
+        self._check_lines(state)
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        claim = ENCODER.encode({"import": self._owner, "since": now})
+        held = _object(self._folder.create(self._claim_name, claim))
+        if held.get("import") != self._owner:
+            raise FullStoryInputError(
+                f"rejected_uri is {self}, which is claimed for the refused records of "
+                f"{held.get('import', 'an unknown import')} since {held.get('since', 'an unknown time')}. "
+                f"{state} If that import never goes on, remove {self._folder.location(self._claim_name)}."
+            )
+        try:
+            # Again: whoever held the claim before wrote the file before letting it go.
+            self._check_lines(state)
+        except FullStoryInputError:
+            self._give_back()
+            raise
+
+    def _check_lines(self, state: str) -> None:
+        """Refuse to write over what is not this import's."""
+        line = self._first_line()
+        owner = _import_in(_refusal_of(line or b""))
+        if line == b"" or owner == self._owner:
+            return
+        whose = f"the refused records of {owner}" if owner else "something else than refused records"
+        raise FullStoryInputError(f"rejected_uri is {self}, which holds {whose}; it would be lost. {state}")
+
+    def _claimant(self) -> str | None:
+        content = self._folder.read(self._claim_name)
+        return None if content is None else _import_in(_object(content))
+
+    @property
+    def _claim_name(self) -> str:
+        return f"{self._name}.claim"
+
+    @property
+    def _has_lines(self) -> bool:
+        return self._first_line() != b""
+
+    def _first_line(self) -> bytes | None:
+        """Return the first line, as far as one of ours can go, None where the file is no text."""
+        try:
+            return next(self._lines(_MOST_OF_A_FOREIGN_LINE), b"")
+        except _NotReadableError:
+            return None
+
+    @contextmanager
+    def writing(self, sent_import: SentImport) -> Iterator[InvalidRecords]:
+        """
+        Take the records that are refused here; they are in the file once ``commit`` was called.
+
+        :param sent_import: What is known of the import before it is sent.
+        """
+        with Spool(self._name) as spool:
+            yield InvalidRecords(self, spool, sent_import)
+
+    def write_sent_import(self, sent_import: SentImport) -> None:
+        """
+        Keep what is known once all was sent.
+
+        :param sent_import: What is known.
+        """
+        with _adding("All batches were sent, and a retry sends none of them again."):
+            self.fingerprints.write_sent_import(dataclasses.replace(sent_import, owner=self._owner))
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is any line in it."""
+        return self._has_lines
+
+    @property
+    def _all_fingerprints(self) -> list[FingerprintFolder]:
+        return [self.fingerprints, *self._others]
+
+    def is_complete(self, invalid: int, rejected: Mapping[str, int]) -> bool:
+        """
+        Tell whether the file was completed before, when more may have been known of the import than now.
+
+        :param invalid: How many records refused here it has to hold.
+        :param rejected: How many each job refused, where it refused any.
+        """
+        here, by_job = 0, Counter[str]()
+        for refusal in map(_refusal_of, self._lines()):
+            if self._is_own(refusal):
+                here += refusal.get("outcome") == INVALID
+                by_job.update([str(refusal["job_id"])] if refusal.get("outcome") == REJECTED else [])
+        return here == invalid and by_job == rejected
+
+    def add_rejected(self, rejected: Iterable[tuple[str, Sequence[RecordError]]], invalid: int) -> None:
+        """
+        Add what FullStory refused.
+
+        :param rejected: The refused records, some at a time, and the job that refused them.
+        :param invalid: How many records refused here it has to hold.
+        """
+        known = [(fingerprints, fingerprints.sent_import()) for fingerprints in self._all_fingerprints]
+        with Spool(self._name) as spool:
+            for line in self._lines():
+                refusal = _refusal_of(line)
+                if refusal.get("outcome") != REJECTED or not self._is_own(refusal):
+                    spool.write(line)
+            if spool.records < invalid:
+                log.warning(
+                    "%s holds %d of the %d records that were refused here; an earlier try wrote the others "
+                    "elsewhere.",
+                    self,
+                    spool.records,
+                    invalid,
+                )
+            for job_id, records in rejected:
+                fingerprints, sent_import = next(
+                    (pair for pair in known if job_id in pair[1].jobs), (self.fingerprints, SentImport())
+                )
+                for line in self._rejected_lines(fingerprints, sent_import, job_id, records):
+                    spool.write(line)
+            self.commit(spool)
+
+    def commit(self, spool: Spool) -> None:
+        """
+        Put lines in the place of the file, or remove it where there are none.
+
+        :param spool: The lines.
+        :raises FullStoryInputError: Where another import has taken the file.
+        """
+        if not spool.records and not self._has_lines:
+            return
+        self._claim(
+            "The refused records of this import are in no file, and what was sent is in FullStory. Move that "
+            "file away, then clear this task, which sends nothing again."
+        )
+        if spool.records:
+            self._folder.write(self._name, spool.finished())
+        else:
+            self._folder.remove(self._name)
+        if self._claimant() != self._owner:
+            raise FullStoryInputError(
+                f"rejected_uri is {self}, which another import wrote at the same moment: its refused "
+                "records may be lost. Give each run a file of its own, then clear the task of that import, "
+                "which sends nothing again."
+            )
+
+    def line(
+        self, record: Any, refusal: Mapping[str, Any], sent_import: SentImport, item: str = EVENT
+    ) -> bytes:
+        """
+        Return a line of the file.
+
+        :param record: The record; what all events of the import share is added to it.
+        :param refusal: What is known of the refusal.
+        :param sent_import: What is known of the import.
+        :param item: What the record is.
+        """
+        key = {name: value_at(record, path) for name, path in sent_import.keys.items()}
+        if isinstance(record, dict):
+            record = sent_import.shared | record
+        about = {**refusal, **({"key": key} if key else {}), "import": self._owner}
+        return ENCODER.encode({item: record, REFUSAL: about}) + b"\n"
+
+    def _rejected_lines(
+        self,
+        fingerprints: FingerprintFolder,
+        sent_import: SentImport,
+        job_id: str,
+        records: Sequence[RecordError],
+    ) -> Iterator[bytes]:
+        batch = sent_import.jobs.get(job_id)
+        echoes = [record.event or record.user or {} for record in records]
+        positions = fingerprints.positions(batch, echoes)
+        for record, echo, position in zip(records, echoes, positions, strict=True):
+            refusal = {
+                "outcome": REJECTED,
+                "code": record.code,
+                "message": record.message,
+                "position": position,
+                "job_id": job_id,
+                "batch": batch,
+            }
+            item = EVENT if record.user is None else "user"
+            sent = with_types(echo) if item == EVENT else echo
+            yield self.line((record.shared or {}) | sent, refusal, sent_import, item)
+
+    def _lines(self, most: int = -1) -> Iterator[bytes]:
+        """Yield lines; longer ones than so many bytes in parts."""
+        file = self._folder.open(self._name)
+        if file is None:
+            return
+        with file:
+            plain = gzip.GzipFile(fileobj=file) if self._name.endswith(".gz") else file
+            try:
+                yield from iter(partial(plain.readline, most), b"")
+            except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+                raise _NotReadableError(f"{self} could not be read: {error}.") from error
+
+    def _is_own(self, refusal: Mapping[str, Any]) -> bool:
+        return refusal.get("import") == self._owner
+
+
+def _refusal_of(line: bytes) -> Mapping[str, Any]:
+    """Return what a line says of the refusal; nothing, where it is no line of such a file."""
+    refusal = _object(line).get(REFUSAL)
+    return refusal if isinstance(refusal, Mapping) else {}
+
+
+def _import_in(about: Mapping[str, Any]) -> str | None:
+    """Return the import that a line or a claim names, None where it is neither."""
+    name = about.get("import")
+    return name if isinstance(name, str) else None
+
+
+def _object(content: bytes) -> Mapping[str, Any]:
+    """Return a JSON object, an empty one where it is anything else."""
+    try:
+        value = DECODER.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
+        return {}
+    return value if isinstance(value, Mapping) else {}
+
+
+@contextmanager
+def _adding(sentence: str) -> Iterator[None]:
+    """Say what only a caller of a storage knows where it fails."""
+    try:
+        yield
+    except FullStoryStorageError as error:
+        error.add(sentence)
+        raise
+
+
+class _NotReadableError(FullStoryStorageError):
+    """Say that a file is not compressed as its name says."""
+
+
+class InvalidRecords:
+    """
+    Take the records of an import that are refused here.
+
+    :param file: The file that they will be in.
+    :param spool: Holds them until then.
+    :param sent_import: What is known of the import.
+    """
+
+    def __init__(self, file: RefusedFile, spool: Spool, sent_import: SentImport) -> None:
+        self._file = file
+        self._spool = spool
+        self._sent_import = sent_import
+
+    def add(self, invalid: Iterable[InvalidRecord]) -> None:
+        """
+        Take some more.
+
+        :param invalid: The records.
+        """
+        for record in invalid:
+            refusal = {
+                "outcome": INVALID,
+                "code": record.refusal.code,
+                "message": record.refusal.reason,
+                "position": record.position,
+            }
+            self._spool.write(self._file.line(record.record, refusal, self._sent_import))
+
+    def commit(self) -> None:
+        """Put them in the place of what an earlier try, or an import before, has left of this task."""
+        with _adding("Nothing that FullStory has is sent again by a retry, which writes the file anew."):
+            self._file.commit(self._spool)

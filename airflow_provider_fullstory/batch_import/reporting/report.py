@@ -1,0 +1,321 @@
+"""What became of every record of an import."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections import Counter
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow_provider_fullstory.api.quoting import quoted
+from airflow_provider_fullstory.exceptions import (
+    FullStoryAccountingError,
+    FullStoryAmbiguousError,
+    FullStoryInputError,
+    FullStoryRecordsRefusedError,
+    FullStoryTooFewRecordsError,
+)
+from airflow_provider_fullstory.records.timestamps import TimestampSummary
+from airflow_provider_fullstory.text import plural, some
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from airflow_provider_fullstory.api.jobs import RecordError
+    from airflow_provider_fullstory.batch_import.sending.submissions import Submission
+    from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
+    from airflow_provider_fullstory.records.refusals import InvalidRecord
+
+#: Reasons that the report, the table and a message name; the rest is counted as one.
+_TOP_REASONS: Final = 5
+#: Reasons that are told apart while an import runs: some name a column, of which there may be thousands.
+_MOST_REASONS: Final = 1_000
+_LONGEST_REASON: Final = 200
+_OTHER_REASONS: Final = "other reasons"
+
+
+@dataclasses.dataclass(slots=True)
+class ImportReport:
+    """
+    The report of an import: counts and ids, never a record.
+
+    ``records == imported + invalid + rejected`` holds once the import is finished.
+
+    :param resource: ``events`` or ``users``.
+    :param job_ids: FullStory's jobs.
+    :param records: Records that the source gave; None while only FullStory knows.
+    :param imported: Records that are in FullStory; None while it works.
+    :param invalid: Records refused here, which were never sent.
+    :param rejected: Records that FullStory refused; None while it works.
+    :param rejected_uri: The file of refused records: where they go while FullStory works, and None in the end
+        if there are none.
+    :param batches: Requests that FullStory accepted.
+    :param codes: How many records were refused with which code, on either side, as far as codes are known.
+    :param reasons: How many were refused for which reason, the most frequent first; XCom has the first five.
+    :param earliest: The first timestamp of the records that were sent, in ISO 8601; None where none has one.
+    :param latest: The last of them.
+    :param without_timestamp: Records that were sent without one, so that FullStory gives them the time of
+        their import.
+    """
+
+    resource: str = "events"
+    job_ids: list[str] = dataclasses.field(default_factory=list)
+    records: int | None = 0
+    imported: int | None = None
+    invalid: int = 0
+    rejected: int | None = None
+    rejected_uri: str | None = None
+    batches: int = 0
+    codes: dict[str, int] = dataclasses.field(default_factory=dict)
+    reasons: dict[str, int] = dataclasses.field(default_factory=dict)
+    earliest: str | None = None
+    latest: str | None = None
+    without_timestamp: int = 0
+
+    @classmethod
+    def from_xcom(cls, value: Mapping[str, Any]) -> ImportReport:
+        """
+        Return the report that a task left in XCom.
+
+        :param value: What ``to_xcom`` gave.
+        :raises FullStoryInputError: Where it is something else.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        if not isinstance(value, Mapping) or not value.keys() >= set(names):
+            raise FullStoryInputError(
+                f"This is not the report of a FullStory import, which has {', '.join(names)}."
+            )
+        return cls(**{name: value[name] for name in names})
+
+    @classmethod
+    def merged(cls, reports: Sequence[ImportReport]) -> ImportReport:
+        """
+        Return one report for several imports.
+
+        :param reports: The reports, of the same resource; all finished, or none.
+        :raises FullStoryInputError: Where they are not.
+        """
+        [*resources] = {report.resource for report in reports}
+        if len(resources) != 1:
+            raise FullStoryInputError("Imports of events and of users cannot be waited for together.")
+        codes: Counter[str] = sum((Counter(report.codes) for report in reports), Counter())
+        reasons: Counter[str] = sum((Counter(report.reasons) for report in reports), Counter())
+        timestamps = sum((report.timestamps for report in reports), TimestampSummary())
+        uris = {report.rejected_uri for report in reports} - {None}
+        is_finished = all(report.imported is not None for report in reports)
+        are_counted = all(report.records is not None for report in reports)
+        merged = cls(
+            resource=resources[0],
+            job_ids=[job_id for report in reports for job_id in report.job_ids],
+            records=sum(report.records or 0 for report in reports) if are_counted else None,
+            imported=sum(report.imported or 0 for report in reports) if is_finished else None,
+            rejected=sum(report.rejected or 0 for report in reports) if is_finished else None,
+            invalid=sum(report.invalid for report in reports),
+            rejected_uri=uris.pop() if len(uris) == 1 else None,
+            batches=sum(report.batches for report in reports),
+            codes=dict(codes),
+            reasons=dict(reasons),
+        )
+        merged.timestamps = timestamps
+        return merged
+
+    def to_xcom(self) -> dict[str, Any]:
+        """Return the report as JSON: small, however many reasons there are."""
+        return dataclasses.asdict(self) | {"reasons": dict(self._top_reasons())}
+
+    @property
+    def timestamps(self) -> TimestampSummary:
+        """The timestamps of the records that were sent."""
+        earliest, latest = (
+            None if text is None else datetime.datetime.fromisoformat(text)
+            for text in (self.earliest, self.latest)
+        )
+        return TimestampSummary(earliest, latest, self.without_timestamp)
+
+    @timestamps.setter
+    def timestamps(self, timestamps: TimestampSummary) -> None:
+        self.earliest, self.latest = (
+            None if moment is None else moment.isoformat()
+            for moment in (timestamps.earliest, timestamps.latest)
+        )
+        self.without_timestamp = timestamps.missing
+
+    def add_invalid(self, invalid: Sequence[InvalidRecord]) -> None:
+        """
+        Take note of records that are not sent.
+
+        :param invalid: The records.
+        """
+        self.records = (self.records or 0) + len(invalid)
+        self.invalid += len(invalid)
+        self.add_codes(record.refusal.code for record in invalid)
+        self._add_reasons(f"{record.refusal.code}: {record.refusal.reason}" for record in invalid)
+
+    def add_submissions(self, submissions: Sequence[Submission]) -> None:
+        """
+        Take note of what FullStory accepted.
+
+        :param submissions: All batches of the import, in their order.
+        """
+        self.records = (self.records or 0) + sum(submission.records for submission in submissions)
+        self.job_ids = [submission.job_id for submission in submissions]
+        self.batches = len(submissions)
+
+    def add_rejected(self, errors: Sequence[RecordError]) -> None:
+        """
+        Take note of records that FullStory refused.
+
+        :param errors: What FullStory says of them. Its messages may repeat values, so only codes are kept.
+        """
+        codes = [error.code or "unknown" for error in errors]
+        self.add_codes(codes)
+        self._add_reasons(f"{code}, says FullStory" for code in codes)
+
+    def add_codes(self, codes: Iterable[str]) -> None:
+        """
+        Count refused records.
+
+        :param codes: The code of each.
+        """
+        self.codes = dict(sorted((Counter(self.codes) + Counter(codes)).items()))
+
+    def _add_reasons(self, reasons: Iterable[str]) -> None:
+        # A new one: a report that was read from XCom shares its parts with that.
+        counts = dict(self.reasons)
+        for reason, count in Counter(reasons).items():
+            name = quoted(reason, longest=_LONGEST_REASON)
+            if name not in counts and len(counts) >= _MOST_REASONS:
+                name = _OTHER_REASONS
+            counts[name] = counts.get(name, 0) + count
+        self.reasons = counts
+
+    def _top_reasons(self) -> list[tuple[str, int]]:
+        """Return the most frequent reasons, and how many records were refused for all others."""
+        ordered = sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))
+        named = [item for item in ordered if item[0] != _OTHER_REASONS]
+        others = sum(self.reasons.values()) - sum(count for _, count in named[:_TOP_REASONS])
+        return [*named[:_TOP_REASONS], *([(_OTHER_REASONS, others)] if others else [])]
+
+    def finish(self, outcomes: Sequence[JobOutcome]) -> None:
+        """
+        Take over FullStory's counts; they decide, not the status of a job.
+
+        :param outcomes: What became of all jobs.
+        :raises FullStoryAmbiguousError: Where a job ended without counts, so that the outcome of its batch
+            is unknown.
+        :raises FullStoryAccountingError: Where FullStory does not answer for every record it was sent.
+        """
+        self.imported = sum(outcome.imports for outcome in outcomes)
+        self.rejected = sum(outcome.errors for outcome in outcomes)
+        if self.records is None:
+            self.records = self.imported + self.rejected
+        sent = self.records - self.invalid
+        uncounted = [outcome.job_id for outcome in outcomes if outcome.imports + outcome.errors == 0]
+        if uncounted and self.imported + self.rejected != sent:
+            raise FullStoryAmbiguousError(
+                f"{len(uncounted):,} of {plural(len(outcomes), 'job')} ended without counts, so nobody can "
+                "know whether FullStory has their records.\n"
+                "Look for these records in FullStory; if they are missing, set "
+                'on_ambiguous="resend" and\nclear the task: it sends just such batches again.\n'
+                f"{plural(self.imported, 'record')} of the other jobs are in FullStory.\n"
+                f"Jobs without counts: {some(uncounted)}."
+            )
+        if self.imported + self.rejected != sent:
+            raise FullStoryAccountingError(
+                f"FullStory was sent {plural(sent, 'record')}, but its jobs answer for {self.imported:,} "
+                f"imported and {self.rejected:,} rejected.\n"
+                "Compare what these jobs imported with the source before anything is sent again.\n"
+                f"Jobs: {some([outcome.job_id for outcome in outcomes])}."
+            )
+
+    @property
+    def refused(self) -> int:
+        """How many records are known not to be in FullStory."""
+        return self.invalid + (self.rejected or 0)
+
+    def judge(self, max_rejected: float = 0, files: Sequence[str] = ()) -> None:
+        """
+        Refuse to call an import a success while too many records are missing.
+
+        :param max_rejected: How many may be missing; below 1 which share of all.
+        :param files: The files of refused records; by default the one that the report names.
+        :raises FullStoryRecordsRefusedError: Naming counts, codes, jobs, and where the records are.
+        """
+        if self.refused <= self._allowed(max_rejected):
+            return
+        limit = f", more than max_rejected={max_rejected} lets pass" if max_rejected else ""
+        are = "is" if self.refused == 1 else "are"
+        lines = [
+            f"{self.refused:,} of {self.records or 0:,} records {are} not in FullStory{limit}.",
+            *self._where(files),
+            *(f"{plural(count, 'record')}: {reason}" for reason, count in self._top_reasons()),
+            f"{self.invalid:,} refused here, never sent, {self.rejected or 0:,} rejected by FullStory.",
+            self._inside(),
+        ]
+        raise FullStoryRecordsRefusedError("\n".join(lines))
+
+    def _inside(self) -> str:
+        """Say what FullStory has."""
+        if not self.job_ids:
+            return "Nothing was sent."
+        jobs = f"{plural(len(self.job_ids), 'job')}: {some(self.job_ids)}"
+        if self.imported is None:
+            return f"The others are still being worked on ({jobs})."
+        return f"{self.imported:,} imported ({jobs})."
+
+    def check_size(self, min_records: int) -> None:
+        """
+        Refuse a source that gave too few records.
+
+        :param min_records: How many it has to give.
+        :raises FullStoryTooFewRecordsError: Where it gave fewer.
+        """
+        if (self.records or 0) < min_records:
+            raise FullStoryTooFewRecordsError(
+                f"The source gave {self.records} records, fewer than min_records={min_records}. Look at what "
+                "fills it."
+            )
+
+    def lines(self) -> list[str]:
+        """Return the report as a table for the log."""
+        rows = [
+            ("records", self.records, "from the source"),
+            ("imported", self.imported, "in FullStory"),
+            ("invalid", self.invalid, "refused here, never sent"),
+            ("rejected", self.rejected, "refused by FullStory"),
+            ("batches", self.batches, f"in {plural(len(self.job_ids), 'job')}"),
+            *(("reason", count, reason) for reason, count in self._top_reasons()),
+        ]
+        table = [
+            f"  {name:<9} {'?' if count is None else format(count, ','):>12}  {meaning}"
+            for name, count, meaning in rows
+        ]
+        if self.earliest is not None:
+            table += [f"  earliest timestamp  {self.earliest}", f"  latest timestamp    {self.latest}"]
+        if self.without_timestamp:
+            table.append(f"  undated   {self.without_timestamp:>12,}  sent without a timestamp")
+        return [*table, f"  refused records are in {self.rejected_uri}"] if self.rejected_uri else table
+
+    def _allowed(self, max_rejected: float) -> Decimal:
+        # As it is written: 29 % of 100 records are 29, which a float is not.
+        limit = Decimal(str(max_rejected))
+        return limit * (self.records or 0) if limit < 1 else limit
+
+    def _where(self, files: Sequence[str]) -> list[str]:
+        """Say where the refused records are, and what to do, a line each."""
+        files = files or [self.rejected_uri or ""]
+        unknown = self.refused - sum(self.codes.values())
+        if unknown > 0:
+            lines = [
+                f"Which {plural(unknown, 'record')} FullStory rejected, and why, could not be read:",
+                "that takes an API key of level Architect or above.",
+            ]
+            return [f"Those refused here are in {some(files)}.", *lines] if files != [""] else lines
+        if files != [""]:
+            return [
+                "Fix them in their file, where each has its reason, and import that file (events=):",
+                some(files),
+            ]
+        return ["Fix the records, then send only those; rejected_uri= writes them to a file."]

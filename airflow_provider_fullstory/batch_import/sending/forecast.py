@@ -1,0 +1,118 @@
+"""
+When a job is likely to be finished, so that a look at it is worth a request.
+
+No I/O, and no clock: times are seconds of one that only runs forward.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from airflow_provider_fullstory.api.jobs import JobStatus
+
+#: Jobs that tell how long the next one takes; enough to get over a small batch among large ones.
+_JOBS_TO_LEARN_FROM: Final = 10
+_SHARE_OF_WAIT: Final = 0.1
+#: How much shorter than ``poll_interval`` the pauses are where a job may end at any moment.
+_NEAR_THE_END: Final = 0.125
+
+
+@dataclasses.dataclass(slots=True)
+class RunningJob:
+    """
+    A job that is not known to be finished.
+
+    :param job_id: Its id.
+    :param records: How many records it holds.
+    :param sent_at: When its batch began to be sent.
+    :param accepted_at: When FullStory had answered with the job.
+    :param first_look: When it was first looked at, None where it was not.
+    :param last_look: When it was last looked at.
+    """
+
+    job_id: str
+    records: int
+    sent_at: float
+    accepted_at: float
+    first_look: float | None = None
+    last_look: float | None = None
+
+
+class Forecast:
+    """
+    Say when to look at a job, from how long FullStory took over earlier ones.
+
+    While none has finished, each is looked at after ``poll_interval`` seconds, then after a tenth of the time
+    since. Later it is when the quickest of the last ten jobs would have been finished, then after an eighth
+    of ``poll_interval``, or a tenth of the time by which the job is late, where that is more. The oldest job
+    is looked at now and then before that, in case FullStory has become quicker.
+
+    :param poll_interval: Shortest time between two looks at a job of which nothing is known, in seconds.
+    """
+
+    def __init__(self, poll_interval: float) -> None:
+        self._poll_interval = poll_interval
+        self._durations: deque[float] = deque(maxlen=_JOBS_TO_LEARN_FROM)
+
+    def next_look(self, jobs: Iterable[RunningJob]) -> tuple[float, RunningJob] | None:
+        """
+        Return when to look next, and at which job; None where there are none.
+
+        :param jobs: The jobs, the oldest first.
+        """
+        times = [(self._likely_end(job), job) for job in jobs]
+        if not times:
+            return None
+        oldest = times[0][1]
+        return min((self._early_look(oldest), oldest), *times, key=lambda look: look[0])
+
+    def saw(self, job: RunningJob, status: JobStatus, now: float) -> None:
+        """
+        Take note of a look.
+
+        :param job: The job.
+        :param status: FullStory's answer.
+        :param now: When that came.
+        """
+        job.first_look = now if job.first_look is None else job.first_look
+        job.last_look = now
+        if status.is_finished and (duration := _duration(status)) is not None:
+            self._durations.append(duration)
+
+    def _likely_end(self, job: RunningJob) -> float:
+        """Return when a job is likely to be seen finished, for the first time or after the last look."""
+        if self._durations:
+            duration, pause = min(self._durations), self._poll_interval * _NEAR_THE_END
+            # FullStory may begin before its answer has arrived; or long after the batch was first sent, where
+            # it had no room for it.
+            duration -= min(job.accepted_at - job.sent_at, _SHARE_OF_WAIT * duration)
+        else:
+            duration = pause = self._poll_interval
+        end = job.accepted_at + duration
+        if job.first_look is None or job.last_look is None:
+            return end
+        waited = job.last_look - max(end, job.first_look)
+        return max(end, job.last_look + max(pause, _SHARE_OF_WAIT * waited))
+
+    def _early_look(self, job: RunningJob) -> float:
+        """Return when a job has become twice as old as it was at the last look."""
+        last = job.accepted_at if job.last_look is None else job.last_look
+        return last + max(self._poll_interval, last - job.accepted_at)
+
+
+def _duration(status: JobStatus) -> float | None:
+    """Return how long a job took by FullStory's clock, None where it does not say."""
+    if not status.job.created or not status.job.finished:
+        return None
+    try:
+        created = datetime.fromisoformat(status.job.created)
+        finished = datetime.fromisoformat(status.job.finished)
+        return max(0.0, (finished - created).total_seconds())
+    except (ValueError, TypeError):
+        return None

@@ -1,0 +1,113 @@
+"""The monthly quota of server events: an import that does not fit is refused before it is sent."""
+
+from __future__ import annotations
+
+import gzip
+import tempfile
+from typing import TYPE_CHECKING, Final
+
+from airflow_provider_fullstory.batch_import.batching.batch import Batch
+from airflow_provider_fullstory.batch_import.batching.body import Body
+from airflow_provider_fullstory.exceptions import FullStoryQuotaError
+from airflow_provider_fullstory.text import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from airflow_provider_fullstory.api.organization import Quota
+
+#: Up to so many events left, an import is held back until all of it is known to fit. More would fill disks.
+MOST_HELD: Final = 500_000
+
+
+class RemainingQuota:
+    """
+    What is left of the quota.
+
+    :param quota: The organization's quota of server events.
+    :param has: Tells whether an earlier try sent a batch, by its name and digest: such ones are part of the
+        usage.
+    """
+
+    def __init__(self, quota: Quota, has: Callable[[str, str], bool] = lambda *_: False) -> None:
+        self._quota = quota
+        self._has = has
+
+    def __str__(self) -> str:
+        if self.left is None:
+            return "FullStory has no limit of server events"
+        return f"{self._quota.usage:,} of {self._quota.limit:,} server events used"
+
+    @property
+    def left(self) -> int | None:
+        """How many more events fit, None where nothing limits them."""
+        limit = self._quota.limit
+        return None if limit is None or limit < 0 else max(0, limit - self._quota.usage)
+
+    def check(self, records: int, size: str = "has") -> None:
+        """
+        Refuse an import that does not fit.
+
+        :param records: How many events it still has to send.
+        :param size: How sure that is: ``has``, or ``has at least``.
+        :raises FullStoryQuotaError: Where it has more than are left.
+        """
+        if self.left is None or records <= self.left:
+            return
+        end = self._quota.period_end or "at a time that FullStory does not say"
+        raise FullStoryQuotaError(
+            "The import does not fit into the organization's monthly quota of server events.\n"
+            f"It {size} {plural(records, 'event')}, and {self.left:,} more fit: {self._quota.usage:,} of "
+            f"{self._quota.limit:,} are used\n"
+            f"in the period that ends {end}.\n"
+            "Import fewer, wait for the next period, or have the quota raised;\n"
+            "check_quota=False sends all the same."
+        )
+
+    def within(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """
+        Yield batches as long as they fit.
+
+        Where few events are left, nothing is yielded until all batches are known to fit; they wait on the
+        worker's disk, compressed. Where many are left, the first batch that does not fit is refused.
+
+        :param batches: The batches.
+        :raises FullStoryQuotaError: At the first batch that does not fit.
+        """
+        if self.left is None:
+            yield from batches
+        elif self.left > MOST_HELD:
+            yield from self._counted(batches)
+        else:
+            yield from _held(self._counted(batches))
+
+    def _counted(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        records = 0
+        for batch in batches:
+            records += 0 if self._has(batch.name, batch.digest) else batch.records
+            self.check(records, "has at least")
+            yield batch
+
+
+def _held(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """Yield batches once the last one was made; a single one needs not be written down."""
+    waiting: list[tuple[Batch, int]] = []
+    last: Batch | None = None
+    with tempfile.TemporaryFile() as file:
+        for batch in batches:
+            if last is not None:
+                waiting.append((_without_body(last), file.write(gzip.compress(bytes(last.body), 1))))
+            last = batch
+        file.seek(0)
+        for batch, size in waiting:
+            yield _with_body(batch, Body([gzip.decompress(file.read(size))]))
+    if last is not None:
+        yield last
+
+
+def _without_body(batch: Batch) -> Batch:
+    return _with_body(batch, Body())
+
+
+def _with_body(batch: Batch, body: Body) -> Batch:
+    return Batch(batch.place, body, batch.digest, batch.records, batch.idempotency_key, batch.fingerprints)

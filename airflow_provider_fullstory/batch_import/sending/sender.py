@@ -1,0 +1,164 @@
+"""Sending an import: from events to accepted batches, with every record that is left out accounted for."""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+from airflow_provider_fullstory.api.encoding import DECODER, ENCODER
+from airflow_provider_fullstory.batch_import.batching.batcher import Batcher
+from airflow_provider_fullstory.batch_import.batching.garbage import rarely_searched
+from airflow_provider_fullstory.batch_import.reporting.fingerprints import SentImport
+from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
+from airflow_provider_fullstory.records.timestamps import TimestampSummary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from airflow_provider_fullstory.batch_import.batching.batch import Batch, BatchLimits
+    from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
+    from airflow_provider_fullstory.batch_import.reporting.refusal_log import RefusalLog
+    from airflow_provider_fullstory.batch_import.reporting.refused_file import RefusedFile
+    from airflow_provider_fullstory.batch_import.sending.importer import Importer
+    from airflow_provider_fullstory.batch_import.sending.quota import RemainingQuota
+    from airflow_provider_fullstory.batch_import.sending.submissions import Submission
+    from airflow_provider_fullstory.batch_import.staging.staging_area import Manifest, StagingArea
+    from airflow_provider_fullstory.records.mapping import MappedChunk, MappingOptions
+    from airflow_provider_fullstory.records.refusals import InvalidRecord
+
+
+class Sender:
+    """
+    Send the events of one import.
+
+    :param run: The run that sends them.
+    :param limits: Where a batch ends.
+    :param options: How records became events.
+    :param importer: Sends batches.
+    :param refusal_log: Explains refused records in the log.
+    :param refused: The file of refused records, where one is wanted.
+    :param remaining_quota: Asks what is left of the quota: None where that does not limit the import.
+    """
+
+    def __init__(
+        self,
+        run: RunIdentity,
+        limits: BatchLimits,
+        options: MappingOptions,
+        importer: Importer,
+        refusal_log: RefusalLog,
+        *,
+        refused: RefusedFile | None,
+        remaining_quota: Callable[[], RemainingQuota | None],
+    ) -> None:
+        self._run = run
+        self._limits = limits
+        self._options = options
+        self._importer = importer
+        self._refusal_log = refusal_log
+        self._refused = refused
+        self._remaining_quota = remaining_quota
+
+    def streamed(self, chunks: Iterable[MappedChunk]) -> tuple[ImportReport, list[Submission]]:
+        """
+        Send batches as they are made, and return the report so far and what FullStory accepted.
+
+        :param chunks: The events, and the records that are none.
+        """
+        report = ImportReport()
+        with self._made(chunks, report) as (batches, commit):
+            submissions = self._importer.submit(self._fingerprinted(self._fitting(batches)))
+            commit()
+        return self._account(report, submissions)
+
+    def stage(self, area: StagingArea, chunks: Iterable[MappedChunk]) -> Manifest:
+        """
+        Write all batches before the first is sent, and return what was written.
+
+        :param area: Where to.
+        :param chunks: The events, and the records that are none.
+        """
+        report = ImportReport()
+        with self._made(chunks, report) as (batches, commit):
+
+            def complete_report() -> ImportReport:
+                # What is refused is in its file before the area counts as complete.
+                commit()
+                return report
+
+            return area.fill(self._fingerprinted(batches), complete_report)
+
+    def staged(self, area: StagingArea, manifest: Manifest) -> tuple[ImportReport, list[Submission]]:
+        """
+        Send what was staged, and return the report so far and what FullStory accepted.
+
+        :param area: Where it is.
+        :param manifest: What was staged.
+        """
+        unsent = [
+            records
+            for number, (records, digest) in enumerate(manifest.batches, start=1)
+            if not self._importer.has_sent(str(number), digest)
+        ]
+        if unsent and (remaining_quota := self._remaining_quota()) is not None:
+            remaining_quota.check(sum(unsent))
+        submissions = self._importer.submit(area.batches(manifest, self._run))
+        return self._account(ImportReport.from_xcom(manifest.report), submissions)
+
+    @contextmanager
+    def _made(
+        self, chunks: Iterable[MappedChunk], report: ImportReport
+    ) -> Iterator[tuple[Iterator[Batch], Callable[[], None]]]:
+        """Make batches; the function puts the refused records into their file, once all were made."""
+        writing = nullcontext() if self._refused is None else self._refused.writing(self._sent_import({}))
+        with rarely_searched(), writing as file:
+
+            def refuse(invalid: Sequence[InvalidRecord]) -> None:
+                self._refusal_log.invalid(invalid)
+                report.add_invalid(invalid)
+                if file is not None:
+                    file.add(invalid)
+
+            batcher = Batcher(
+                self._run, self._limits, self._options.shared, refuse, keeps_fingerprints=file is not None
+            )
+            batches = self._importer.watched(batcher.batches(_noted(chunks, report)))
+            yield batches, (lambda: None) if file is None else file.commit
+
+    def _fitting(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            if not self._importer.has_sent(batch.name, batch.digest):
+                # Asked only once there is something to send.
+                remaining_quota = self._remaining_quota()
+                rest = itertools.chain([batch], batches)
+                yield from rest if remaining_quota is None else remaining_quota.within(rest)
+                return
+            yield batch
+
+    def _fingerprinted(self, batches: Iterable[Batch]) -> Iterable[Batch]:
+        return batches if self._refused is None else self._refused.fingerprints.kept(batches)
+
+    def _account(
+        self, report: ImportReport, submissions: list[Submission]
+    ) -> tuple[ImportReport, list[Submission]]:
+        report.add_submissions(submissions)
+        if self._refused is not None:
+            report.rejected_uri = str(self._refused)
+            self._refused.write_sent_import(
+                self._sent_import({entry.job_id: entry.name for entry in submissions})
+            )
+        return report, submissions
+
+    def _sent_import(self, jobs: dict[str, str]) -> SentImport:
+        shared = DECODER.decode(ENCODER.encode(self._options.shared))
+        return SentImport(jobs, self._options.key_paths(), shared)
+
+
+def _noted(chunks: Iterable[MappedChunk], report: ImportReport) -> Iterator[MappedChunk]:
+    """Yield chunks, and note in the report which timestamps their events have."""
+    timestamps = TimestampSummary()
+    for chunk in chunks:
+        timestamps += chunk.timestamps
+        yield chunk
+    report.timestamps = timestamps

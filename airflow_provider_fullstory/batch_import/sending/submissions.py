@@ -1,0 +1,60 @@
+"""What FullStory accepted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from airflow_provider_fullstory.text import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Submission(NamedTuple):
+    """
+    A batch that FullStory accepted.
+
+    :param place: Its place in the import.
+    :param job_id: FullStory's job.
+    :param records: How many records it holds.
+    :param bytes: How long its body is.
+    :param is_earlier: Whether an earlier try was told of the job, so that nothing was sent in this one.
+    :param is_replay: Whether an earlier try may have sent it, so that it went out under its old key.
+    """
+
+    place: tuple[int, ...]
+    job_id: str
+    records: int
+    bytes: int
+    is_earlier: bool = False
+    is_replay: bool = False
+
+    @property
+    def ordinal(self) -> int:
+        """The batch's number in the import."""
+        return self.place[0]
+
+    @property
+    def name(self) -> str:
+        """The batch's place, as text."""
+        return ".".join(map(str, self.place))
+
+
+def batches_of(submissions: Sequence[Submission]) -> str:
+    """
+    Return how many batches and records there are, as words.
+
+    :param submissions: The batches.
+    """
+    records = sum(submission.records for submission in submissions)
+    return f"{plural(len(submissions), 'batch')} with {plural(records, 'record')}"
+
+
+def not_again(submissions: Sequence[Submission]) -> str:
+    """
+    Return what became of batches that earlier tries sent, as words.
+
+    :param submissions: The batches.
+    """
+    was, are = ("was", "is") if len(submissions) == 1 else ("were", "are")
+    return f"{batches_of(submissions)} {was} accepted and {are} not sent again"

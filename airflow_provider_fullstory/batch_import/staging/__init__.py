@@ -1,0 +1,1 @@
+"""Batches that wait in object storage between two tries."""

@@ -1,0 +1,1 @@
+"""Files in object storage and on the worker's disk."""

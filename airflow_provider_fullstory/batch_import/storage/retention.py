@@ -1,0 +1,53 @@
+"""How long the state of runs is kept. Each day has a list of the runs that were worked on."""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_fullstory.batch_import.storage.folder import Folder
+
+#: A task that is cleared later finds no ledger, and is told so.
+KEPT_DAYS: Final = 90
+_DAYS: Final = ".days"
+
+
+def note_use(task_folder: Folder, name: str, now: float) -> None:
+    """
+    Note that a run is worked on today.
+
+    :param task_folder: The folder of all runs of a task.
+    :param name: The run's folder in it.
+    :param now: Seconds since the epoch.
+    """
+    task_folder.write(f"{_DAYS}/{_day(now)}/{name}", b"")
+
+
+def remove_old(task_folder: Folder, now: float, last_used: Callable[[str], float | None]) -> int:
+    """
+    Remove runs on which nothing has worked for 90 days, and return how many.
+
+    :param task_folder: The folder of all runs of a task.
+    :param now: Seconds since the epoch.
+    :param last_used: Returns when a run was last worked on, by the name of its folder; None where
+        that is not known.
+    """
+    oldest_kept = now - KEPT_DAYS * 24 * 60 * 60
+    removed = 0
+    for day in task_folder.names(_DAYS):
+        if day >= _day(oldest_kept):
+            break
+        for name in task_folder.names(f"{_DAYS}/{day}"):
+            # It may have been worked on since.
+            if (last_used(name) or 0.0) < oldest_kept:
+                task_folder.remove(name)
+                removed += 1
+        task_folder.remove(f"{_DAYS}/{day}")
+    return removed
+
+
+def _day(now: float) -> str:
+    return datetime.datetime.fromtimestamp(now, datetime.UTC).date().isoformat()

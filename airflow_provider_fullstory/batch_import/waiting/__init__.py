@@ -1,0 +1,1 @@
+"""Jobs until they are finished."""

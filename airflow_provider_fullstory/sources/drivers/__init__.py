@@ -1,0 +1,1 @@
+"""How each driver of a database hands over a result piece by piece."""

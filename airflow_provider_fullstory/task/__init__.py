@@ -1,0 +1,1 @@
+"""One run of an import, as Airflow knows it."""

@@ -1,0 +1,237 @@
+"""What the operator's arguments say about where events come from and how a row becomes one."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+from airflow_provider_fullstory.exceptions import FullStoryInputError
+from airflow_provider_fullstory.records.events import (
+    events_of_records,
+    events_of_rows,
+    shared_part,
+    targets_of_rows,
+)
+from airflow_provider_fullstory.records.mapping import MappingOptions
+from airflow_provider_fullstory.records.schema import check_types
+from airflow_provider_fullstory.sources.chunks import CHUNK_ROWS
+from airflow_provider_fullstory.sources.iterables import records_of
+from airflow_provider_fullstory.sources.locations import are_locations, is_location
+from airflow_provider_fullstory.sources.query import query
+from airflow_provider_fullstory.sources.unreadable import Unreadable
+from airflow_provider_fullstory.task.hidden_records import HiddenRecords
+from airflow_provider_fullstory.text import some
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from airflow_provider_fullstory.records.mapping import MappedChunk
+
+#: How a statement begins.
+_STATEMENT: Final = re.compile(
+    r"[\s(]*(?:select|with|values|table|show|describe|explain|pragma|set|use|insert|update|delete|merge|replace"
+    r"|create|alter|drop|truncate|grant|revoke|call|execute|copy|begin|start|commit|rollback)\b",
+    re.IGNORECASE,
+)
+#: How many names of files the log shows.
+_SHOWN_FILES: Final = 3
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class OpenSource:
+    """
+    A source while it is read.
+
+    :param description: What it is, for the log.
+    :param targets: Where each column goes; empty where each record has its own keys.
+    :param chunks: Its events.
+    """
+
+    description: str
+    targets: Mapping[str, str]
+    chunks: Iterator[MappedChunk]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EventSource:
+    """
+    Where events come from; see the operator's parameters.
+
+    :param events: The records, or where they are.
+    :param sql: The query.
+    :param sql_conn_id: Connection of its database.
+    :param parameters: Its parameters.
+    :param hook_params: Arguments for the database's hook.
+    :param options: How a row becomes an event.
+    """
+
+    events: Any
+    sql: str | None
+    sql_conn_id: str | None
+    parameters: Any
+    hook_params: Mapping[str, Any] | None
+    options: MappingOptions
+
+    def check(self, *, is_mapped: bool = False) -> None:
+        """
+        Refuse what cannot be a source, before anything is asked for it.
+
+        :param is_mapped: Whether the task is mapped: what it is given may have come from another task.
+        :raises FullStoryInputError: Saying what to give instead.
+        """
+        if (self.events is None) == (self.sql is None):
+            raise FullStoryInputError(
+                f"Give exactly one of events and sql, not {'neither' if self.events is None else 'both'}. "
+                "An upstream task that returned nothing counts as no events."
+            )
+        if self.sql is not None:
+            _check_statement(self.sql)
+            return
+        is_literal = isinstance(self.events, HiddenRecords) and self.events.was_passed_over and not is_mapped
+        if is_literal and self.events.has_templates:
+            raise FullStoryInputError(
+                "events holds a template, as {{ ... }}, inside a record, where Airflow does not render it. "
+                "Make the records in a @task and pass its output, or select them with sql, which is rendered."
+            )
+        records = self._records
+        if isinstance(records, (list, tuple)) and not are_locations(records):
+            uris = sum(isinstance(item, str) and is_location(item) for item in records)
+            if uris:
+                raise FullStoryInputError(
+                    f"events mixes {uris} URIs with {len(records) - uris} items that are none. Give records "
+                    "(dicts), or URIs of files alone."
+                )
+
+    @property
+    def _records(self) -> Any:
+        return self.events.records if isinstance(self.events, HiddenRecords) else self.events
+
+    @property
+    def description(self) -> str:
+        """What the records come from, for the log."""
+        if self.sql is not None:
+            return f"the query on {self.sql_conn_id!r}"
+        records = self._records
+        if is_location(records):
+            return str(records)
+        if are_locations(records):
+            return some([str(location) for location in records], _SHOWN_FILES)
+        return str(HiddenRecords(records))
+
+    @contextmanager
+    def open(self) -> Iterator[OpenSource]:
+        """Open whatever the records come from."""
+        if self.sql is None:
+            records = records_of(self._records)
+            if not (is_location(self._records) or are_locations(self._records)):
+                records = _with_a_record(records, type(self._records).__name__)
+            yield OpenSource(self.description, {}, events_of_records(records, self.options))
+            return
+        with query(self._database(), self.sql, self.parameters) as result:
+            chunks = events_of_rows(result.columns, result.chunks, self.options)
+            targets = targets_of_rows(result.columns, self.options)
+            yield OpenSource(self.description, targets, chunks)
+
+    def _database(self) -> DbApiHook:
+        if not self.sql_conn_id:
+            raise FullStoryInputError("sql is given without sql_conn_id: say which database it is for.")
+        try:
+            connection: Any = BaseHook.get_connection(self.sql_conn_id)
+        except AirflowNotFoundException:
+            raise FullStoryInputError(
+                f"Airflow has no connection {self.sql_conn_id!r}, which sql_conn_id names."
+            ) from None
+        hook = connection.get_hook(hook_params=dict(self.hook_params or {}))
+        if not isinstance(hook, DbApiHook):
+            raise FullStoryInputError(
+                f"Connection {self.sql_conn_id!r} is no database that takes SQL: its hook is "
+                f"{type(hook).__name__}."
+            )
+        return hook
+
+
+def _with_a_record(records: Iterator[Any], kind: str) -> Iterator[Any]:
+    """
+    Yield records as they come; a source that begins without any is something else.
+
+    One thing among records that is none is refused as a record is, not here.
+    """
+    begun: list[Any] = []
+    for record in records:
+        begun.append(record)
+        if isinstance(record, (Mapping, Unreadable)):
+            break
+        if len(begun) == CHUNK_ROWS:
+            raise _no_records(begun[0], kind)
+    else:
+        if begun:
+            raise _no_records(begun[0], kind)
+    yield from begun
+    yield from records
+
+
+def _no_records(item: Any, kind: str) -> FullStoryInputError:
+    return FullStoryInputError(
+        f"events is of type {kind} and gives {type(item).__name__}, not records (dicts). The rows of a "
+        'DataFrame are df.to_dict("records"); of files, give the URI.'
+    )
+
+
+def _check_statement(sql: str) -> None:
+    """Refuse several statements: of their results, a driver gives the first one only, or the last."""
+    statements = [part for part in DbApiHook.split_sql_string(sql) if part.strip("; \t\r\n")]
+    if not statements:
+        raise FullStoryInputError("sql is empty; it must be one SELECT.")
+    # Where the parser cut through a text or a block of a dialect that it does not know, the database decides.
+    is_certain = all(
+        _STATEMENT.match(part) and not any(part.count(quote) % 2 for quote in ("'", '"', "`", "$$"))
+        for part in statements
+    )
+    if len(statements) > 1 and is_certain:
+        raise FullStoryInputError(
+            f"sql holds {len(statements)} statements; it must be one SELECT, since the results of the others "
+            "would be lost. Join them with UNION ALL, or give each a task of its own."
+        )
+
+
+def mapping_options(
+    *,
+    event_name: str | None,
+    mapping: Mapping[str, str] | None,
+    timezone: str,
+    schema: Mapping[str, str] | None,
+    shared: Mapping[str, Any] | None,
+    allow_anonymous: bool,
+    allow_missing_timestamp: bool,
+    record_key: str | Sequence[str],
+) -> MappingOptions:
+    """
+    Return how a row becomes an event; see the operator's parameters.
+
+    :raises FullStoryInputError: Naming the argument that cannot be right.
+    """
+    import pendulum
+
+    try:
+        zone = pendulum.timezone(timezone)
+    except (ValueError, KeyError, OSError):
+        raise FullStoryInputError(
+            f"timezone is {timezone[:200]!r}; it must be a name such as 'UTC' or 'Europe/Berlin'."
+        ) from None
+    check_types(schema or {})
+    own = MappingOptions(
+        event_name=event_name,
+        mapping=mapping or {},
+        zone=zone,
+        schema=schema or {},
+        allow_anonymous=allow_anonymous,
+        allow_missing_timestamp=allow_missing_timestamp,
+        record_key=[record_key] if isinstance(record_key, str) else record_key,
+    )
+    return dataclasses.replace(own, shared=shared_part(shared, own))
