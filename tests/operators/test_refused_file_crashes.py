@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 import pytest
 
-from airflow_provider_fullstory.batch_import.reporting import report as reports_module
+from airflow_provider_fullstory.batch_import.reporting import rejections
 from airflow_provider_fullstory.batch_import.storage.folder import Folder
 from airflow_provider_fullstory.exceptions import FullStoryAccountingError
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
@@ -172,7 +172,7 @@ def test_a_list_that_is_short_is_read_again_by_the_next_try(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """FullStory's list may be complete later than its job, and later than a try waits for that."""
-    monkeypatch.setattr(reports_module, "_SECONDS_BETWEEN_LISTS", (0.0, 0.0))
+    monkeypatch.setattr(rejections, "_SECONDS_BETWEEN_LISTS", (0.0, 0.0))
     emulator.configure(page_size=1)
     iter_errors, asked = FullStoryHook.iter_errors, []
 

@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferr
 
 from airflow_provider_fullstory.api import protocol
 from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
-from airflow_provider_fullstory.batch_import.waiting import job_watch as waiting
+from airflow_provider_fullstory.batch_import.waiting import polling
 from airflow_provider_fullstory.exceptions import (
     FullStoryAmbiguousError,
     FullStoryBadRequestError,
@@ -68,7 +68,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "FIRST_RETRY_SECONDS", 0.01)
     monkeypatch.setattr(operators, "_RETRY_FOR", 0.05)
     # Jobs that FullStory does not know are as good as old.
-    monkeypatch.setattr(waiting, "YOUNG_SECONDS", 0.0)
+    monkeypatch.setattr(polling, "YOUNG_SECONDS", 0.0)
 
 
 def crash(task: Task, matches: Callable[[str, dict[str, Any]], bool], **arguments: Any) -> None:

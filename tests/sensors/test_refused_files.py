@@ -9,7 +9,7 @@ from unittest.mock import patch
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath, TaskDeferred
 
-from airflow_provider_fullstory.batch_import.reporting import report as reports_module
+from airflow_provider_fullstory.batch_import.reporting import rejections
 from airflow_provider_fullstory.batch_import.storage.folder import Folder
 from airflow_provider_fullstory.exceptions import FullStoryAccountingError, FullStoryError
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
@@ -351,7 +351,7 @@ def test_a_list_that_is_short_for_now_is_read_again_by_a_sensor(
     emulator: EmulatorClient, make_context: Callable[..., Any], uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """FullStory's list may be complete later than its job."""
-    monkeypatch.setattr(reports_module, "_SECONDS_BETWEEN_LISTS", (0.0, 0.0))
+    monkeypatch.setattr(rejections, "_SECONDS_BETWEEN_LISTS", (0.0, 0.0))
     [report] = submitted_imports(make_context, uri)
     with (
         patch.object(FullStoryHook, "iter_errors", lambda *_: iter([])),

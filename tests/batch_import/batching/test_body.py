@@ -32,7 +32,7 @@ def test_bodies_are_equal_by_their_bytes() -> None:
 
 FULL_DISK = f"""
 import resource, signal
-from airflow_provider_fullstory.batch_import.bodies import Body
+from airflow_provider_fullstory.batch_import.batching.body import Body
 from airflow_provider_fullstory.exceptions import FullStoryDiskError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({2**21}, {resource.RLIM_INFINITY}))

@@ -76,7 +76,7 @@ def test_interpreters_with_other_hashes_give_the_same_bytes_and_keys() -> None:
 def test_interpreters_with_other_hashes_give_a_set_of_parameters_the_same_fingerprint() -> None:
     # Else a retry in another process would not know what an earlier try has staged.
     program = (
-        "from airflow_provider_fullstory.state import fingerprint\n"
+        "from airflow_provider_fullstory.task.arguments import fingerprint\n"
         "print(fingerprint({'parameters': {'countries': {'DE', 'FR', 'IT', 'ES', 'PL'}}}))"
     )
 

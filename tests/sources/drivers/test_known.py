@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 # Reads the results of queries; prints how many rows each had, and the peak of the memory after it.
 READ = """
 import json, sys
-from airflow_provider_fullstory.records.sources import query
+from airflow_provider_fullstory.sources.query import query
 from tests.sources.drivers.drivers import hook_of, peak_kilobytes
 
 driver, *statements = sys.argv[1:]
@@ -60,7 +60,7 @@ print(json.dumps([counts, peaks]))
 # Reads the beginning of a result and leaves it.
 LEAVE = """
 import gc, sys
-from airflow_provider_fullstory.records.sources import query
+from airflow_provider_fullstory.sources.query import query
 from tests.sources.drivers.drivers import hook_of
 
 driver, sql = sys.argv[1:]
