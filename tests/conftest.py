@@ -242,7 +242,7 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let requests that fail in a passing way be repeated at once, and not for long."""
     monkeypatch.setattr("airflow_provider_fullstory.api.protocol.FIRST_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr("airflow_provider_fullstory.operators.fullstory._RETRY_FOR", 0.05)
+    monkeypatch.setattr("airflow_provider_fullstory.task.import_run.RETRY_FOR", 0.05)
 
 
 @pytest.fixture

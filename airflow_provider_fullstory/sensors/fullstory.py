@@ -23,11 +23,10 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryKilledError,
     FullStoryTimeoutError,
 )
-from airflow_provider_fullstory.task.completion import clean_up, complete, judge
+from airflow_provider_fullstory.task.completion import Completion
 from airflow_provider_fullstory.task.deferral import deadline_of, wait_in_triggerer
 from airflow_provider_fullstory.task.errors import airflow_error, without_retry
 from airflow_provider_fullstory.task.identity import run_identity
-from airflow_provider_fullstory.task.metrics import tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -187,20 +186,21 @@ class FullStoryImportJobSensor(BaseSensorOperator):
                 "job_ids names other jobs than those that were waited for: what they come from was run again "
                 "meanwhile. Clear this task to wait for the new ones."
             )
+        completion = Completion(self, context, hook)
         files, target = self._files(context, reports)
         with nullcontext() if target is None else target.claimed():
             for refused, group in _by_file(reports, files, target):
                 refusal_log = RefusalLog({}, shows_records=refused is None, shows_values=self.log_values)
                 ended = [of_job[job_id] for report in group for job_id in report.job_ids]
-                complete(hook, group, ended, refused, refusal_log)
+                completion.complete(group, ended, refused, refusal_log)
         filled = [str(refused) for refused in files.values() if refused.exists]
         for uri in filled:
             self.log.info("Refused records are in %s.", uri)
         for refused in files.values():
-            clean_up(self, refused.release)
+            completion.clean_up(refused.release)
         report = ImportReport.merged(reports)
-        tell(report, self, retries=hook.retries, waited=waited)
-        return judge(report, self, context, max_rejected=self.max_rejected, files=filled)
+        completion.report(report, waited=waited)
+        return completion.result(report, max_rejected=self.max_rejected, files=filled)
 
     def _files(
         self, context: Context, reports: Sequence[ImportReport]

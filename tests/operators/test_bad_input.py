@@ -55,7 +55,7 @@ def test_wrong_key(emulator: EmulatorClient, context: Any, monkeypatch: pytest.M
 
 def test_wrong_host(context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     connect(monkeypatch, host="http://127.0.0.1:9")
-    monkeypatch.setattr(operators, "_RETRY_FOR", 0.0)
+    monkeypatch.setattr(import_run, "RETRY_FOR", 0.0)
     message = message_of(context, FullStoryTransportError, events=EVENTS)
     assert "no answer from http://127.0.0.1:9" in message
     assert message.endswith("\nFullStory has accepted no batch.")

@@ -54,7 +54,7 @@ LATER = pytest.mark.parametrize("passed", [HOUR, 3 * DAY], ids=["an hour", "thre
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "FIRST_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(operators, "_RETRY_FOR", 0.05)
+    monkeypatch.setattr(import_run, "RETRY_FOR", 0.05)
 
 
 @pytest.fixture

@@ -440,7 +440,7 @@ def test_two_tries_at_the_same_time_send_each_batch_once(
     emulator: EmulatorClient, make_task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A worker that Airflow has lost sight of may go on while the next try runs.
-    monkeypatch.setattr(operators, "_RETRY_FOR", 60.0)
+    monkeypatch.setattr(import_run, "RETRY_FOR", 60.0)
     task = make_task("store", max_parallel_uploads=2)
     emulator.order_fault(**UPLOADS, delay_seconds=0.05, times=20)
     contexts = [task.next_context() for _ in range(3)]

@@ -351,7 +351,7 @@ def test_an_answer_that_is_none_is_a_warning_and_no_more(
     caplog: pytest.LogCaptureFixture,
     capfd: Any,
 ) -> None:
-    monkeypatch.setattr(operators, "_RETRY_FOR", 0.0)
+    monkeypatch.setattr(import_run, "RETRY_FOR", 0.0)
     emulator.configure(event_quota=5)
     emulator.order_fault(method="GET", path=QUOTAS, times=1000, **fault)
 

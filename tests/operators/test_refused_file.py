@@ -94,7 +94,7 @@ def test_pages_end_anywhere(
 def test_refusals_that_are_not_there_yet_are_waited_for(
     emulator: EmulatorClient, context: Any, uri: str, import_in: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operators, "_RETRY_FOR", 60)
+    monkeypatch.setattr(import_run, "RETRY_FOR", 60)
     emulator.order_fault(path="*/errors", status=202, times=3)
     emulator.configure(page_size=2)
     report = import_in(context, events=source(25, {3}, {1, 2, 4, 12}), batch_size=10, rejected_uri=uri)

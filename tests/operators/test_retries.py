@@ -66,7 +66,7 @@ IN_BOTH_WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["sync",
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "FIRST_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(operators, "_RETRY_FOR", 0.05)
+    monkeypatch.setattr(import_run, "RETRY_FOR", 0.05)
     # Jobs that FullStory does not know are as good as old.
     monkeypatch.setattr(polling, "YOUNG_SECONDS", 0.0)
 
@@ -726,7 +726,7 @@ def test_a_key_that_was_used_for_another_body_is_told(emulator: EmulatorClient, 
 def test_passing_faults_are_ridden_out_within_a_try(
     emulator: EmulatorClient, task: Task, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(operators, "_RETRY_FOR", 30.0)
+    monkeypatch.setattr(import_run, "RETRY_FOR", 30.0)
     emulator.order_fault(**UPLOADS, times=2, **fault)
 
     report = task.attempt(events=orders(25))

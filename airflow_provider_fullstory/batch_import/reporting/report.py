@@ -235,7 +235,7 @@ class ImportReport:
         """How many records are known not to be in FullStory."""
         return self.invalid + (self.rejected or 0)
 
-    def judge(self, max_rejected: float = 0, files: Sequence[str] = ()) -> None:
+    def check_refused(self, max_rejected: float = 0, files: Sequence[str] = ()) -> None:
         """
         Refuse to call an import a success while too many records are missing.
 

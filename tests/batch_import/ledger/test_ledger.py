@@ -51,7 +51,7 @@ UPLOADS = {"method": "POST", "path": "/v2/events/batch"}
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "FIRST_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(operators, "_RETRY_FOR", 0.05)
+    monkeypatch.setattr(import_run, "RETRY_FOR", 0.05)
 
 
 def lose_the_job(task: Task, **arguments: Any) -> None:

@@ -85,9 +85,9 @@ def test_what_is_no_report_is_refused(value: Any) -> None:
 
 def test_an_import_of_all_records_is_a_success() -> None:
     report = sent(10)
-    report.judge()
+    report.check_refused()
     report.finish([outcome("a", 9), outcome("b", 1)])
-    report.judge()
+    report.check_refused()
 
 
 def test_refused_records_are_no_success_and_the_message_names_them() -> None:
@@ -96,7 +96,7 @@ def test_refused_records_are_no_success_and_the_message_names_them() -> None:
     report.finish([outcome("a", 8, 1), outcome("b", 1)])
 
     with pytest.raises(FullStoryRecordsRefusedError) as caught:
-        report.judge()
+        report.check_refused()
 
     assert str(caught.value).splitlines() == [
         "3 of 12 records are not in FullStory.",
@@ -116,12 +116,12 @@ def test_codes_that_nobody_could_read_are_said_to_be_unknown() -> None:
         FullStoryRecordsRefusedError,
         match=r"^1 of 1 records is not in FullStory\.\nWhich 1 record FullStory rejected, and why, could not",
     ):
-        report.judge()
+        report.check_refused()
 
 
 def test_records_refused_here_fail_an_import_that_nobody_waits_for() -> None:
     with pytest.raises(FullStoryRecordsRefusedError, match="The others are still being worked on"):
-        sent(3, invalid=1).judge()
+        sent(3, invalid=1).check_refused()
 
 
 class Errors:
@@ -252,7 +252,7 @@ def test_pages_that_lead_in_a_circle_come_to_an_end() -> None:
 
 def refusal_of(report: ImportReport, **options: Any) -> str:
     with pytest.raises(FullStoryRecordsRefusedError) as caught:
-        report.judge(**options)
+        report.check_refused(**options)
     return str(caught.value)
 
 

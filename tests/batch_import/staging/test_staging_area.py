@@ -66,7 +66,7 @@ WITH_EITHER_LEDGER = pytest.mark.parametrize("task", ["folder", "both"], indirec
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "FIRST_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(operators, "_RETRY_FOR", 0.05)
+    monkeypatch.setattr(import_run, "RETRY_FOR", 0.05)
 
 
 @pytest.fixture
