@@ -12,6 +12,7 @@ import tempfile
 import time
 import types
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_fullstory.emulator.client import EmulatorClient
     from demo.warehouse import Warehouse
-    from tests.tries import Task
+    from tests.tries import Clock, Task
 
 # Before anything imports Airflow: it reads its configuration once.
 _HOME = tempfile.TemporaryDirectory(prefix="airflow-")
@@ -239,10 +240,30 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let requests that fail in a passing way be repeated at once, and not for long."""
+def retry_for(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Give a function that sets for how many seconds an import repeats requests that fail for a moment."""
+    return partial(monkeypatch.setattr, "airflow_provider_fullstory.task.import_run.RETRY_FOR")
+
+
+@pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch, retry_for: Callable[[float], None]) -> None:
+    """Let requests that fail for a moment be repeated at once, and not for long."""
     monkeypatch.setattr("airflow_provider_fullstory.api.protocol.FIRST_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr("airflow_provider_fullstory.task.import_run.RETRY_FOR", 0.05)
+    retry_for(0.05)
+
+
+@pytest.fixture
+def unknown_jobs_are_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a job that FullStory does not know count as lost at once, however young it is."""
+    monkeypatch.setattr("airflow_provider_fullstory.batch_import.waiting.polling.YOUNG_SECONDS", 0.0)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Give the time of the task and of FullStory, which passes only where a test says so."""
+    from tests.tries import Clock
+
+    return Clock(monkeypatch)
 
 
 @pytest.fixture

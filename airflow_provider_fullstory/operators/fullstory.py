@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_fullstory.operators.imports import FullStoryImportOperator
 from airflow_provider_fullstory.task.hidden_records import RecordsField
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from airflow_provider_fullstory.task.arguments import ImportEventsArguments
     from airflow_provider_fullstory.task.source import EventSource

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +13,7 @@ from airflow_provider_fullstory.task.errors import explaining_unknown_jobs, with
 from airflow_provider_fullstory.task.intervals import explain_missing_interval, names_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -195,7 +194,7 @@ class FullStoryImportOperator(BaseOperator):
         return ImportRun(self, context, arguments, source, is_resumed=is_resumed)
 
     def on_kill(self) -> None:
-        """End the task as soon as possible. FullStory goes on with its jobs, and the next try waits for them."""
+        """End the task as soon as possible. FullStory goes on with its jobs; the next try waits for them."""
         self._is_killed = True
         if self._run is not None:
             self._run.stop()

@@ -38,6 +38,7 @@ class Account:
         :raises FullStoryInputError: If earlier tries sent batches to another organization.
         """
         # Batches that another organization has must not count as sent, so the answer is then required.
+        base_url = self._hook.settings.base_url
         is_required = self._ledger.organization is not None
         try:
             account = (
@@ -50,15 +51,16 @@ class Account:
                 error.add("Nothing was sent in this try.")
                 raise
             log.warning("FullStory does not say whose API key this is. %s", error)
-            return f"{self._hook.settings.base_url}, an organization that is not known"
+            return f"{base_url}, an organization that is not known"
         self._ledger.check_organization(account.org_id)
         if needs_results and not account.reads_results:
             log.warning(
-                "rejected_uri will lack the records that FullStory rejects: a key of level %s cannot read them.",
+                "rejected_uri will lack the records that FullStory rejects: a key of level %s cannot read "
+                "them.",
                 account.level,
             )
             log.warning("Use a key of level Architect or Admin to have all refused records there.")
-        return f"{self._hook.settings.base_url}, organization {account.org_id} (API key of level {account.level})"
+        return f"{base_url}, organization {account.org_id} (API key of level {account.level})"
 
     def remaining_quota(self) -> RemainingQuota | None:
         """Return the remaining quota of server events, None if FullStory does not state it."""

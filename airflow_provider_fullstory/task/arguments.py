@@ -1,9 +1,9 @@
 """
 The arguments of operators and sensors, each declared once.
 
-Airflow renders arguments to text, and upstream tasks may return anything, so arguments are checked when a task
-runs. Text that spells a number or a boolean is converted. This module is heavy: import it when a task runs,
-not when a DAG file is parsed.
+Airflow renders arguments to text, and upstream tasks may return anything, so arguments are checked when a
+task runs. Text that spells a number or a boolean is converted. This module is heavy: import it when a task
+runs, not when a DAG file is parsed.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class ImportEventsArguments(ImportArguments, kw_only=True, frozen=True):
 
 
 class ImportJobSensorArguments(msgspec.Struct, kw_only=True, frozen=True):
-    """Arguments of the sensor that waits for jobs, without ``job_ids``; its documentation says what each means."""
+    """Arguments of the sensor, without ``job_ids``; its documentation says what each means."""
 
     resource: Annotated[Literal["events", "users"], Meta(description="'events' or 'users'")]
     deferrable: _Boolean
@@ -197,7 +197,7 @@ def fingerprint(arguments: Mapping[str, Any]) -> str:
     """
     Return the fingerprint of a source and its mapping.
 
-    :param arguments: The rendered arguments that decide which records there are, and which batches they make.
+    :param arguments: The rendered arguments that decide which records and batches there are.
     """
     return hashlib.sha256(json.dumps(_stable(arguments)).encode()).hexdigest()
 

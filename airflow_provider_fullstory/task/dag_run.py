@@ -1,4 +1,4 @@
-"""The DAG run of a try: how it differs from a deleted run of the same id, and how old earlier tries may be."""
+"""The DAG run of a try: whether it is another run under the same id, and when earlier tries began."""
 
 from __future__ import annotations
 

@@ -103,8 +103,8 @@ def explaining_unknown_jobs() -> Iterator[None]:
         yield
     except FullStoryNotFoundError as error:
         raise FullStoryAmbiguousError(
-            f"{error}\nSo the outcome of its batch is unknown.\nTo send only the batches of unknown jobs again, "
-            'set on_ambiguous="resend" and clear the task.',
+            f"{error}\nSo the outcome of its batch is unknown.\n"
+            'To send only the batches of unknown jobs again, set on_ambiguous="resend" and clear the task.',
             status_code=error.status_code,
             code=error.code,
         ) from None

@@ -55,7 +55,7 @@ def owner(run: RunIdentity) -> str:
 
 def folder_names(run: RunIdentity) -> list[str]:
     """
-    Return the DAG, run, task and map index as names of files on any file system, none of which leaves a folder.
+    Return the DAG, run, task and map index as names that any file system takes.
 
     :param run: The identity.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
@@ -229,16 +229,16 @@ class ImportRun:
                 return self._importer.wait(report.job_ids)
             # The jobs of a small import are often finished by now, so that it need not be deferred.
             outcomes = self._importer.look(report.job_ids)
-        if outcomes is not None:
-            return outcomes
-        ImportMetrics(self._operator).add_retries(self.hook.retries)
-        wait_in_triggerer(
-            self._operator,
-            report,
-            fullstory_conn_id=self._arguments.fullstory_conn_id,
-            poll_interval=self._arguments.poll_interval,
-            deadline=self._deadline,
-        )
+        if outcomes is None:
+            ImportMetrics(self._operator).add_retries(self.hook.retries)
+            wait_in_triggerer(
+                self._operator,
+                report,
+                fullstory_conn_id=self._arguments.fullstory_conn_id,
+                poll_interval=self._arguments.poll_interval,
+                deadline=self._deadline,
+            )
+        return outcomes
 
     def complete(self, report: ImportReport, outcomes: Sequence[JobOutcome], *, waited: float) -> None:
         """

@@ -15,10 +15,10 @@ from airflow_provider_fullstory.exceptions import (
     FullStorySourceError,
     FullStoryTransportError,
 )
-from airflow_provider_fullstory.operators import fullstory as operators
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from airflow_provider_fullstory.emulator.client import EmulatorClient
@@ -53,9 +53,11 @@ def test_wrong_key(emulator: EmulatorClient, context: Any, monkeypatch: pytest.M
     assert emulator.events() == []
 
 
-def test_wrong_host(context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_host(
+    context: Any, monkeypatch: pytest.MonkeyPatch, retry_for: Callable[[float], None]
+) -> None:
     connect(monkeypatch, host="http://127.0.0.1:9")
-    monkeypatch.setattr(import_run, "RETRY_FOR", 0.0)
+    retry_for(0.0)
     message = message_of(context, FullStoryTransportError, events=EVENTS)
     assert "no answer from http://127.0.0.1:9" in message
     assert message.endswith("\nFullStory has accepted no batch.")

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_fullstory.api import protocol
 from airflow_provider_fullstory.emulator.embedded import EmulatorServer
 from airflow_provider_fullstory.exceptions import (
     FullStoryAmbiguousError,
+    FullStoryError,
     FullStoryInputError,
+    FullStoryRecordsRefusedError,
     FullStorySourceChangedError,
     FullStoryTransportError,
 )
-from airflow_provider_fullstory.operators import fullstory as operators
+from airflow_provider_fullstory.task.import_run import ImportRun
 from tests.tries import (
     DAY,
     QUERY,
@@ -51,16 +52,7 @@ WITH_A_LEDGER = pytest.mark.parametrize("task", ["store", "state", "folder"], in
 LATER = pytest.mark.parametrize("passed", [HOUR, 3 * DAY], ids=["an hour", "three days"])
 
 
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "FIRST_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(import_run, "RETRY_FOR", 0.05)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Give the time of the task and of FullStory, which passes only where a test says so."""
-    return Clock(monkeypatch)
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 
 def clear(task: Task, clock: Clock, passed: float) -> None:
@@ -190,7 +182,7 @@ def test_a_green_task_counts_what_is_refused_today(
     task.attempt(events=orders(20))
     clear(task, clock, HOUR)
 
-    failure_of(task, operators.FullStoryRecordsRefusedError, events=events)
+    failure_of(task, FullStoryRecordsRefusedError, events=events)
     clear(task, clock, HOUR)
 
     assert task.attempt(events=orders(20))["records"] == 20
@@ -207,7 +199,7 @@ def test_a_red_task_is_judged_again_with_the_gates_of_today(
 ) -> None:
     file = tmp_path / "orders.jsonl"
     file.write_text("\n".join(map(json.dumps, [*orders(19), REFUSED_BY_FULLSTORY])))
-    failure_of(task, operators.FullStoryRecordsRefusedError, events=f"file://{file}")
+    failure_of(task, FullStoryRecordsRefusedError, events=f"file://{file}")
     clear(task, clock, passed)
     # What was sent is judged, whatever the source gives now.
     file.unlink()
@@ -225,10 +217,10 @@ def test_a_red_task_stays_red_while_nothing_has_changed(
     emulator: EmulatorClient, task: Task, clock: Clock, passed: float
 ) -> None:
     events = [*orders(19), REFUSED_BY_FULLSTORY]
-    failure_of(task, operators.FullStoryRecordsRefusedError, events=events)
+    failure_of(task, FullStoryRecordsRefusedError, events=events)
     for _ in range(2):
         clear(task, clock, passed)
-        failure_of(task, operators.FullStoryRecordsRefusedError, events=events)
+        failure_of(task, FullStoryRecordsRefusedError, events=events)
 
     assert numbers(emulator) == list(range(19))
 
@@ -240,7 +232,7 @@ def test_a_red_task_with_another_mapping_doubles_nothing(
 ) -> None:
     make_warehouse(database, 20)
     wrong = QUERY | {"sql": QUERY["sql"].replace("'u' || number", "nullif('u' || number, 'u7')")}
-    failure_of(task, operators.FullStoryRecordsRefusedError, **wrong)
+    failure_of(task, FullStoryRecordsRefusedError, **wrong)
     assert len(numbers(emulator)) == 19
     clear(task, clock, passed)
 
@@ -256,7 +248,7 @@ def test_a_red_task_with_another_mapping_doubles_nothing(
 def test_an_import_of_which_fullstory_took_nothing_is_sent_once_it_is_right(
     emulator: EmulatorClient, task: Task, clock: Clock, passed: float, refused: dict[str, Any]
 ) -> None:
-    failure_of(task, operators.FullStoryRecordsRefusedError, events=[refused] * 25)
+    failure_of(task, FullStoryRecordsRefusedError, events=[refused] * 25)
     clear(task, clock, passed)
 
     report = task.attempt(events=orders(25))
@@ -273,7 +265,7 @@ def test_an_import_of_which_fullstory_took_nothing_is_really_sent_again(
 ) -> None:
     # What FullStory refuses may be right once something was changed there.
     events = [{**order, "only_fullstory_refuses": True} for order in orders(25)]
-    failure_of(task, operators.FullStoryRecordsRefusedError, events=events)
+    failure_of(task, FullStoryRecordsRefusedError, events=events)
     clear(task, clock, HOUR)
     emulator.forget_refusals()
 
@@ -285,7 +277,7 @@ def test_an_import_of_which_fullstory_took_nothing_is_really_sent_again(
 def test_a_resent_import_that_dies_midway_is_completed(
     emulator: EmulatorClient, task: Task, clock: Clock
 ) -> None:
-    failure_of(task, operators.FullStoryRecordsRefusedError, events=[REFUSED_BY_FULLSTORY] * 25)
+    failure_of(task, FullStoryRecordsRefusedError, events=[REFUSED_BY_FULLSTORY] * 25)
     clear(task, clock, HOUR)
     with pytest.raises(Crash):
         task.attempt(
@@ -502,7 +494,7 @@ def test_a_red_run_that_was_made_anew_over_other_rows_is_not_green_once_its_gate
     make_warehouse(database, 20)
     wrong = QUERY | {"sql": QUERY["sql"].replace("'u' || number", "nullif('u' || number, 'u7')")}
     task = make_task(kept)
-    failure_of(task, operators.FullStoryRecordsRefusedError, **wrong)
+    failure_of(task, FullStoryRecordsRefusedError, **wrong)
     change_warehouse(database, "UPDATE orders SET number = number + 100 WHERE number >= 10")
     task.delete_run()
 
@@ -591,7 +583,7 @@ def test_an_answer_that_was_lost_before_server_errors_is_not_sent_under_another_
 ) -> None:
     emulator.order_fault(**UPLOADS, reset="after")
     emulator.order_fault(**UPLOADS, status=503, times=500)
-    with pytest.raises(operators.FullStoryError):
+    with pytest.raises(FullStoryError):
         task.attempt(events=orders(5))
     emulator.forget_faults()
 
@@ -648,7 +640,7 @@ def test_one_lost_answer_before_an_outage_is_replayed_whatever_is_allowed(
 ) -> None:
     emulator.order_fault(**UPLOADS, reset="after")
     emulator.order_fault(**UPLOADS, status=503, times=500)
-    with pytest.raises(operators.FullStoryError):
+    with pytest.raises(FullStoryError):
         task.attempt(events=orders(5), on_ambiguous="resend")
     emulator.forget_faults()
 
@@ -663,7 +655,7 @@ def test_a_red_task_is_judged_again_where_unknown_outcomes_are_sent_again(
     file = tmp_path / "orders.jsonl"
     file.write_text("\n".join(map(json.dumps, [*orders(19), REFUSED_BY_FULLSTORY])))
     given = {"events": f"file://{file}", "on_ambiguous": "resend"}
-    failure_of(task, operators.FullStoryRecordsRefusedError, **given)
+    failure_of(task, FullStoryRecordsRefusedError, **given)
     clear(task, clock, 3 * DAY)
     file.unlink()
 
@@ -680,17 +672,17 @@ def test_bodies_are_removed_by_the_last_try_alone(
     zombie = task.operator(events=orders(25), wait_for_completion=False)
     context = task.next_context()
     # Airflow takes this try for dead, and begins the next, while it goes on.
-    submit = operators.FullStoryImportEventsOperator._submit
+    submit = ImportRun.send
 
-    def submit_while_the_next_begins(operator: Any, *arguments: Any) -> Any:
-        report = submit(operator, *arguments)
+    def submit_while_the_next_begins(run: ImportRun) -> Any:
+        report = submit(run)
         with pytest.raises(Crash):
             task.attempt(events=orders(25), breaking=Breaking(matches=noting_stage("sent"), is_done=True))
         return report
 
     with pytest.MonkeyPatch.context() as patched:
         slow = submit_once(submit_while_the_next_begins, submit)
-        patched.setattr(operators.FullStoryImportEventsOperator, "_submit", slow)
+        patched.setattr(ImportRun, "send", slow)
         zombie.execute(context)
 
     assert task.is_staged

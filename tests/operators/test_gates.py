@@ -182,7 +182,7 @@ def test_a_failure_says_all_that_one_needs(
     assert (report["records"], report["imported"]) == (60, 38)
     expected = {"c1": 1, "c2": 2, "c3": 3, "c4": 4, "c5": 5, "c6": 6, "required_field": 1}
     assert report["codes"] == expected
-    assert "22 of 60 records are not in FullStory, more than max_rejected=21 lets pass" in message
+    assert "22 of 60 records are not in FullStory, more than max_rejected=21 allows" in message
     assert "1 refused here, never sent, 21 rejected by FullStory" in message
     for code in ("c6", "c5", "c4", "c3", "c2"):
         assert f"\n{code[1]} records: {code}, says FullStory\n" in message

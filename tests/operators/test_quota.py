@@ -12,7 +12,6 @@ from airflow_provider_fullstory.api.jobs import Resource
 from airflow_provider_fullstory.batch_import.sending import quota as quotas
 from airflow_provider_fullstory.exceptions import FullStoryAuthenticationError, FullStoryQuotaError
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
-from airflow_provider_fullstory.operators import fullstory as operators
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
 from tests.conftest import run
 from tests.tries import (
@@ -347,11 +346,11 @@ def test_an_answer_that_is_none_is_a_warning_and_no_more(
     context: Any,
     staging: dict[str, Any],
     fault: dict[str, Any],
-    monkeypatch: pytest.MonkeyPatch,
+    retry_for: Callable[[float], None],
     caplog: pytest.LogCaptureFixture,
     capfd: Any,
 ) -> None:
-    monkeypatch.setattr(import_run, "RETRY_FOR", 0.0)
+    retry_for(0.0)
     emulator.configure(event_quota=5)
     emulator.order_fault(method="GET", path=QUOTAS, times=1000, **fault)
 

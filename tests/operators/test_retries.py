@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
-from airflow_provider_fullstory.api import protocol
 from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
-from airflow_provider_fullstory.batch_import.waiting import polling
 from airflow_provider_fullstory.exceptions import (
     FullStoryAmbiguousError,
     FullStoryBadRequestError,
@@ -25,7 +23,6 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryTimeoutError,
 )
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
-from airflow_provider_fullstory.operators import fullstory as operators
 from airflow_provider_fullstory.task.state import ImportState
 from tests.conftest import refuse_what_is_marked
 from tests.tries import (
@@ -63,12 +60,7 @@ LOOKS = {"method": "GET", "path": "/v2/events/batch/*"}
 IN_BOTH_WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["sync", "deferrable"])
 
 
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "FIRST_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(import_run, "RETRY_FOR", 0.05)
-    # Jobs that FullStory does not know are as good as old.
-    monkeypatch.setattr(polling, "YOUNG_SECONDS", 0.0)
+pytestmark = pytest.mark.usefixtures("short_waits", "unknown_jobs_are_old")
 
 
 def crash(task: Task, matches: Callable[[str, dict[str, Any]], bool], **arguments: Any) -> None:
@@ -724,9 +716,9 @@ def test_a_key_that_was_used_for_another_body_is_told(emulator: EmulatorClient, 
     ids=str,
 )
 def test_passing_faults_are_ridden_out_within_a_try(
-    emulator: EmulatorClient, task: Task, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
+    emulator: EmulatorClient, task: Task, retry_for: Callable[[float], None], fault: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(import_run, "RETRY_FOR", 30.0)
+    retry_for(30.0)
     emulator.order_fault(**UPLOADS, times=2, **fault)
 
     report = task.attempt(events=orders(25))

@@ -245,7 +245,7 @@ class ImportReport:
         """
         if self.refused <= self._allowed(max_rejected):
             return
-        limit = f", more than max_rejected={max_rejected} lets pass" if max_rejected else ""
+        limit = f", more than max_rejected={max_rejected} allows" if max_rejected else ""
         are = "is" if self.refused == 1 else "are"
         lines = [
             f"{self.refused:,} of {self.records or 0:,} records {are} not in FullStory{limit}.",

@@ -21,7 +21,6 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryStorageError,
     FullStoryTransportError,
 )
-from airflow_provider_fullstory.operators import fullstory as operators
 from tests.tries import (
     DAY,
     REFUSED_HERE,
@@ -48,10 +47,7 @@ IN_ALL_PLACES = pytest.mark.parametrize("task", ["store", "state", "folder", "bo
 UPLOADS = {"method": "POST", "path": "/v2/events/batch"}
 
 
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "FIRST_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(import_run, "RETRY_FOR", 0.05)
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 
 def lose_the_job(task: Task, **arguments: Any) -> None:
