@@ -16,97 +16,98 @@ if TYPE_CHECKING:
 
 class FullStoryImportEventsOperator(FullStoryImportOperator):
     """
-    Import events into FullStory, from XCom, a file, or the result of a query.
+    Import events into FullStory, from XCom, files, or the result of a query.
 
-    Records are read, mapped, checked and sent in batches piece by piece, so any number of them needs the same
-    small memory. The task succeeds only if every record is in FullStory, or as many as ``max_rejected`` asks
-    for; those that are refused, here or there, never keep the others from being sent. ``rejected_uri`` has
-    them written to a file that can be mended and imported.
+    Records are read, mapped, checked and sent in batches, so that memory does not grow with their number. The
+    task succeeds only if each record is in FullStory, or as many as ``max_rejected`` requires. A record is
+    refused when it is not in FullStory: it is either invalid (found here, and never sent) or rejected (by
+    FullStory). Refused records do not keep the others from being sent, and ``rejected_uri`` writes them to a
+    file that can be fixed and imported.
 
-    A retry doubles nothing and loses nothing, and a clear is a try like any other. Each batch goes out under
-    an idempotency key that follows from the run and the batch's bytes, and is entered in a ledger before and
-    after: a later try waits for the jobs that FullStory has accepted and sends only the rest. The ledger is
-    under ``state_uri``, or else in Airflow's task state store (3.3 and newer); with neither, the keys protect
-    for 24 hours.
+    Retries and clears send no record twice and lose none. Each batch has an idempotency key that follows from
+    the run and the bytes of the batch, and an entry in a ledger, which is written before the batch is sent
+    and completed afterwards. A later try waits for the jobs that FullStory has accepted and sends only the
+    rest. The ledger is under ``state_uri``, or else in Airflow's task state store (3.3 and newer). With
+    neither, the idempotency keys protect for 24 hours.
 
     Give exactly one of ``events`` and ``sql``. The name of a column (or key) says where its value goes:
     ``name``, ``timestamp``, ``user.uid``, ``user.id``, ``session.id``, ``context.browser.url`` and the other
-    fields of FullStory's events; ``properties.x``, and every name that is no field, becomes a property.
+    fields of FullStory's events. ``properties.x``, and each name that is no field, becomes a property.
 
-    Returns a report, as XCom: ``{"resource": "events", "job_ids": [...], "records": n, "imported": n,
+    The task returns a report as XCom: ``{"resource": "events", "job_ids": [...], "records": n, "imported": n,
     "invalid": n, "rejected": n, "rejected_uri": ..., "batches": n, "codes": {"required_field": 3}, "reasons":
     {"required_field: name is missing": 3}, "earliest": "2026-01-02T10:00:00+00:00", "latest": ...,
-    "without_timestamp": n}``. ``reasons`` are the five most frequent, and the rest as one.
-    ``invalid`` counts records refused here, ``rejected`` those that FullStory refused; ``imported`` and
-    ``rejected`` are None while FullStory works, and ``records == imported + invalid + rejected`` afterwards.
-    The report is there as soon as all is sent.
+    "without_timestamp": n}``. ``reasons`` holds the five most frequent reasons, and the rest as one.
+    ``imported`` and ``rejected`` are None until FullStory has finished; from then on
+    ``records == imported + invalid + rejected``. The report is pushed as soon as all records are sent.
 
     .. seealso:: developer.fullstory.com/server/events/create-batch-events-import-job
 
-    :param events: A list or other iterable of dicts, the output of a task (mapped ones too), or where files
-        of newline-delimited JSON (plain or gzip) are, in any object storage: the URI of a file, such as an
-        earlier ``rejected_uri``, a pattern, a folder (with a slash at its end), or a list of these. Files are
-        read in the order of their names. (templated, not inside dicts)
-    :param sql: One SELECT, or the name of a ``.sql`` file. Add ORDER BY, so that a retry gives the same
+    :param events: A list or other iterable of dicts, the output of a task (mapped tasks too), or the location
+        of files of newline-delimited JSON (plain or gzip) in any object storage: the URI of a file, such as
+        an earlier ``rejected_uri``, a pattern, a folder (with a slash at its end), or a list of these. Files
+        are read in the order of their names. (templated, but not inside dicts)
+    :param sql: One SELECT, or the name of a ``.sql`` file. Add ORDER BY, so that a retry makes the same
         batches. (templated)
-    :param sql_conn_id: Connection of the database that ``sql`` is for. (templated)
-    :param parameters: Parameters of the query, in the form of the database's driver. (templated)
+    :param sql_conn_id: The connection of the database. (templated)
+    :param parameters: The parameters of the query, in the form of the database's driver. (templated)
     :param hook_params: Arguments for the database's hook.
-    :param event_name: Name of all events, where no column holds it. (templated)
+    :param event_name: The name of all events, if no column holds it. (templated)
     :param mapping: Field of the API -> column, for columns that cannot be renamed in the query. (templated)
-    :param timezone: Time zone of timestamps that carry no offset. (templated)
-    :param schema: Property -> type, where its values do not tell: ``{"amount": "real", "opened_at":
+    :param timezone: The time zone of timestamps without an offset. (templated)
+    :param schema: Property -> type, if its values do not show it: ``{"amount": "real", "opened_at":
         "date"}``. Types are str, int, real, bool, date, and their plurals for arrays. (templated)
-    :param shared: What all events have in common, as the API has it: any of user, session, context,
-        page_properties. (templated)
-    :param allow_anonymous: Whether an event may have neither user nor session. FullStory would make up a user
-        for each, and so would hide a mapping that lost the user.
-    :param allow_missing_timestamp: Whether events are sent whose ``timestamp`` is NULL (or whose key that
-        ``mapping`` names is missing). FullStory would give them the time of the import, and so ruin their
-        history. A source without any column or key for it is always allowed.
-    :param record_key: Columns (or keys) that tell one record from another: messages about refused records
-        name them with their values.
-    :param batch_size: Most records of a batch, up to FullStory's 50,000.
-    :param max_batch_bytes: Most bytes of a batch; FullStory documents no limit.
-    :param max_parallel_uploads: Batches that are uploaded at the same time: 1 to 16. Meanwhile each lies on
-        the worker's disk (``TMPDIR``), not in memory.
-    :param max_outstanding_records: Records that may be sent and unfinished. Above 500,000 for the whole
-        organization FullStory refuses more; several imports at once share that, best through a pool.
-    :param durable: Whether a retry goes on with what earlier tries have sent. False makes each try begin
-        anew, under the same idempotency keys.
-    :param state_uri: Folder in any object storage where the ledger is kept, by DAG, task and run; by default
+    :param shared: The fields that all events have in common, as the API has them: any of user, session,
+        context and page_properties. (templated)
+    :param allow_anonymous: Whether an event may have neither user nor session. FullStory would create a user
+        for each, which would hide a mapping that lost the user.
+    :param allow_missing_timestamp: Whether events are sent whose ``timestamp`` is NULL (or lacks the key that
+        ``mapping`` names). FullStory would give them the time of the import, and so ruin their history. A
+        source without any column or key for it is always allowed.
+    :param record_key: Columns (or keys) that identify a record. Messages about refused records show their
+        values.
+    :param batch_size: The most records of a batch, up to FullStory's 50,000.
+    :param max_batch_bytes: The most bytes of a batch; FullStory documents no limit.
+    :param max_parallel_uploads: How many batches are uploaded at the same time, from 1 to 16. They are on the
+        worker's disk (``TMPDIR``), not in memory.
+    :param max_outstanding_records: How many records may be sent and unfinished. FullStory refuses more than
+        500,000 for the whole organization; for several imports at the same time, use a pool.
+    :param durable: Whether a retry resumes what earlier tries began. With False each try sends everything
+        under the same idempotency keys.
+    :param state_uri: Folder in any object storage that holds the ledger, by DAG, task and run; by default
         ``[fullstory] state_uri`` of Airflow's configuration. It outlives clears, upgrades, and Airflow's
         database. (templated)
-    :param stage_batches: Whether batches are written under ``state_uri``, compressed, before the first is
-        sent. A retry then reads them and does not ask the source again, whose rows may have changed. They are
-        removed once the task succeeds.
+    :param stage_batches: Whether all batches are written under ``state_uri``, compressed, before the first is
+        sent. A retry then reads them instead of the source, whose rows may have changed. They are removed
+        once the task succeeds.
     :param on_ambiguous: What to do with a batch of unknown outcome: its answer was lost more than 24 hours
-        ago, FullStory repeats a server error for it, its job has vanished or ended without counts. ``fail``,
-        or ``resend`` just such batches, under new keys.
-    :param on_source_change: What to do where the source no longer gives the batches that an earlier try has
-        sent: ``fail``, or ``resend`` those that changed, though FullStory has the old ones.
-    :param idempotency_salt: Names another import of the same run: a new one sends all records again, on
+        ago, FullStory repeats a server error for it, or its job has vanished or ended without counts.
+        ``fail``, or ``resend`` only these batches, under new keys.
+    :param on_source_change: What to do if the source no longer gives the batches that an earlier try sent:
+        ``fail``, or ``resend`` the batches that changed, although FullStory has the old ones.
+    :param idempotency_salt: Names another import of the same run: a new value sends all records again, on
         purpose. (templated)
-    :param max_rejected: How many records may be refused, here and by FullStory together, before the task
+    :param max_rejected: How many records may be refused, invalid and rejected together, before the task
         fails: a number of records, or below 1 a share of all.
-    :param min_records: How many records the source has to give. With fewer the task fails; up to
+    :param min_records: How many records the source must give. With fewer the task fails; up to
         ``batch_size``, before anything is sent.
     :param skip_if_empty: Whether the task is skipped if the source gives no records.
-    :param rejected_uri: File of newline-delimited JSON, in any object storage, for the records that are
-        refused, each with its reason; with a slash at its end, a folder in which each run of each task has
-        its own file. Those that FullStory refuses take a key of level Architect or above. (templated)
-    :param log_values: Whether the log shows refused records with their values; the first five of each kind
-        are shown where no ``rejected_uri`` takes them.
-    :param check_quota: Whether an import that does not fit into the organization's monthly quota of server
-        events is refused. Nothing is sent then, if at most 500,000 events are left, or if batches are staged;
-        with more left, the batches that fit are.
-    :param wait_for_completion: Whether the task ends when FullStory has finished, not when it has accepted.
+    :param rejected_uri: File of newline-delimited JSON, in any object storage, for the refused records, each
+        with its reason; with a slash at its end, a folder in which each run of each task has a file. Rejected
+        records can be read only with an API key of level Architect or above. (templated)
+    :param log_values: Whether the log shows refused records with their values. It shows the first five of
+        each kind if no ``rejected_uri`` takes them.
+    :param check_quota: Whether to refuse an import that does not fit into the organization's monthly quota of
+        server events. Nothing is sent then if at most 500,000 events are left, or if batches are staged; with
+        more left, the batches that fit are sent.
+    :param wait_for_completion: Whether the task ends when FullStory has finished the jobs, rather than when
+        it has accepted them.
     :param deferrable: Whether the task waits in the triggerer, without a worker slot.
-    :param poll_interval: Shortest time between two looks at the jobs, in seconds; it grows to a tenth of the
-        time waited. While a batch waits for room, jobs that must be about to end are looked at sooner.
-    :param timeout: Seconds until the task gives up; ``execution_timeout``, where it is shorter, counts for
-        the time in the triggerer too. FullStory goes on with what it has: it cannot cancel an import.
-    :param fullstory_conn_id: Connection with the API key. (templated)
+    :param poll_interval: The shortest time between two polls of a job, in seconds; it grows to a tenth of the
+        time waited. While a batch waits for capacity, jobs that are likely to be finished are polled sooner.
+    :param timeout: Seconds until the task gives up. A shorter ``execution_timeout`` also counts for the time
+        in the triggerer. FullStory goes on with its jobs: it cannot cancel an import.
+    :param fullstory_conn_id: The connection with the API key. (templated)
     """
 
     template_fields: Sequence[str] = (
