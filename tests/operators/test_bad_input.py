@@ -104,7 +104,7 @@ def test_a_batch_size_beyond_the_limit(emulator: EmulatorClient, context: Any) -
 def test_a_record_without_a_name(emulator: EmulatorClient, context: Any) -> None:
     message = message_of(context, events=[{"user.uid": "u"}])
     assert "1 of 1 records is not in FullStory." in message
-    assert "1 refused here" in message
+    assert "1 invalid, never sent" in message
     assert "\n1 record: required_field: name is missing; " in message
     assert message.endswith("\nNothing was sent.")
 

@@ -415,7 +415,7 @@ def test_a_verdict_is_the_same_in_the_try_after_it_was_noted(emulator: EmulatorC
     sent = len(posts(emulator))
 
     with pytest.raises(
-        AirflowFailException, match=r"2 of 22 records are not in FullStory\.(?s:.*)\n1 refused here"
+        AirflowFailException, match=r"2 of 22 records are not in FullStory\.(?s:.*)\n1 invalid, never sent"
     ):
         task.attempt(events=events)
 

@@ -357,7 +357,7 @@ def test_a_list_that_is_short_for_now_is_read_again_by_a_sensor(
         patch.object(FullStoryHook, "iter_errors", lambda *_: iter([])),
         pytest.raises(
             FullStoryAccountingError,
-            match=r"(?s)counts 1 refused record in job .*, and lists 0\..*sends nothing",
+            match=r"(?s)counts 1 rejected record in job .*, and lists 0\..*sends nothing",
         ),
     ):
         run(sensor_of(report), waiting(make_context))

@@ -133,7 +133,7 @@ def test_a_batch_whose_job_was_lost_a_day_ago_fails_the_task_and_is_not_sent(
     assert len(posts(emulator)) == 1
     assert numbers(emulator) == list(range(5))
     assert "Batch 1 (5 records) was sent at " in message
-    assert message.startswith("Nobody can know whether FullStory has batch 1, and it was not sent again.\n")
+    assert message.startswith("It is unknown whether FullStory has batch 1, and it was not sent again.\n")
     assert 'on_ambiguous="resend"' in message
     # Nothing of it is forgotten, so the next try fails as well.
     failure_of(task, FullStoryAmbiguousError, events=orders(5), deferrable=deferrable)

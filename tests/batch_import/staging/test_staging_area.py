@@ -159,7 +159,7 @@ def test_records_that_were_refused_while_staging_are_counted_by_the_retry(
     file.unlink()
 
     with pytest.raises(
-        AirflowFailException, match=r"3 of 28 records are not in FullStory\.(?s:.*)\n3 refused here"
+        AirflowFailException, match=r"3 of 28 records are not in FullStory\.(?s:.*)\n3 invalid, never sent"
     ):
         task.attempt(events=f"file://{file}")
 
