@@ -6,6 +6,7 @@ import asyncio
 import datetime
 import importlib
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_fullstory.emulator.client import EmulatorClient
     from demo.warehouse import Warehouse
+    from tests.logs import Log
     from tests.tries import Clock, Task
 
 # Before anything imports Airflow: it reads its configuration once.
@@ -294,3 +296,32 @@ def memory() -> str:
         pseudo_dirs: ClassVar[list[str]] = [""]
 
     return attached(Storage())
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
+    """Give the log of the package; where operators log through structlog, that too."""
+    from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
+    from tests.logs import Log
+
+    log = Log()
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            log.lines.append(record.getMessage())
+
+    package = logging.getLogger("airflow_provider_fullstory")
+    handler = Handler()
+    package.addHandler(handler)
+    before = package.level
+    package.setLevel(logging.DEBUG)
+
+    from airflow.providers.common.compat.sdk import BaseOperator
+    from airflow.triggers.base import BaseTrigger
+
+    logger = logging.getLogger("airflow_provider_fullstory.test")
+    for kind in (BaseOperator, BaseTrigger, FullStoryHook):
+        monkeypatch.setattr(kind, "log", property(lambda _: logger), raising=False)
+    yield log
+    package.removeHandler(handler)
+    package.setLevel(before)
