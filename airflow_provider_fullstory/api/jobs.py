@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from airflow_provider_fullstory.api.encoding import decoder
 from airflow_provider_fullstory.api.http import Content, Request
-from airflow_provider_fullstory.api.protocol import Call
+from airflow_provider_fullstory.api.protocol import IDEMPOTENCY_SECONDS, Call
 
 #: Most records that one batch may hold.
 MAX_BATCH_RECORDS = 50_000
@@ -124,7 +124,9 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     next_page_token: str | None = None
 
 
-def create_import(resource: Resource, body: bytes | Content, idempotency_key: str) -> Call[Job]:
+def create_import(
+    resource: Resource, body: bytes | Content, idempotency_key: str, sent_before: float | None = None
+) -> Call[Job]:
     """Send a batch of records; FullStory answers with the job that imports them."""
     return Call(
         Request(
@@ -135,6 +137,8 @@ def create_import(resource: Resource, body: bytes | Content, idempotency_key: st
         ),
         lambda content: decoder(JobCreated).decode(content).job,
         f"create an import of {resource}",
+        repeatable_for=IDEMPOTENCY_SECONDS,
+        sent_before=sent_before,
     )
 
 

@@ -9,6 +9,7 @@ Both hooks are such transports, so every rule stands here once.
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -48,12 +49,25 @@ class Call(Generic[T]):
     :param read: Turns the bytes of a good answer into the result.
     :param purpose: What the call is for, as a person would say it; part of every error message.
     :param level: The lowest level of API key that may make it.
+    :param repeatable_for: Seconds for which FullStory recognizes the request when it is sent again.
+    :param sent_before: When the request was first sent, in seconds since the epoch, if its answer is unknown.
     """
 
     request: Request
     read: Callable[[bytes], T]
     purpose: str
     level: str = "Standard"
+    repeatable_for: float = math.inf
+    sent_before: float | None = None
+
+    def is_repeatable(self, sent_at: float | None, now: float) -> bool:
+        """
+        Return whether sending the request does not do the work twice.
+
+        :param sent_at: When it was first sent without an answer, in seconds since the epoch; None if never.
+        :param now: When it would be sent, in seconds since the epoch.
+        """
+        return sent_at is None or now < sent_at + self.repeatable_for
 
     def result(self, response: Response, secrets: Collection[str] = ()) -> T:
         """

@@ -100,7 +100,7 @@ def test_a_standard_key_is_told_that_it_cannot_read_row_errors(
     monkeypatch.setenv("AIRFLOW_CONN_FULLSTORY_DEFAULT", emulator.connection_json(emulator.standard_key))
     works, message = FullStoryHook().test_connection()
     assert works
-    assert "cannot read which records FullStory refused" in message
+    assert "cannot read which records FullStory rejected" in message
 
 
 def test_a_wrong_key_fails_the_test_without_showing_it(
