@@ -323,7 +323,7 @@ class FullStoryImportEventsOperator(BaseOperator):
             publish(report, self, context)
             with with_report(report), _explained():
                 # Small imports are often finished by now, and then need no deferral.
-                outcomes = importer.look(report.job_ids) if self.deferrable else importer.wait(report.job_ids)
+                outcomes = importer.poll(report.job_ids) if self.deferrable else importer.wait(report.job_ids)
             if outcomes is None:
                 count_retries(self, hook.retries)
                 wait_in_triggerer(
@@ -461,9 +461,7 @@ class FullStoryImportEventsOperator(BaseOperator):
 
         return Importer(
             ledger,
-            hook,
-            hook.without_retries(),
-            Resource.EVENTS,
+            hook.imports(Resource.EVENTS),
             max_parallel_uploads=self.max_parallel_uploads,
             max_outstanding_records=self.max_outstanding_records,
             poll_interval=self.poll_interval,

@@ -18,7 +18,6 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_fullstory.exceptions import (
     FullStoryConnectionLookupError,
-    FullStoryError,
     FullStoryInputError,
     FullStoryKilledError,
     FullStoryTimeoutError,
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_fullstory.batch_import.client import ImportClient
     from airflow_provider_fullstory.batch_import.reporting.refused_file import RefusedFile
     from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
     from airflow_provider_fullstory.batch_import.waiting.job_watch import JobWatch
@@ -125,7 +125,7 @@ class FullStoryImportJobSensor(BaseSensorOperator):
                     report.job_ids, started_at=started_at, poll_interval=0, deadline=deadline
                 )
             watch = self._watch
-            self._look(hook, report.resource, watch)
+            self._poll(hook.imports(report.resource), watch)
             if self._is_killed:
                 # Airflow lets a task go on after on_kill, and it would be green if it did.
                 raise FullStoryKilledError("The task was told to end.")
@@ -232,18 +232,12 @@ class FullStoryImportJobSensor(BaseSensorOperator):
                 _ = self._hook.settings
         return self._hook
 
-    def _look(self, hook: FullStoryHook, resource: str, watch: JobWatch) -> None:
-        once = hook.without_retries()
+    def _poll(self, client: ImportClient, watch: JobWatch) -> None:
         for job_id in watch.pending:
-            try:
-                status = once.get_job_status(resource, job_id)
-            except FullStoryError as error:
-                watch.missed(error, job_id, now=time.time())
+            if (error := watch.poll(client, job_id)) is not None:
                 # The next poke is the sensor's own way of trying again.
                 self.log.warning("%s", error)
                 return
-            if line := watch.saw(job_id, status):
-                self.log.warning("%s", line)
 
     def _reports(self) -> list[ImportReport]:
         """Return a report for each import; jobs given by id are one."""

@@ -48,8 +48,8 @@ def complete(
     report_of = {job_id: report for report in unfinished for job_id in report.job_ids}
 
     def counted() -> Iterator[tuple[str, Sequence[RecordError]]]:
-        resource = reports[0].resource
-        for job_id, errors in rejections(hook, resource, outcomes, is_required=refused is not None):
+        client = hook.imports(reports[0].resource)
+        for job_id, errors in rejections(client, outcomes, is_required=refused is not None):
             if job_id in report_of:
                 report_of[job_id].add_rejected(errors)
             if refused is None:

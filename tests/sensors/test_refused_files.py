@@ -156,7 +156,7 @@ def test_a_sensor_whose_import_was_cleared_meanwhile_says_so(
         for salt in "ab"
     )
     sensor = sensor_of(first, deferrable=True)
-    with patch.object(FullStoryImportJobSensor, "_look"), pytest.raises(TaskDeferred) as deferral:
+    with patch.object(FullStoryImportJobSensor, "_poll"), pytest.raises(TaskDeferred) as deferral:
         sensor.execute(make_context())
     event = asyncio.run(anext(deferral.value.trigger.run())).payload
     sensor.job_ids = second

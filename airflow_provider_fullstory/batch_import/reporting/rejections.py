@@ -1,11 +1,11 @@
-"""Reading which records FullStory refused."""
+"""Reading which records FullStory rejected."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from airflow_provider_fullstory.api.encoding import ENCODER
 from airflow_provider_fullstory.exceptions import (
@@ -18,7 +18,8 @@ from airflow_provider_fullstory.text import plural
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from airflow_provider_fullstory.api.jobs import Page, RecordError, Resource
+    from airflow_provider_fullstory.api.jobs import RecordError
+    from airflow_provider_fullstory.batch_import.client import ImportClient
     from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
 
 #: Nothing says how much later than its job a list of refused records is complete.
@@ -31,16 +32,8 @@ _MOST_TIMES_LISTED: Final = 2
 log = logging.getLogger(__name__)
 
 
-class ErrorsReader(Protocol):
-    """The part of a hook that reads refused records."""
-
-    def iter_errors(self, resource: Resource | str, job_id: str) -> Iterator[Page[RecordError]]:
-        """Yield the records that a job refused."""
-
-
 def rejections(
-    client: ErrorsReader,
-    resource: str,
+    client: ImportClient,
     outcomes: Iterable[JobOutcome],
     *,
     is_required: bool,
@@ -49,8 +42,7 @@ def rejections(
     """
     Yield the records that FullStory refused, some at a time, each with its job, as far as they can be read.
 
-    :param client: Reads the refused records, which takes an Architect key.
-    :param resource: ``events`` or ``users``.
+    :param client: Reads the rejected records, which takes an Architect key.
     :param outcomes: What became of the jobs.
     :param is_required: Whether it is an error if they cannot all be read at the moment. A list that is
         shorter than the job's count is then read again first, since it may become complete later than that.
@@ -60,7 +52,7 @@ def rejections(
     for outcome in outcomes:
         if not outcome.errors:
             continue
-        listing = _Listing(client, resource, outcome)
+        listing = _Listing(client, outcome)
         try:
             for records in _read_all(listing, pause) if is_required else listing.read():
                 yield outcome.job_id, records
@@ -100,13 +92,11 @@ class _Listing:
     Read the records that a job refused, each once, however often they are listed.
 
     :param client: Reads the pages of the list.
-    :param resource: ``events`` or ``users``.
     :param outcome: What became of the job.
     """
 
-    def __init__(self, client: ErrorsReader, resource: str, outcome: JobOutcome) -> None:
+    def __init__(self, client: ImportClient, outcome: JobOutcome) -> None:
         self._client = client
-        self._resource = resource
         self._outcome = outcome
         #: How often each record was yielded, by a hash of it.
         self._yielded: Counter[int] = Counter()
@@ -124,7 +114,7 @@ class _Listing:
         listed: Counter[int] = Counter()
         # What is equal may be listed twice, or be two records: the job's count decides in the end.
         equal: dict[int, RecordError] = {}
-        for page in self._client.iter_errors(self._resource, self._outcome.job_id):
+        for page in self._client.iter_errors(self._outcome.job_id):
             fresh = []
             for record in page.results:
                 mark = hash(ENCODER.encode(record))

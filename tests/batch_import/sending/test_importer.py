@@ -13,7 +13,7 @@ from unittest.mock import Mock
 import pytest
 
 from airflow_provider_fullstory.api.events import Shared
-from airflow_provider_fullstory.api.jobs import Job, JobState, JobStatus, Resource
+from airflow_provider_fullstory.api.jobs import Job, JobState, JobStatus
 from airflow_provider_fullstory.batch_import.batching.batch import Batch, BatchLimits
 from airflow_provider_fullstory.batch_import.batching.batcher import Batcher
 from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
@@ -39,7 +39,7 @@ OPTIONS = MappingOptions(event_name="e", allow_anonymous=True)
 
 
 class FakeFullStory:
-    """Take batches in memory, and finish the oldest job at each look at any."""
+    """Take batches in memory, and finish the oldest job at each poll of any."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -48,11 +48,10 @@ class FakeFullStory:
         self.keys: list[str] = []
         self.uploading = self.most_uploading = self.most_records = self.most_jobs = 0
         self.on_upload: Callable[[list[int]], None] = lambda _: None
-        self.on_look: Callable[[], None] = lambda: None
+        self.on_poll: Callable[[], None] = lambda: None
 
     def create_import(
         self,
-        resource: Resource | str,
         body: bytes,
         idempotency_key: str,
         *,
@@ -76,8 +75,8 @@ class FakeFullStory:
             self.most_jobs = max(self.most_jobs, len(self.unfinished))
         return Job(job_id, JobState.PROCESSING)
 
-    def get_job_status(self, resource: Resource | str, job_id: str) -> JobStatus:
-        self.on_look()
+    def get_job_status(self, job_id: str) -> JobStatus:
+        self.on_poll()
         with self.lock:
             if self.unfinished:
                 self.unfinished.pop(next(iter(self.unfinished)))
@@ -100,7 +99,7 @@ def make_importer(client: Any, **options: Any) -> Importer:
         "poll_interval": 0.01,
         "deadline": time.time() + 3600,
     }
-    return Importer(Ledger(MemoryStore()), client, client, Resource.EVENTS, **(defaults | options))
+    return Importer(Ledger(MemoryStore()), client, **(defaults | options))
 
 
 def batches(count: int, size: int = 1) -> Iterator[Batch]:
@@ -294,7 +293,7 @@ def test_what_was_made_before_a_source_broke_is_sent_where_there_is_room(fullsto
 
 def test_nothing_waits_for_room_once_the_source_broke() -> None:
     class Stuck(FakeFullStory):
-        def get_job_status(self, resource: Resource | str, job_id: str) -> JobStatus:
+        def get_job_status(self, job_id: str) -> JobStatus:
             return JobStatus(Job(job_id, JobState.PROCESSING))
 
     def source() -> Iterator[Batch]:
@@ -340,7 +339,7 @@ def test_the_wait_tolerates_passing_failures(fullstory: FakeFullStory) -> None:
         if error := next(failures, None):
             raise error
 
-    fullstory.on_look = fail
+    fullstory.on_poll = fail
     engine = make_importer(fullstory)
     submissions = engine.submit(batches(2))
 
@@ -349,7 +348,7 @@ def test_the_wait_tolerates_passing_failures(fullstory: FakeFullStory) -> None:
 
 def test_the_deadline_counts_while_records_are_worked_off(fullstory: FakeFullStory) -> None:
     class Stuck(FakeFullStory):
-        def get_job_status(self, resource: Resource | str, job_id: str) -> JobStatus:
+        def get_job_status(self, job_id: str) -> JobStatus:
             return JobStatus(Job(job_id, JobState.PROCESSING))
 
     engine = make_importer(Stuck(), max_outstanding_records=1, deadline=time.time() + 0.2)
