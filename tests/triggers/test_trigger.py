@@ -257,7 +257,7 @@ def test_a_lookup_of_the_connection_that_fails_once_is_a_passing_fault(
 def test_an_error_that_nobody_foresaw_ends_in_an_event_that_names_the_jobs(
     emulator: EmulatorClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(JobWatch, "saw", Mock(side_effect=ZeroDivisionError("odd")))
+    monkeypatch.setattr(JobWatch, "note", Mock(side_effect=ZeroDivisionError("odd")))
     [job_id] = submit(1)
     with pytest.raises(FullStoryError, match="ZeroDivisionError: odd") as caught:
         outcomes_of(event_of(watching([job_id])))
@@ -328,10 +328,10 @@ def test_a_wait_that_a_user_ends_names_the_jobs_that_go_on(
     trigger = watching([*finished, *submit(3)[1:]])
 
     async def end() -> None:
-        looked = asyncio.Event()
-        monkeypatch.setattr(JobWatch, "pause", lambda *_: looked.set() or 600.0)
+        polled = asyncio.Event()
+        monkeypatch.setattr(JobWatch, "pause", lambda *_: polled.set() or 600.0)
         waiting = asyncio.ensure_future(anext(trigger.run()))
-        await looked.wait()
+        await polled.wait()
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
         await trigger.on_kill()
