@@ -10,6 +10,7 @@ import pytest
 from airflow_provider_fullstory.api import jobs
 from airflow_provider_fullstory.api.jobs import Resource
 from airflow_provider_fullstory.hooks.fullstory import FullStoryAsyncHook, FullStoryHook
+from tests.hooks.servers import PROXIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,3 +76,10 @@ def hook(emulator: object, open_hook: Callable[..., Any]) -> Iterator[Any]:
     """Give a hook of either kind that talks to the emulator."""
     with open_hook(retry_for=20) as hook:
         yield hook
+
+
+@pytest.fixture
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the proxies of the machine out of the environment."""
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)

@@ -94,7 +94,7 @@ def test_a_working_connection_names_organization_and_role(emulator: EmulatorClie
     assert "cannot read" not in message
 
 
-def test_a_standard_key_is_told_that_it_cannot_read_row_errors(
+def test_the_test_of_a_standard_key_says_that_it_cannot_read_rejected_records(
     emulator: EmulatorClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_FULLSTORY_DEFAULT", emulator.connection_json(emulator.standard_key))
