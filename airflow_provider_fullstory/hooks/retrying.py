@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import tenacity
 from tenacity.stop import stop_any, stop_base, stop_before_delay, stop_when_event_set
@@ -30,15 +30,16 @@ _SECONDS_BETWEEN_CLOSING_CHECKS: Final = 0.5
 T = TypeVar("T")
 
 
-class UnknownOutcome(Generic[T]):
+class UnknownOutcome:
     """
     Remember over the attempts of one call since when FullStory may have done it without an answer.
 
     :param call: The call.
     """
 
-    def __init__(self, call: Call[T]) -> None:
-        self._call = call
+    def __init__(self, call: Call[Any]) -> None:
+        # Not the call itself: tenacity's objects are in a cycle, which would keep the body in memory.
+        self._repeatable_for = call.repeatable_for
         self._since = call.sent_before
 
     @contextmanager
@@ -69,7 +70,7 @@ class UnknownOutcome(Generic[T]):
 
         :param wait: Seconds until the next attempt.
         """
-        return self._call.is_repeatable(self._since, time.time() + wait)
+        return self._since is None or time.time() + wait < self._since + self._repeatable_for
 
 
 class StopBeforeUnrepeatable(stop_base):
@@ -79,7 +80,7 @@ class StopBeforeUnrepeatable(stop_base):
     :param outcome: What is known of the request.
     """
 
-    def __init__(self, outcome: UnknownOutcome[Any]) -> None:
+    def __init__(self, outcome: UnknownOutcome) -> None:
         self._outcome = outcome
 
     def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
@@ -180,7 +181,7 @@ class BaseRetries:
         self._limits = retry_for, rate_limited_for, deadline
         self._next_limit_line_at = 0.0
 
-    def _options(self, outcome: UnknownOutcome[Any]) -> dict[str, Any]:
+    def _options(self, outcome: UnknownOutcome) -> dict[str, Any]:
         """Return the arguments that both kinds of tenacity's retrying take."""
         return {
             "retry": tenacity.retry_if_exception(protocol.is_transient),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from airflow_provider_fullstory.exceptions import (
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from airflow_provider_fullstory.emulator.client import EmulatorClient
 
@@ -138,3 +140,28 @@ def test_closing_a_hook_ends_retries_in_other_threads(emulator: EmulatorClient) 
             call.result(timeout=60)
     emulator.forget_faults()
     assert hook.get_account().org_id
+
+
+def test_a_body_is_not_kept_after_its_request(emulator: EmulatorClient) -> None:
+    """Else a long import would fill the memory: it rarely collects garbage."""
+
+    class Content:
+        def __len__(self) -> int:
+            return len(bytes(self))
+
+        def __iter__(self) -> Iterator[bytes]:
+            yield bytes(self)
+
+        def __bytes__(self) -> bytes:
+            return body(GOOD)
+
+    content = Content()
+    kept = weakref.ref(content)
+    gc.disable()
+    try:
+        with FullStoryHook() as hook:
+            hook.create_import("events", content, "key")
+            del content
+            assert kept() is None
+    finally:
+        gc.enable()

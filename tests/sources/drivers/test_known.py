@@ -91,7 +91,7 @@ def test_that_a_driver_is_unknown_is_said_once(caplog: pytest.LogCaptureFixture)
 
     [record] = caplog.records
     assert record.levelname == "INFO"
-    assert record.message.startswith("It is not known how the driver someones_driver hands over a result: ")
+    assert record.message.startswith("It is not known how the driver someones_driver reads a result: ")
     assert "it may hold all of them in the worker's memory" in record.message
     assert "import these with events=." in record.message
 
@@ -104,7 +104,7 @@ def test_that_a_driver_holds_the_whole_result_is_said(module: str, caplog: pytes
         known.driver_of(connection)
 
     [message] = caplog.messages
-    assert "fetches the whole result into the worker's memory before it gives the first row" in message
+    assert "fetches the whole result into the worker's memory before it returns the first row" in message
 
 
 @every_driver
