@@ -10,7 +10,6 @@ from hypothesis import given, settings, strategies as st
 
 from airflow_provider_fullstory.api.jobs import Job, JobState, JobStatus
 from airflow_provider_fullstory.batch_import.waiting.job_watch import JobWatch
-from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome, finished, still_running
 from airflow_provider_fullstory.batch_import.waiting.polling import MAX_FAILED_POLLS, YOUNG_SECONDS
 from airflow_provider_fullstory.exceptions import (
     FullStoryConnectionLookupError,
@@ -22,7 +21,6 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryServerError,
     FullStoryTimeoutError,
 )
-from airflow_provider_fullstory.text import some
 
 #: When a job is no longer young.
 LATER = 1000.0 + YOUNG_SECONDS
@@ -218,21 +216,3 @@ def test_an_unknown_status_is_told_once_with_its_word() -> None:
     assert "'ON\\\\nHOLD'" in line
     assert waiting.note("b", status("ON\nHOLD"), now=LATER) is None
     assert waiting.note("a", status(JobState.COMPLETED), now=LATER) is None
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [(0, ""), (1, "0"), (3, "0, 1, 2"), (4, "0, 1, 2 and 1 more"), (9, "0, 1, 2 and 6 more")],
-)
-def test_a_list_in_a_message_is_cut(count: int, text: str) -> None:
-    assert some([str(number) for number in range(count)], most=3) == text
-
-
-def test_a_sentence_about_running_jobs_names_ten_of_them() -> None:
-    assert still_running([str(number) for number in range(200)]).endswith("7, 8, 9 and 190 more.")
-
-
-def test_of_many_jobs_only_some_are_told() -> None:
-    outcome = JobOutcome("job", "COMPLETED", 1, 0)
-    told = [number for number in range(1, 1001) if finished(outcome, number, 1000)]
-    assert told == [*range(1, 21), 40, 80, 160, 320, 640]
