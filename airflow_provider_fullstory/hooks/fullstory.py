@@ -14,7 +14,7 @@ from airflow_provider_fullstory.exceptions import FullStoryError
 from airflow_provider_fullstory.hooks import connection_form
 from airflow_provider_fullstory.hooks.connections import async_settings_of, settings_of
 from airflow_provider_fullstory.hooks.pages import async_pages, pages
-from airflow_provider_fullstory.hooks.retrying import AsyncRetries, Retries
+from airflow_provider_fullstory.hooks.retrying import Retries
 from airflow_provider_fullstory.hooks.transport import Transport
 
 if TYPE_CHECKING:
@@ -61,6 +61,12 @@ class FullStoryBaseHook(BaseHook):
         self.retry_for = retry_for
         self.rate_limited_for = rate_limited_for
         self.deadline = deadline
+        self._retries = Retries(self.log.warning, retry_for, rate_limited_for, deadline)
+
+    @property
+    def retries(self) -> int:
+        """How many requests were sent again."""
+        return self._retries.count
 
 
 class FullStoryHook(FullStoryBaseHook):
@@ -98,7 +104,6 @@ class FullStoryHook(FullStoryBaseHook):
             fullstory_conn_id, retry_for=retry_for, rate_limited_for=rate_limited_for, deadline=deadline
         )
         self._transport = transport or Transport(self._read_settings)
-        self._retries = Retries(self.log.warning, retry_for, rate_limited_for, deadline)
 
     def __enter__(self) -> Self:
         return self
@@ -114,11 +119,6 @@ class FullStoryHook(FullStoryBaseHook):
         """
         self._retries.close()
         self._transport.close()
-
-    @property
-    def retries(self) -> int:
-        """How many requests were sent again."""
-        return self._retries.count
 
     @property
     def settings(self) -> Settings:
@@ -296,13 +296,11 @@ class FullStoryAsyncHook(FullStoryBaseHook):
     """
 
     _transport: AsyncTransport
-    _retries: AsyncRetries
 
     async def __aenter__(self) -> Self:
         # The import takes tenths of a second: not in the event loop.
         module = "airflow_provider_fullstory.hooks.async_transport"
         transports = await asyncio.to_thread(importlib.import_module, module)
-        self._retries = AsyncRetries(self.log.warning, self.retry_for, self.rate_limited_for, self.deadline)
         transport = transports.AsyncTransport((type(self), self.fullstory_conn_id), self._read_settings)
         self._transport = await transport.__aenter__()
         return self
@@ -337,7 +335,7 @@ class FullStoryAsyncHook(FullStoryBaseHook):
         return await self._call(organization.me())
 
     async def _call(self, call: Call[T]) -> T:
-        return await self._retries.call(call, lambda: self._transport.send(call, self.deadline))
+        return await self._retries.call_async(call, lambda: self._transport.send(call, self.deadline))
 
     async def _read_settings(self) -> Settings:
         return await async_settings_of(self, self.fullstory_conn_id)

@@ -30,9 +30,11 @@ _SECONDS_BETWEEN_CLOSING_CHECKS: Final = 0.5
 T = TypeVar("T")
 
 
-class UnknownOutcome:
+class UnknownOutcome(stop_base):
     """
-    Remember over the attempts of one call since when FullStory may have done it without an answer.
+    Remember over the attempts of a call since when FullStory may have done it without an answer.
+
+    As a stop, it ends the attempts before FullStory no longer recognizes the request.
 
     :param call: The call.
     """
@@ -42,6 +44,10 @@ class UnknownOutcome:
         self._repeatable_for = call.repeatable_for
         self._since = call.sent_before
 
+    def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
+        """Return whether the next attempt would come too late."""
+        return not self._is_repeatable(retry_state.upcoming_sleep)
+
     @contextmanager
     def attempt(self) -> Iterator[None]:
         """
@@ -49,7 +55,7 @@ class UnknownOutcome:
 
         :raises FullStoryAmbiguousError: If FullStory may no longer recognize the request.
         """
-        if not self.is_repeatable():
+        if not self._is_repeatable():
             raise FullStoryAmbiguousError(
                 "FullStory may have this batch, but would no longer recognize it: it was first sent almost "
                 "24 hours ago, and no answer arrived. It was not sent again. Look for its records in "
@@ -64,28 +70,8 @@ class UnknownOutcome:
             error.is_ambiguous = self._since is not None
             raise
 
-    def is_repeatable(self, wait: float = 0.0) -> bool:
-        """
-        Return whether FullStory would still recognize the request.
-
-        :param wait: Seconds until the next attempt.
-        """
+    def _is_repeatable(self, wait: float = 0.0) -> bool:
         return self._since is None or time.time() + wait < self._since + self._repeatable_for
-
-
-class StopBeforeUnrepeatable(stop_base):
-    """
-    Stop if FullStory may no longer recognize the request at the next attempt.
-
-    :param outcome: What is known of the request.
-    """
-
-    def __init__(self, outcome: UnknownOutcome) -> None:
-        self._outcome = outcome
-
-    def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
-        """Return whether to stop."""
-        return not self._outcome.is_repeatable(retry_state.upcoming_sleep)
 
 
 class StopBeforeDeadline(stop_base):
@@ -140,32 +126,15 @@ class StopBeforeLimitLasts(stop_before_delay):
         return isinstance(failure_of(retry_state), FullStoryRateLimitError) and super().__call__(retry_state)
 
 
-def stop_of(retry_for: float, rate_limited_for: float | None, deadline: float | None) -> stop_base:
+class Retries:
     """
-    Return when to give a request up; one for each call.
-
-    :param retry_for: Seconds for which a fault may last.
-    :param rate_limited_for: Seconds for which the answer may be 429; None if that is a fault like others.
-    :param deadline: When the caller has no more use for an answer, in seconds since the epoch. After 429 only
-        ``rate_limited_for`` counts: the caller that waits for FullStory's limits ends the wait itself.
-    """
-    passing = () if rate_limited_for is None else (FullStoryRateLimitError,)
-    stops: list[stop_base] = [StopBeforeFaultsLast(retry_for, passing)]
-    if rate_limited_for is not None:
-        stops.append(StopBeforeLimitLasts(rate_limited_for))
-    if deadline is not None:
-        stops.append(StopBeforeDeadline(deadline, passing))
-    return stop_any(*stops)
-
-
-class BaseRetries:
-    """
-    Send calls again if that can help; what both kinds of hook share.
+    Send calls again if that can help, and count how often.
 
     :param warn: Logs a line, with arguments for its placeholders.
     :param retry_for: Seconds for which a fault may last; 0 sends each request once.
-    :param rate_limited_for: Seconds for which the answer may be 429; by default as long.
-    :param deadline: When no attempt may begin any more, in seconds since the epoch.
+    :param rate_limited_for: Seconds for which the answer may be 429; None if that is a fault like others.
+    :param deadline: When no attempt may begin any more, in seconds since the epoch. After 429 only
+        ``rate_limited_for`` counts: the caller that waits for FullStory's limits ends the wait itself.
     """
 
     def __init__(
@@ -178,15 +147,72 @@ class BaseRetries:
         #: How many requests were sent again.
         self.count = 0
         self._warn = warn
-        self._limits = retry_for, rate_limited_for, deadline
+        self._retry_for = retry_for
+        self._rate_limited_for = rate_limited_for
+        self._deadline = deadline
+        self._closing = threading.Event()
+        self._limited = threading.Lock()
         self._next_limit_line_at = 0.0
 
-    def _options(self, outcome: UnknownOutcome) -> dict[str, Any]:
+    def call(self, call: Call[T], send: Callable[[], T]) -> T:
+        """
+        Return the result of a call.
+
+        :param call: The call.
+        :param send: Makes one attempt; other threads may do the same for other calls.
+        """
+        outcome, closing = UnknownOutcome(call), self._closing
+
+        with RateLimitTurn(self._limited, closing) as turn:
+
+            def before_sleep(state: tenacity.RetryCallState) -> None:
+                self._note(state)
+                if isinstance(failure_of(state), FullStoryRateLimitError):
+                    turn.wait()
+
+            def attempt() -> T:
+                with outcome.attempt():
+                    return send()
+
+            options = self._options(stop_when_event_set(closing), outcome)
+            options |= {"sleep": tenacity.sleep_using_event(closing), "before_sleep": before_sleep}
+            return tenacity.Retrying(**options)(attempt)
+
+    async def call_async(self, call: Call[T], send: Callable[[], Awaitable[T]]) -> T:
+        """
+        Return the result of a call, in an event loop.
+
+        :param call: The call.
+        :param send: Makes one attempt.
+        """
+        outcome = UnknownOutcome(call)
+
+        async def attempt() -> T:
+            with outcome.attempt():
+                return await send()
+
+        if not self._retry_for and not self._rate_limited_for:
+            # Retrying would take a fifth of the processor time of a thousand waits.
+            return await attempt()
+        return await tenacity.AsyncRetrying(**self._options(outcome))(attempt)
+
+    def close(self) -> None:
+        """End the retries of calls that are in flight; later calls are retried as before."""
+        self._closing.set()
+        self._closing = threading.Event()
+
+    def _options(self, *stops: stop_base) -> dict[str, Any]:
         """Return the arguments that both kinds of tenacity's retrying take."""
+        passing = () if self._rate_limited_for is None else (FullStoryRateLimitError,)
+        stop = stop_any(StopBeforeFaultsLast(self._retry_for, passing), *stops)
+        if self._rate_limited_for is not None:
+            stop |= StopBeforeLimitLasts(self._rate_limited_for)
+        if self._deadline is not None:
+            stop |= StopBeforeDeadline(self._deadline, passing)
         return {
             "retry": tenacity.retry_if_exception(protocol.is_transient),
             "wait": lambda state: protocol.retry_seconds(failure_of(state), state.attempt_number),
-            "stop": stop_of(*self._limits) | StopBeforeUnrepeatable(outcome),
+            "stop": stop,
             "before_sleep": self._note,
             "reraise": True,
         }
@@ -205,81 +231,6 @@ class BaseRetries:
                 state.attempt_number,
                 state.seconds_since_start or 0.0,
             )
-
-
-class Retries(BaseRetries):
-    """
-    Send the calls of several threads again if that can help.
-
-    :param warn: Logs a line, with arguments for its placeholders.
-    :param retry_for: Seconds for which a fault may last; 0 sends each request once.
-    :param rate_limited_for: Seconds for which the answer may be 429; by default as long.
-    :param deadline: When no attempt may begin any more, in seconds since the epoch.
-    """
-
-    def __init__(
-        self,
-        warn: Callable[..., None],
-        retry_for: float,
-        rate_limited_for: float | None,
-        deadline: float | None,
-    ) -> None:
-        super().__init__(warn, retry_for, rate_limited_for, deadline)
-        self._closing = threading.Event()
-        self._limited = threading.Lock()
-
-    def call(self, call: Call[T], send: Callable[[], T]) -> T:
-        """
-        Return the result of a call.
-
-        :param call: The call.
-        :param send: Makes one attempt.
-        """
-        outcome, closing = UnknownOutcome(call), self._closing
-        options = self._options(outcome)
-        options["stop"] |= stop_when_event_set(closing)
-
-        with RateLimitTurn(self._limited, closing) as turn:
-
-            def before_sleep(state: tenacity.RetryCallState) -> None:
-                self._note(state)
-                if isinstance(failure_of(state), FullStoryRateLimitError):
-                    turn.wait()
-
-            def attempt() -> T:
-                with outcome.attempt():
-                    return send()
-
-            options |= {"sleep": tenacity.sleep_using_event(closing), "before_sleep": before_sleep}
-            return tenacity.Retrying(**options)(attempt)
-
-    def close(self) -> None:
-        """End the retries of calls that are in flight; later calls are retried as before."""
-        self._closing.set()
-        self._closing = threading.Event()
-
-
-class AsyncRetries(BaseRetries):
-    """Send the calls of an event loop again if that can help."""
-
-    async def call(self, call: Call[T], send: Callable[[], Awaitable[T]]) -> T:
-        """
-        Return the result of a call.
-
-        :param call: The call.
-        :param send: Makes one attempt.
-        """
-        outcome = UnknownOutcome(call)
-
-        async def attempt() -> T:
-            with outcome.attempt():
-                return await send()
-
-        retry_for, rate_limited_for, _ = self._limits
-        if not retry_for and not rate_limited_for:
-            # Retrying would take a fifth of the processor time of a thousand waits.
-            return await attempt()
-        return await tenacity.AsyncRetrying(**self._options(outcome))(attempt)
 
 
 class RateLimitTurn:
