@@ -96,7 +96,7 @@ def test_an_echoed_record_keeps_its_numbers_digit_by_digit() -> None:
 
 
 @pytest.mark.parametrize("result", [b"{}", b'{"code":null,"message":null}'], ids=["left out", "null"])
-def test_a_refused_record_may_lack_code_and_message(result: bytes) -> None:
+def test_a_rejected_record_may_lack_code_and_message(result: bytes) -> None:
     [record] = answer(200, b'{"results":[' + result + b"]}", jobs.errors_page(EVENTS, "a")).results
 
     assert not record.code

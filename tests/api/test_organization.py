@@ -20,7 +20,7 @@ def test_quotas_come_as_text() -> None:
     ("role", "reads"),
     [("USER", False), ("ARCHITECT", True), ("ADMIN", True), ("VIEW_ONLY", False), ("NEW", False)],
 )
-def test_a_role_tells_whether_the_key_reads_results(role: str, reads: bool) -> None:
+def test_a_role_says_whether_the_key_reads_results(role: str, reads: bool) -> None:
     account = answer(200, b'{"email":"","orgId":"ABC","role":"%s"}' % role.encode(), organization.me())
 
     assert account.org_id == "ABC"

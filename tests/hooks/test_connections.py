@@ -1,4 +1,4 @@
-"""Connections that cannot be looked up, or hold what cannot work, end in an error of ours without secrets."""
+"""Connections that cannot be looked up or used end in an error of ours, without secrets."""
 
 from __future__ import annotations
 

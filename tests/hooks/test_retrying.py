@@ -47,7 +47,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=str,
 )
-def test_passing_faults_are_ridden_out_and_nothing_is_doubled(
+def test_passing_faults_are_retried_and_nothing_is_doubled(
     emulator: EmulatorClient, hook: Any, fault: dict[str, Any]
 ) -> None:
     emulator.order_fault(method="POST", path="/v2/events/batch", times=2, **fault)

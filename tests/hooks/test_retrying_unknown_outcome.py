@@ -50,7 +50,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def closed_port() -> Iterator[int]:
-    """Give a port at which nobody listens, and nobody else can."""
+    """Give a port at which nothing listens, and nothing else can."""
     with closing(socket.socket()) as unused:
         unused.bind(("127.0.0.1", 0))
         yield unused.getsockname()[1]

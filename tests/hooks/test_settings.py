@@ -58,7 +58,9 @@ def test_the_host_is_optional_and_may_have_scheme_and_port(fields: dict[str, Any
         ({"extra": {"ca_bundle": "/no/such/file"}}, "not a file on this machine"),
     ],
 )
-def test_what_cannot_work_is_told_before_anything_is_sent(fields: dict[str, Any], words: str) -> None:
+def test_settings_that_cannot_work_are_refused_before_anything_is_sent(
+    fields: dict[str, Any], words: str
+) -> None:
     with pytest.raises(FullStoryInputError, match=words) as caught:
         settings(**fields)
     assert "secret" not in str(caught.value)

@@ -254,7 +254,7 @@ def test_a_lookup_of_the_connection_that_fails_once_is_a_passing_fault(
     assert not failures
 
 
-def test_an_error_that_nobody_foresaw_ends_in_an_event_that_names_the_jobs(
+def test_an_unexpected_error_ends_in_an_event_that_names_the_jobs(
     emulator: EmulatorClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(JobWatch, "note", Mock(side_effect=ZeroDivisionError("odd")))
@@ -274,11 +274,11 @@ def test_the_event_loop_is_not_blocked(emulator: EmulatorClient) -> None:
         turns = 0
         while not waiting.done():
             await asyncio.sleep(0)
-            turns += bool(polls_under_way)
+            turns += bool(polls_in_flight)
         await waiting
         return turns
 
-    polls_under_way = [True]
+    polls_in_flight = [True]
     assert asyncio.run(count_turns()) > 100
 
 

@@ -90,7 +90,7 @@ class Importer:
         self._uploads = Uploads(ledger, client, self._capacity, at_once=max_parallel_uploads)
         self._sending: set[Future[None]] = set()
         #: Batches as they are accepted; None asks to stop. A signal handler may put into this kind of queue.
-        self._news: SimpleQueue[Future[None] | None] = SimpleQueue()
+        self._results: SimpleQueue[Future[None] | None] = SimpleQueue()
         self._followed: JobWatch | None = None
         self._begun_at = self._progress_at = time.monotonic()
         self._logged: set[str] = set()
@@ -106,11 +106,11 @@ class Importer:
         try:
             last = 0
             for batch in self._ledger.compared(self.watched(batches)):
-                self._hand_over(batch)
+                self._upload(batch)
                 last = max(last, batch.ordinal)
             self._ledger.check_end(last)
             while self._sending:
-                self._hear(self._next_news())
+                self._handle(self._next_result())
         except BaseException as error:
             self._end(error)
             raise
@@ -129,7 +129,7 @@ class Importer:
         for batch in batches:
             if time.time() >= self._deadline:
                 raise FullStoryTimeoutError(f"Time was up before batch {batch.name} could be sent.")
-            self._catch_up()
+            self._handle_results()
             yield batch
 
     def has_sent(self, name: str, digest: str) -> bool:
@@ -156,7 +156,7 @@ class Importer:
             error.add(self._ledger.promise)
             raise
         # Airflow expects no success of a task that was told to end during the last poll.
-        self._catch_up()
+        self._handle_results()
         return list(watch.outcomes.values())
 
     def stop(self) -> None:
@@ -165,7 +165,7 @@ class Importer:
 
         May be called from a signal handler.
         """
-        self._news.put(None)
+        self._results.put(None)
 
     @property
     def left_behind(self) -> str:
@@ -226,7 +226,7 @@ class Importer:
             for outcome in watch.outcomes.values():
                 self._log_finished(outcome)
         finally:
-            self._catch_up()
+            self._handle_results()
         return list(watch.outcomes.values())
 
     def _watch(self, job_ids: Sequence[str]) -> JobWatch:
@@ -234,17 +234,17 @@ class Importer:
             job_ids, started_at=time.time(), poll_interval=self._poll_interval, deadline=self._deadline
         )
 
-    def _hand_over(self, batch: Batch) -> None:
+    def _upload(self, batch: Batch) -> None:
         """Have a batch sent; while it waits for capacity, so may as many as are uploaded at the same time."""
         while len(self._sending) >= self._max_parallel_uploads:
-            self._hear(self._next_news())
+            self._handle(self._next_result())
         sending = self._uploads.add(batch)
         self._sending.add(sending)
-        sending.add_done_callback(self._news.put)
+        sending.add_done_callback(self._results.put)
 
-    def _next_news(self) -> Future[None] | None:
+    def _next_result(self) -> Future[None] | None:
         try:
-            return self._news_within(self._deadline - time.time())
+            return self._result_within(self._deadline - time.time())
         except Empty:
             raise FullStoryTimeoutError(self._unsent) from None
 
@@ -259,32 +259,32 @@ class Importer:
             )
         return f"Time was up while {plural(len(self._sending), 'batch')} had no answer yet."
 
-    def _news_within(self, seconds: float) -> Future[None] | None:
-        """Wait for news, and raise Empty if there are none."""
+    def _result_within(self, seconds: float) -> Future[None] | None:
+        """Wait for a result, and raise Empty without one."""
         end = time.monotonic() + seconds
         while True:
             left = end - time.monotonic()
             try:
-                return self._news.get(timeout=min(max(left, 0.0), _SECONDS_WITHOUT_SIGNALS))
+                return self._results.get(timeout=min(max(left, 0.0), _SECONDS_WITHOUT_SIGNALS))
             except Empty:
                 if left <= _SECONDS_WITHOUT_SIGNALS:
                     raise
 
-    def _catch_up(self) -> None:
-        while not self._news.empty():
-            self._hear(self._news.get())
+    def _handle_results(self) -> None:
+        while not self._results.empty():
+            self._handle(self._results.get())
 
     def _pause(self, seconds: float) -> None:
         try:
-            self._hear(self._news_within(seconds))
+            self._handle(self._result_within(seconds))
         except Empty:
             return
 
-    def _hear(self, news: Future[None] | None) -> None:
-        if news is None:
+    def _handle(self, result: Future[None] | None) -> None:
+        if result is None:
             raise FullStoryKilledError(f"The task was told to end.\n{self.left_behind}")
-        self._sending.remove(news)
-        news.result()
+        self._sending.remove(result)
+        result.result()
         self._log_now_and_then(self.progress)
 
     def _follow(self, watch: JobWatch) -> None:
@@ -296,7 +296,7 @@ class Importer:
 
     def _poll_pending(self, watch: JobWatch) -> None:
         for job_id in watch.pending:
-            self._catch_up()
+            self._handle_results()
             if (error := watch.poll(self._client, job_id)) is not None:
                 self._log_now_and_then(str(error))
                 return
@@ -349,7 +349,7 @@ class Importer:
         deadline = time.monotonic() + _SECONDS_TO_FINISH
         try:
             while self._sending:
-                sent = self._news_within(deadline - time.monotonic())
+                sent = self._result_within(deadline - time.monotonic())
                 if sent is None:
                     return
                 self._sending.discard(sent)

@@ -63,7 +63,7 @@ def test_a_job_of_which_nothing_is_known_is_polled_ever_less_often() -> None:
     assert len(times) < 100
 
 
-def test_a_job_is_polled_when_earlier_ones_tell_that_it_is_finished() -> None:
+def test_a_job_is_polled_when_earlier_ones_say_that_it_is_finished() -> None:
     assert polls(forecast(20.0), job(), 1020.0) == [1020.0]
 
 
@@ -86,7 +86,7 @@ def test_near_its_expected_end_a_job_is_polled_often_and_then_less() -> None:
 
 def test_work_may_have_begun_before_the_answer_arrived() -> None:
     assert next_poll(forecast(20.0), job(answering=1.5)) == 1018.5
-    # A batch that was repeated for an hour until there was room was not worked on for an hour.
+    # A batch that was repeated for an hour until there was capacity was not worked on for an hour.
     assert next_poll(forecast(20.0), job(answering=3600.0)) == 1018.0
 
 
@@ -115,7 +115,7 @@ def test_a_job_of_an_earlier_try_is_polled_at_once_and_then_as_often_as_any() ->
     ],
     ids=str,
 )
-def test_a_job_that_does_not_tell_how_long_it_took_teaches_nothing(changes: dict[str, Any]) -> None:
+def test_a_job_without_a_duration_changes_nothing(changes: dict[str, Any]) -> None:
     known = forecast()
     known.note(job(), finished(20.0, **changes), 0.0)
     assert next_poll(known, job()) == 1002.0

@@ -211,12 +211,12 @@ def test_a_half_that_was_accepted_is_counted_where_the_other_is_refused(fullstor
 
 def test_a_source_that_breaks_midway_says_what_fullstory_has(fullstory: FakeFullStory) -> None:
     # An upload that has not begun may be dropped; these have.
-    under_way = threading.Barrier(4)
-    fullstory.on_upload = lambda _: under_way.wait(10) and None
+    in_flight = threading.Barrier(4)
+    fullstory.on_upload = lambda _: in_flight.wait(10) and None
 
     def source() -> Iterator[Batch]:
         yield from batches(3, 5)
-        under_way.wait(10)
+        in_flight.wait(10)
         raise FullStorySourceError("The query failed.")
 
     with pytest.raises(FullStorySourceError) as caught:
@@ -237,12 +237,12 @@ def test_any_error_of_a_source_is_passed_on_and_logged(
     monkeypatch.setattr("airflow_provider_fullstory.batch_import.sending.importer.log", log)
 
     # An upload that has not begun may be dropped; these have.
-    under_way = threading.Barrier(3)
-    fullstory.on_upload = lambda _: under_way.wait(10) and None
+    in_flight = threading.Barrier(3)
+    fullstory.on_upload = lambda _: in_flight.wait(10) and None
 
     def source() -> Iterator[Batch]:
         yield from batches(2)
-        under_way.wait(10)
+        in_flight.wait(10)
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -282,7 +282,7 @@ def test_an_upload_that_fails_for_good_stops_the_rest(fullstory: FakeFullStory) 
     assert f"accepted {len(fullstory.names)} batches with {len(fullstory.names)} records" in str(caught.value)
 
 
-def test_what_was_made_before_a_source_broke_is_sent_where_there_is_room(fullstory: FakeFullStory) -> None:
+def test_batches_made_before_a_source_broke_are_sent_if_there_is_capacity(fullstory: FakeFullStory) -> None:
     def source() -> Iterator[Batch]:
         yield from batches(4, 5)
         raise FullStorySourceError("The query failed.")
@@ -291,7 +291,7 @@ def test_what_was_made_before_a_source_broke_is_sent_where_there_is_room(fullsto
         make_importer(fullstory).submit(source())
 
 
-def test_nothing_waits_for_room_once_the_source_broke() -> None:
+def test_no_batch_waits_for_capacity_once_the_source_broke() -> None:
     class Stuck(FakeFullStory):
         def get_job_status(self, job_id: str) -> JobStatus:
             return JobStatus(Job(job_id, JobState.PROCESSING))
@@ -305,9 +305,7 @@ def test_nothing_waits_for_room_once_the_source_broke() -> None:
 
 
 @pytest.mark.parametrize("parallel", [2, 4, 16])
-def test_the_failure_that_stops_the_rest_is_the_one_that_is_told(
-    fullstory: FakeFullStory, parallel: int
-) -> None:
+def test_the_failure_that_stops_the_rest_is_raised(fullstory: FakeFullStory, parallel: int) -> None:
     def refuse(indexes: list[int]) -> None:
         if indexes[0] >= 10:
             raise FullStoryBadRequestError("bad.")

@@ -208,7 +208,7 @@ def test_a_job_that_can_be_read_does_not_forgive_the_failures_of_another() -> No
         waiting.note("b", FullStoryServerError("no."), now=LATER)
 
 
-def test_an_unknown_status_is_told_once_with_its_word() -> None:
+def test_an_unknown_status_is_logged_once_with_its_word() -> None:
     waiting = watch("a", "b")
     line = waiting.note("a", status("ON\nHOLD"), now=LATER)
 

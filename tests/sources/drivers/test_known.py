@@ -68,7 +68,7 @@ def test_a_class_of_ones_own_is_read_as_the_drivers_that_it_is_derived_from() ->
         assert known.driver_of(connection).name == "sqlite3"
 
 
-def test_that_a_driver_is_unknown_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unknown_driver_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     class Connection:
         """Another driver's, which works as PEP 249 has it."""
 
@@ -97,7 +97,9 @@ def test_that_a_driver_is_unknown_is_said_once(caplog: pytest.LogCaptureFixture)
 
 
 @pytest.mark.parametrize("module", ["redshift_connector.core", "clickhouse_connect.dbapi.connection"])
-def test_that_a_driver_holds_the_whole_result_is_said(module: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_driver_that_holds_the_whole_result_is_logged(
+    module: str, caplog: pytest.LogCaptureFixture
+) -> None:
     connection = type("Connection", (), {"__module__": module})()
 
     with caplog.at_level(logging.INFO):
@@ -108,7 +110,7 @@ def test_that_a_driver_holds_the_whole_result_is_said(module: str, caplog: pytes
 
 
 @every_driver
-def test_nothing_is_said_of_a_driver_whose_memory_is_no_concern(
+def test_a_driver_that_takes_little_memory_is_not_logged(
     driver: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO), query(hook_of(driver), "SELECT 1 AS n", None):

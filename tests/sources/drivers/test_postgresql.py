@@ -52,7 +52,7 @@ def test_memory_does_not_grow_with_the_width_of_rows(driver: str) -> None:
         "WITH gone AS (DELETE FROM numbers RETURNING n) SELECT * FROM gone",
     ],
 )
-def test_what_no_cursor_can_be_declared_for_is_refused_with_what_can(
+def test_a_statement_without_a_cursor_is_refused_with_advice(
     driver: str, sql: str, postgresql: Warehouse
 ) -> None:
     with postgresql.cursor() as cursor:
@@ -101,7 +101,7 @@ def test_the_server_makes_the_next_rows_while_others_are_on_their_way(
         assert made() == 100
         taken += [row[0] for row in next(result.chunks)]
         assert taken == list(range(1, 501))
-        wait_for("rows that nobody has asked for", lambda: made() == 100 + 400 + 1600)
+        wait_for("rows to be made ahead", lambda: made() == 100 + 400 + 1600)
         taken += [row[0] for chunk in result.chunks for row in chunk]
 
     assert taken == list(range(1, 5001))
@@ -249,7 +249,7 @@ def test_the_way_in_which_a_user_reads_a_type_stays(driver: str) -> None:
 
 
 @drivers_of_postgresql
-def test_a_style_of_dates_that_nobody_can_read_fails_the_query(driver: str) -> None:
+def test_a_style_of_dates_that_cannot_be_read_fails_the_query(driver: str) -> None:
     def connect() -> Any:
         connection = hook_of(driver).get_conn()
         connection.cursor().execute("SET datestyle TO SQL, DMY")
