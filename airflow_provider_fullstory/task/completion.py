@@ -86,8 +86,8 @@ class Completion:
         unfinished = {
             job_id: report for report in reports if report.imported is None for job_id in report.job_ids
         }
-        resource = reports[0].resource
-        for job_id, errors in rejections(self._hook, resource, outcomes, is_required=refused is not None):
+        client = self._hook.imports(reports[0].resource)
+        for job_id, errors in rejections(client, outcomes, is_required=refused is not None):
             if job_id in unfinished:
                 unfinished[job_id].add_rejected(errors)
             if refused is None:

@@ -101,9 +101,7 @@ class ImportRun:
         self._completion = Completion(operator, context, self.hook)
         self._importer = Importer(
             self._state.ledger,
-            self.hook,
-            self.hook.without_retries(),
-            arguments.resource,
+            self.hook.imports(arguments.resource),
             max_parallel_uploads=arguments.max_parallel_uploads,
             max_outstanding_records=arguments.max_outstanding_records,
             poll_interval=arguments.poll_interval,
@@ -228,7 +226,7 @@ class ImportRun:
             if not self._arguments.deferrable:
                 return self._importer.wait(report.job_ids)
             # The jobs of a small import are often finished by now, so that it need not be deferred.
-            outcomes = self._importer.look(report.job_ids)
+            outcomes = self._importer.poll(report.job_ids)
         if outcomes is None:
             ImportMetrics(self._operator).add_retries(self.hook.retries)
             wait_in_triggerer(

@@ -44,8 +44,8 @@ def in_the_task(context: Any, **arguments: Any) -> Any:
 
 
 def in_the_triggerer(context: Any, **arguments: Any) -> Any:
-    # A job that is finished at the first look needs no deferral.
-    with patch.object(Importer, "look", lambda _, job_ids: None if job_ids else []):
+    # A job that is finished at the first poll needs no deferral.
+    with patch.object(Importer, "poll", lambda _, job_ids: None if job_ids else []):
         return run(importing(deferrable=True, **arguments), context)
 
 
@@ -53,7 +53,7 @@ def in_the_sensor(context: Any, max_rejected: Any = 0, **arguments: Any) -> Any:
     submitted = run(importing(wait_for_completion=False, max_rejected=MANY, **arguments), context)
     assert (submitted["imported"], submitted["rejected"]) == (None, None) or not submitted["job_ids"]
     given = json.loads(json.dumps(submitted))
-    with patch.object(FullStoryImportJobSensor, "_look"):
+    with patch.object(FullStoryImportJobSensor, "_poll"):
         return run(waiting(given, deferrable=True, max_rejected=max_rejected), context)
 
 

@@ -198,7 +198,7 @@ def test_progress_is_told_while_batches_are_sent(
     counts = [int(match["records"]) for match in matches if match]
     assert counts == sorted(counts)
     assert counts[-1] <= 95
-    assert not any(re.search(r"\b(0 \w+ under way|1 (batches|records|jobs)\b)", line) for line in told)
+    assert not any(re.search(r"\b(0 \w+ in flight|1 (batches|records|jobs)\b)", line) for line in told)
 
 
 def test_progress_is_not_told_of_each_batch(emulator: EmulatorClient, context: Any, log: Log) -> None:

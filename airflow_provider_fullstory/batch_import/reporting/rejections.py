@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from airflow_provider_fullstory.api.encoding import ENCODER
 from airflow_provider_fullstory.exceptions import (
@@ -18,7 +18,8 @@ from airflow_provider_fullstory.text import plural
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from airflow_provider_fullstory.api.jobs import Page, RecordError, Resource
+    from airflow_provider_fullstory.api.jobs import RecordError
+    from airflow_provider_fullstory.batch_import.client import ImportClient
     from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
 
 #: FullStory does not document how long after a job its list of rejected records is complete.
@@ -28,16 +29,8 @@ _MOST_TIMES_LISTED: Final = 2
 log = logging.getLogger(__name__)
 
 
-class ErrorsReader(Protocol):
-    """The part of a hook that reads refused records."""
-
-    def iter_errors(self, resource: Resource | str, job_id: str) -> Iterator[Page[RecordError]]:
-        """Yield the records that a job refused."""
-
-
 def rejections(
-    client: ErrorsReader,
-    resource: str,
+    client: ImportClient,
     outcomes: Iterable[JobOutcome],
     *,
     is_required: bool,
@@ -46,8 +39,7 @@ def rejections(
     """
     Yield the rejected records with their jobs, some at a time, as far as they can be read.
 
-    :param client: Reads the refused records, which takes an Architect key.
-    :param resource: ``events`` or ``users``.
+    :param client: Reads the rejected records, which takes an Architect key.
     :param outcomes: The outcomes of the jobs.
     :param is_required: Whether it is an error if they cannot all be read at the moment. A list that is
         shorter than the job's count is then read again first, since it may be complete only later.
@@ -57,7 +49,7 @@ def rejections(
     for outcome in outcomes:
         if not outcome.errors:
             continue
-        listing = _Listing(client, resource, outcome)
+        listing = _Listing(client, outcome)
         try:
             for records in _read_all(listing, pause) if is_required else listing.read():
                 yield outcome.job_id, records
@@ -97,13 +89,11 @@ class _Listing:
     Read the rejected records of a job, each once, however often they are listed.
 
     :param client: Reads the pages of the list.
-    :param resource: ``events`` or ``users``.
     :param outcome: The outcome of the job.
     """
 
-    def __init__(self, client: ErrorsReader, resource: str, outcome: JobOutcome) -> None:
+    def __init__(self, client: ImportClient, outcome: JobOutcome) -> None:
         self._client = client
-        self._resource = resource
         self._outcome = outcome
         #: How often each record was yielded, by a hash of it.
         self._yielded: Counter[int] = Counter()
@@ -121,7 +111,7 @@ class _Listing:
         listed: Counter[int] = Counter()
         # An equal record may be listed twice, or be two records: the count of the job decides in the end.
         equal: dict[int, RecordError] = {}
-        for page in self._client.iter_errors(self._resource, self._outcome.job_id):
+        for page in self._client.iter_errors(self._outcome.job_id):
             fresh = []
             for record in page.results:
                 mark = hash(ENCODER.encode(record))

@@ -131,7 +131,7 @@ class Errors:
         self.answers = answers
         self.asked: list[str] = []
 
-    def iter_errors(self, resource: str, job_id: str) -> Iterator[Page[RecordError]]:  # noqa: ARG002
+    def iter_errors(self, job_id: str) -> Iterator[Page[RecordError]]:
         answer: Any = self.answers[job_id]
         if isinstance(answer, Exception):
             self.asked.append(job_id)
@@ -147,7 +147,7 @@ def read(
     errors: Errors, *outcomes: JobOutcome, is_required: bool = False, pauses: list[float] | None = None
 ) -> list[tuple[str, str | None]]:
     pause = [].append if pauses is None else pauses.append
-    pages = rejections(errors, "events", outcomes, is_required=is_required, pause=pause)
+    pages = rejections(errors, outcomes, is_required=is_required, pause=pause)
     return [(job_id, record.code) for job_id, records in pages for record in records]
 
 
@@ -246,7 +246,7 @@ def test_pages_that_lead_in_a_circle_come_to_an_end() -> None:
             while True:
                 yield Page([RecordError(code="x")])
 
-    pages = rejections(Circle(), "events", [outcome("a", 0, 3)], is_required=False)
+    pages = rejections(Circle(), [outcome("a", 0, 3)], is_required=False)
     assert [record.code for _, records in pages for record in records] == ["x"] * 3
 
 
