@@ -100,7 +100,7 @@ class JobStatusAnswer(msgspec.Struct, frozen=True):
 
 class RecordError(msgspec.Struct, frozen=True):
     """
-    One record that FullStory refused, as it echoes it.
+    One record that FullStory rejected, as it echoes it.
 
     ``event`` or ``user`` holds the record, whichever the import was of.
     """
@@ -110,6 +110,11 @@ class RecordError(msgspec.Struct, frozen=True):
     event: dict[str, Any] | None = None
     user: dict[str, Any] | None = None
     shared: dict[str, Any] | None = None
+
+    @property
+    def record(self) -> dict[str, Any] | None:
+        """The record, whatever the import was of."""
+        return self.event or self.user
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):
@@ -161,7 +166,7 @@ def imports_page(
 
 
 def errors_page(resource: Resource, job_id: str, page_token: str | None = None) -> Call[Page[RecordError]]:
-    """Read a page of the records that a finished job refused; needs an Architect key."""
+    """Read a page of the records that a finished job rejected; needs an Architect key."""
     return Call(
         Request("GET", f"{_job_path(resource, job_id)}/errors", _page(page_token)),
         decoder(Page[RecordError]).decode,

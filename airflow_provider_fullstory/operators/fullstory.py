@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.sending.submissions import Submission
     from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
     from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
-    from airflow_provider_fullstory.records.mapping import MappedChunk
-    from airflow_provider_fullstory.task.source import EventSource, OpenSource
+    from airflow_provider_fullstory.records.column_mapping import MappedChunk
+    from airflow_provider_fullstory.task.source import OpenSource, RecordSource
     from airflow_provider_fullstory.task.state import ImportState
 
 T = TypeVar("T")
@@ -378,9 +378,8 @@ class FullStoryImportEventsOperator(BaseOperator):
                 opened.description,
                 opened.targets,
                 opened.chunks,
+                options=source.options,
                 limits=self._limits(),
-                shared=source.options.shared,
-                mapping=source.options.mapping,
                 limit=limit,
             )
 
@@ -559,19 +558,20 @@ class FullStoryImportEventsOperator(BaseOperator):
     def _enough(self, chunks: Iterable[MappedChunk]) -> Iterator[MappedChunk]:
         """Yield the events; a source with too few records is refused before its last batch is made."""
         from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
+        from airflow_provider_fullstory.records.kinds import EVENTS
 
         records = 0
         for chunk in chunks:
-            if chunk.events and not records and chunk.timestamps.earliest is None:
+            if chunk.records and not records and chunk.timestamps.earliest is None:
                 self.log.warning(
                     "The first %d events have no timestamp: FullStory gives each the time of its import.",
-                    len(chunk.events),
+                    len(chunk.records),
                 )
-            records += len(chunk.events) + len(chunk.invalid)
+            records += len(chunk.records) + len(chunk.invalid)
             yield chunk
         if records or not self.skip_if_empty:
             with self._final_where_data_is_at_hand():
-                ImportReport(records=records).check_size(self.min_records)
+                ImportReport(EVENTS.resource, records=records).check_size(self.min_records)
 
     @contextmanager
     def _final_where_data_is_at_hand(self) -> Iterator[None]:
@@ -673,10 +673,12 @@ class FullStoryImportEventsOperator(BaseOperator):
             raise AirflowSkipException("The source gave no records.")
         return result
 
-    def _source(self) -> EventSource:
-        from airflow_provider_fullstory.task.source import EventSource, mapping_options
+    def _source(self) -> RecordSource:
+        from airflow_provider_fullstory.records.kinds import EVENTS
+        from airflow_provider_fullstory.task.source import RecordSource, mapping_options
 
         options = mapping_options(
+            EVENTS,
             event_name=self.event_name,
             mapping=self.mapping,
             timezone=self.timezone,
@@ -686,7 +688,7 @@ class FullStoryImportEventsOperator(BaseOperator):
             allow_missing_timestamp=self.allow_missing_timestamp,
             record_key=self.record_key,
         )
-        return EventSource(
+        return RecordSource(
             self.events, self.sql, self.sql_conn_id, self.parameters, self.hook_params, options
         )
 
@@ -699,21 +701,23 @@ class FullStoryImportEventsOperator(BaseOperator):
 
     def _refused_file(self, context: Context, report: ImportReport | None = None) -> RefusedFile | None:
         """Return the file of refused records: where an earlier try has begun it, or where it is to be."""
+        from airflow_provider_fullstory.records.kinds import EVENTS
         from airflow_provider_fullstory.task.storage import refused_file
 
         uri = report.rejected_uri if report and report.rejected_uri else self.rejected_uri
         if uri is None:
             return None
         outages = None if self._state is None else self._state.outages
-        return refused_file(str(uri), self._run(context), outages=outages)
+        return refused_file(EVENTS, str(uri), self._run(context), outages=outages)
 
     def _refusal_log(self) -> RefusalLog:
         from airflow_provider_fullstory.batch_import.reporting.refusal_log import RefusalLog
-        from airflow_provider_fullstory.records.mapping import MappingOptions
+        from airflow_provider_fullstory.records.kinds import EVENTS
+        from airflow_provider_fullstory.records.options import MappingOptions
 
         names = [self.record_key] if isinstance(self.record_key, str) else self.record_key
-        keys = MappingOptions(mapping=self.mapping or {}, record_key=names).key_paths()
-        return RefusalLog(keys, shows_records=self.rejected_uri is None, shows_values=self.log_values)
+        keys = MappingOptions(EVENTS, mapping=self.mapping or {}, record_key=names).key_paths()
+        return RefusalLog(EVENTS, keys, shows_records=self.rejected_uri is None, shows_values=self.log_values)
 
 
 def _read_twice(read: Callable[[], T]) -> T:

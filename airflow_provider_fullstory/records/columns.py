@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import UNSET
 
 from airflow_provider_fullstory.api.encoding import Digits
-from airflow_provider_fullstory.records.refusals import Refusal, ValueRefusedError
-from airflow_provider_fullstory.records.rules import (
+from airflow_provider_fullstory.records.json_values import (
     are_json_numbers,
     fits_64_bits,
     is_json_number,
     is_utf8,
-    property_name_problem,
 )
+from airflow_provider_fullstory.records.refusals import Refusal, ValueRefusedError
+from airflow_provider_fullstory.records.rules import property_name_problem
 from airflow_provider_fullstory.records.timestamps import is_timestamp, parsed
 from airflow_provider_fullstory.records.values import Declared, Types, property_value, types_of, utc_column
 

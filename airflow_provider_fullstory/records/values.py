@@ -47,14 +47,13 @@ from msgspec import UNSET
 
 from airflow_provider_fullstory.api.encoding import Digits
 from airflow_provider_fullstory.records import rules, timestamps
-from airflow_provider_fullstory.records.rules import (
-    MAX_LEVELS,
+from airflow_provider_fullstory.records.json_values import (
+    check_elements,
     fits_64_bits,
     is_json_number,
     is_utf8,
-    property_name_problem,
-    quoted,
 )
+from airflow_provider_fullstory.records.rules import MAX_LEVELS, property_name_problem, quoted
 
 #: Digits of an integer or Decimal that can be an id; longer ones take seconds to write out.
 _MOST_DIGITS: Final = 1000
@@ -294,7 +293,7 @@ def _array(name: str, value: Sequence[Any], zone: datetime.tzinfo) -> tuple[list
             continue
         sent.append(element)
         kinds.add(element_type)
-    rules.check_elements(_property(name), sent)
+    check_elements(_property(name), sent)
     declared = f"{kinds.pop()}s" if kinds in ({"int"}, {"date"}) else None
     return sent, declared
 

@@ -19,8 +19,9 @@ from airflow_provider_fullstory.exceptions import FullStoryAuthenticationError, 
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 from airflow_provider_fullstory.operators import fullstory as operators
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
-from airflow_provider_fullstory.records.events import events_of_records
-from airflow_provider_fullstory.records.mapping import MappingOptions
+from airflow_provider_fullstory.records.kinds import EVENTS
+from airflow_provider_fullstory.records.mapping import map_records
+from airflow_provider_fullstory.records.options import MappingOptions
 from tests.conftest import run
 from tests.tries import QUERY, Breaking, Crash, Task, make_warehouse, noting_job, numbers, orders, posts
 
@@ -494,9 +495,9 @@ def test_a_retry_after_all_was_sent_asks_nothing(
 
 def made(count: int) -> list[Batch]:
     batcher = Batcher(
-        RunIdentity("dag", "run-1", "task"), BatchLimits(records=10), MappingOptions().shared, print
+        RunIdentity("dag", "run-1", "task"), BatchLimits(records=10), MappingOptions(EVENTS), print
     )
-    return list(batcher.batches(events_of_records(orders(count), MappingOptions())))
+    return list(batcher.batches(map_records(orders(count), MappingOptions(EVENTS))))
 
 
 @pytest.mark.parametrize("count", [0, 1, 10, 11, 95])

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
 from airflow_provider_fullstory.batch_import.batching.batcher import Batcher
 from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
-from airflow_provider_fullstory.records.events import events_of_records, events_of_rows
-from airflow_provider_fullstory.records.mapping import MappingOptions
+from airflow_provider_fullstory.records.kinds import EVENTS
+from airflow_provider_fullstory.records.mapping import map_records, map_rows
+from airflow_provider_fullstory.records.options import MappingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from airflow_provider_fullstory.batch_import.batching.batch import Batch
-    from airflow_provider_fullstory.records.mapping import MappedChunk
+    from airflow_provider_fullstory.records.column_mapping import MappedChunk
     from airflow_provider_fullstory.records.refusals import InvalidRecord
 
 RUN = RunIdentity("dag", "run", "task")
@@ -60,17 +61,17 @@ def batched(
     chunks: Iterable[MappedChunk], options: MappingOptions, limits: BatchLimits | None = None
 ) -> Sent:
     refused: list[InvalidRecord] = []
-    batcher = Batcher(RUN, limits or BatchLimits(), options.shared, refused.extend)
+    batcher = Batcher(RUN, limits or BatchLimits(), options, refused.extend)
     return Sent(list(batcher.batches(chunks)), refused)
 
 
 def make_options(**options: Any) -> MappingOptions:
-    return MappingOptions(**({"event_name": "Odd", "allow_anonymous": True} | options))
+    return MappingOptions(EVENTS, **({"event_name": "Odd", "allow_anonymous": True} | options))
 
 
 def send_records(records: Iterable[Any], limits: BatchLimits | None = None, **options: Any) -> Sent:
     made = make_options(**options)
-    return batched(events_of_records(records, made), made, limits)
+    return batched(map_records(records, made), made, limits)
 
 
 def send_rows(
@@ -82,7 +83,7 @@ def send_rows(
 ) -> Sent:
     made = make_options(**options)
     chunks = (rows[start : start + chunk_rows] for start in range(0, len(rows), chunk_rows))
-    return batched(events_of_rows(columns, chunks, made), made, limits)
+    return batched(map_rows(columns, chunks, made), made, limits)
 
 
 def send_value(value: Any, **options: Any) -> Sent:

@@ -17,10 +17,12 @@ from airflow_provider_fullstory.api.jobs import MAX_BATCH_RECORDS
 from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
 from airflow_provider_fullstory.emulator.bodies import read_events
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryMappingError
-from airflow_provider_fullstory.records import rules
-from airflow_provider_fullstory.records.events import shared_part
+from airflow_provider_fullstory.records import kinds, rules
+from airflow_provider_fullstory.records.kinds import EVENTS
+from airflow_provider_fullstory.records.limits import Limits
+from airflow_provider_fullstory.records.mapping import shared_part
 from airflow_provider_fullstory.records.refusals import INVALID_ARGUMENT, INVALID_PARAMETER, REQUIRED_FIELD
-from airflow_provider_fullstory.records.rules import LIMITS, Limits, Rule
+from airflow_provider_fullstory.records.rules import Rule
 from airflow_provider_fullstory.sources.iterables import records_of
 from tests.records.sending import Sent, make_options, send_records, send_rows
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-RULES = {name: rule for name, rule in vars(rules).items() if isinstance(rule, Rule)}
+RULES = {name: rule for name, rule in (vars(rules) | vars(kinds)).items() if isinstance(rule, Rule)}
 #: Stands in values only, never in the name of a field or column.
 SECRET = "Zq7secret"
 SECRET_NUMBER = 918273645
@@ -248,7 +250,7 @@ def test_every_rule_is_listed_by_one_name() -> None:
     assert len(set(map(id, RULES.values()))) == len(RULES)
 
 
-@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
+@pytest.mark.parametrize("limits", EVENTS.limits.values(), ids=EVENTS.limits)
 def test_every_limit_has_a_source(limits: Limits) -> None:
     assert limits.source.startswith("developer.fullstory.com/")
     assert limits.form is None or limits.form_name
@@ -388,7 +390,7 @@ def values_of(field: str, limits: Limits) -> Iterator[tuple[Rule, list[Any], lis
 
 CASES_OF_LIMITS = [
     (field, rule, beyond, inside)
-    for field, limits in LIMITS.items()
+    for field, limits in EVENTS.limits.items()
     for rule, beyond, inside in values_of(field, limits)
 ]
 
@@ -401,17 +403,17 @@ def record_with(field: str, value: Any) -> dict[str, Any]:
 def test_every_kind_of_limit_is_among_the_cases() -> None:
     described = {field.name for field in dataclasses.fields(Limits)} - {"source", "form_name", "is_id"}
     assert described == {"shortest", "longest", "form", "lowest", "highest"}
-    assert {field for field, *_ in CASES_OF_LIMITS} == set(LIMITS)
+    assert {field for field, *_ in CASES_OF_LIMITS} == set(EVENTS.limits)
 
 
 def test_every_id_is_taken_for_one() -> None:
     ids = {"user.uid", "user.id", "session.uid", "session.id"}
-    assert {field for field, limits in LIMITS.items() if limits.is_id} == ids
+    assert {field for field, limits in EVENTS.limits.items() if limits.is_id} == ids
 
 
 def test_documented_limits_are_those_of_the_contract() -> None:
-    assert LIMITS["user.uid"].longest == LIMITS["session.uid"].longest == 256
-    pixels = {field for field, limits in LIMITS.items() if limits.highest == 2**31 - 1}
+    assert EVENTS.limits["user.uid"].longest == EVENTS.limits["session.uid"].longest == 256
+    pixels = {field for field, limits in EVENTS.limits.items() if limits.highest == 2**31 - 1}
     sizes = ("screen_width", "screen_height", "viewport_width", "viewport_height")
     assert pixels == {f"context.device.{size}" for size in sizes}
     assert rules.MAX_PROPERTY_NAME == 512

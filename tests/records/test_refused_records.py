@@ -22,9 +22,12 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from airflow_provider_fullstory.api.encoding import DECODER, ENCODER
 from airflow_provider_fullstory.batch_import.reporting.refusal_log import RefusalLog
-from airflow_provider_fullstory.records.drafts import EVENT, REFUSAL, plain, redacted, unfolded
-from airflow_provider_fullstory.records.events import events_of_records, events_of_rows, shared_part
-from airflow_provider_fullstory.records.mapping import MappingOptions
+from airflow_provider_fullstory.records.kinds import EVENTS
+from airflow_provider_fullstory.records.mapping import map_records, map_rows, shared_part
+from airflow_provider_fullstory.records.options import MappingOptions
+from airflow_provider_fullstory.records.redaction import redacted
+from airflow_provider_fullstory.records.refused_records import REFUSAL, record_of_line
+from airflow_provider_fullstory.records.written_values import as_json
 from airflow_provider_fullstory.sources.iterables import records_of
 from tests.records.sending import Sent, batched
 
@@ -62,14 +65,14 @@ def within(seconds: float) -> Iterator[None]:
 
 
 def send(records: Sequence[Any], **options: Any) -> Sent:
-    made = MappingOptions(**options)
+    made = MappingOptions(EVENTS, **options)
     with within(TOO_LONG):
-        return batched(events_of_records(records, made), made)
+        return batched(map_records(records, made), made)
 
 
 def send_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], **options: Any) -> Sent:
-    made = MappingOptions(**options)
-    return batched(events_of_rows(columns, [rows], made), made)
+    made = MappingOptions(EVENTS, **options)
+    return batched(map_rows(columns, [rows], made), made)
 
 
 def refused(record: Any, **options: Any) -> InvalidRecord:
@@ -86,16 +89,16 @@ def refused(record: Any, **options: Any) -> InvalidRecord:
 def line_of(invalid: InvalidRecord) -> bytes:
     """Return the line of the file, as it is written there."""
     refusal = {"outcome": "invalid", "code": invalid.refusal.code, "message": invalid.refusal.reason}
-    return ENCODER.encode({EVENT: invalid.record, REFUSAL: refusal})
+    return ENCODER.encode({EVENTS.noun: invalid.record, REFUSAL: refusal})
 
 
 def draft_of(record: Any, **options: Any) -> Any:
-    return unfolded(DECODER.decode(line_of(refused(record, **options))))
+    return record_of_line(EVENTS, DECODER.decode(line_of(refused(record, **options))))
 
 
 def again(invalid: InvalidRecord, **options: Any) -> Sent:
     """Send the draft as it stands, with none of the options that the record came with."""
-    return send([unfolded(DECODER.decode(line_of(invalid)))], **options)
+    return send([record_of_line(EVENTS, DECODER.decode(line_of(invalid)))], **options)
 
 
 # Any value is JSON ----------------------------------------------------------------------------------------
@@ -247,8 +250,8 @@ def check_json(invalid: InvalidRecord) -> None:
     line = line_of(invalid)
     assert b"\n" not in line
     decoded = DECODER.decode(line)
-    assert ENCODER.encode(unfolded(decoded)) == ENCODER.encode(invalid.record)
-    assert ENCODER.encode(redacted(invalid.record))
+    assert ENCODER.encode(record_of_line(EVENTS, decoded)) == ENCODER.encode(invalid.record)
+    assert ENCODER.encode(redacted(EVENTS, invalid.record))
     str(invalid).encode()
 
 
@@ -351,7 +354,7 @@ def test_what_is_no_record_is_json_and_refused_again(value: Any) -> None:
 @pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE)
 def test_plain_makes_json_of_all(value: Any) -> None:
     with within(TOO_LONG):
-        ENCODER.encode(plain(value))
+        ENCODER.encode(as_json(value))
 
 
 KEYS: Any = st.one_of(
@@ -412,7 +415,7 @@ names = st.sampled_from(
 @given(VALUES)
 def test_any_value_becomes_json(value: Any) -> None:
     with within(TOO_LONG):
-        ENCODER.encode(plain(value))
+        ENCODER.encode(as_json(value))
 
 
 @any_input
@@ -462,9 +465,9 @@ def _is_known_to_change(record: Any) -> bool:
         return True
 
 
-def test_a_record_with_the_keys_of_a_line_is_not_unfolded_by_mistake() -> None:
+def test_a_record_with_the_keys_of_a_line_is_not_taken_for_one() -> None:
     record = {"event": "clicked", "refusal": "x"}
-    assert unfolded(record) is record
+    assert record_of_line(EVENTS, record) is record
 
 
 # What the log shows of them -------------------------------------------------------------------------------
@@ -475,7 +478,9 @@ def test_a_record_with_the_keys_of_a_line_is_not_unfolded_by_mistake() -> None:
     "key", [None, True, "a\ud800", "a\ud800.b", RaisingText(), b"abc"], ids=lambda key: type(key).__name__
 )
 def test_the_log_shows_drafts_whatever_their_keys(key: Any, shows_values: bool, caplog: Any) -> None:
-    refusal_log = RefusalLog({"user.uid": ("user", "uid")}, shows_records=True, shows_values=shows_values)
+    refusal_log = RefusalLog(
+        EVENTS, {"user.uid": ("user", "uid")}, shows_records=True, shows_values=shows_values
+    )
 
     refusal_log.invalid([refused(GOOD | {key: "secret"})])
 
@@ -711,7 +716,7 @@ def test_a_draft_is_refused_again_without_the_options(record: Any, options: dict
 
 
 def test_a_draft_that_only_an_option_refused_may_be_accepted_as_it_was() -> None:
-    shared = shared_part({"user": {"uid": "shared"}}, MappingOptions())
+    shared = shared_part({"user": {"uid": "shared"}}, MappingOptions(EVENTS))
     [of_shared] = send([GOOD], shared=shared).refused
     [of_name] = send([GOOD], event_name="B").refused
 
@@ -738,7 +743,7 @@ def test_a_redacted_record_keeps_its_types_and_no_value() -> None:
         "properties": {"total": Decimal("1.5"), "tags": ["secret"], "none": None},
         "schema": {"properties": {"total": "real", "odd": "secret"}},
     }
-    assert redacted(record) == {
+    assert redacted(EVENTS, record) == {
         "name": "<str>",
         "properties": {"total": "<real>", "tags": ["<str>"], "none": "<null>"},
         "schema": {"properties": {"total": "real", "odd": "<str>"}},
