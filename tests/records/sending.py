@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from airflow_provider_fullstory.api.jobs import MAX_BATCH_RECORDS
 from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
 from airflow_provider_fullstory.batch_import.batching.batcher import Batcher
 from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
+from airflow_provider_fullstory.emulator.bodies import read_events
 from airflow_provider_fullstory.records.kinds import EVENTS
 from airflow_provider_fullstory.records.mapping import map_records, map_rows
 from airflow_provider_fullstory.records.options import MappingOptions
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.batching.batch import Batch
     from airflow_provider_fullstory.records.column_mapping import MappedChunk
     from airflow_provider_fullstory.records.refusals import InvalidRecord
+    from airflow_provider_fullstory.records.rules import Rule
 
 RUN = RunIdentity("dag", "run", "task")
 
@@ -117,3 +121,19 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     assert len(content) == len(pairs), "a key stands twice"
     return content
+
+
+def rejected_by_the_emulator(sent: Sent) -> list[str]:
+    """Return what the emulator says of the records that this package would send."""
+    return [
+        f"{refusal.code}: {refusal.message}"
+        for body in sent.bodies
+        for refusal in read_events(body, MAX_BATCH_RECORDS).refusals.values()
+    ]
+
+
+def pattern_of(rule: Rule) -> re.Pattern[str]:
+    """Return what matches all that a rule can say."""
+    parts = re.split(r"\{\w+(?:!r)?\}", rule.says.replace("{{", "\x00").replace("}}", "\x01"))
+    texts = (re.escape(part.replace("\x00", "{").replace("\x01", "}")) for part in parts)
+    return re.compile(".+".join(texts), re.DOTALL)
