@@ -68,7 +68,7 @@ class Sender:
 
         :param chunks: The records to send, and those that cannot be sent.
         """
-        report = ImportReport(self._options.kind.resource)
+        report = ImportReport(self._options.kind.resource.value)
         with self._made(chunks, report) as (batches, commit):
             submissions = self._importer.submit(self._fingerprinted(self._fitting(batches)))
             commit()
@@ -81,7 +81,7 @@ class Sender:
         :param area: Where to.
         :param chunks: The records to send, and those that cannot be sent.
         """
-        report = ImportReport(self._options.kind.resource)
+        report = ImportReport(self._options.kind.resource.value)
         with self._made(chunks, report) as (batches, commit):
 
             def complete_report() -> ImportReport:
