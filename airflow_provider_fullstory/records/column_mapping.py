@@ -39,7 +39,7 @@ class MappedChunk:
     :param records: The records that can be sent.
     :param positions: The place of each of these in the source, from 1.
     :param invalid: The records that cannot be sent.
-    :param timestamps: The timestamps of the records that can be sent, at a glance.
+    :param timestamps: The earliest and the latest timestamp of the records that can be sent.
     """
 
     records: list[msgspec.Struct]
@@ -159,7 +159,7 @@ class ColumnMapping:
         for row, moment in enumerate(column.values):
             if moment is UNSET and row not in column.refusals:
                 chunk.refuse({row: missing})
-                # Without it the record would be one that has no place for a timestamp.
+                # Without the NULL, the record would be written down without a timestamp, which is allowed.
                 chunk.keep(row, (field.path,), None)
 
     def _check_identities(self, identity: Identity, chunk: _Chunk) -> None:

@@ -13,17 +13,16 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import msgspec
 
 from airflow_provider_fullstory.records.columns import Column, convert_column
-from airflow_provider_fullstory.records.limits import Limits, are_texts, check_number, check_text
-from airflow_provider_fullstory.records.timestamps import parsed_column
-from airflow_provider_fullstory.records.values import (
+from airflow_provider_fullstory.records.field_values import (
     as_boolean,
     as_integer,
     as_moment,
     as_number,
     as_text,
-    unwrapped,
-    utc_column,
 )
+from airflow_provider_fullstory.records.limits import Limits, are_texts, check_number, check_text
+from airflow_provider_fullstory.records.timestamps import parsed_column
+from airflow_provider_fullstory.records.values import unwrapped, utc_column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

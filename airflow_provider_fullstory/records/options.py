@@ -31,7 +31,7 @@ class MappingOptions:
     :param shared: What all records of a request have in common, None where they share nothing.
     :param allow_anonymous: Whether a record may be about nobody.
     :param allow_missing_timestamp: Whether the timestamp may be NULL.
-    :param record_key: Names of the columns that tell one record from another.
+    :param record_key: Names of the columns whose values identify a record.
     """
 
     kind: RecordKind

@@ -1,9 +1,9 @@
 """
 The rules for one record: what FullStory takes, each with its code, what to say, and where it is documented.
 
-A rule that is broken refuses that record alone, before anything is sent. Rules about the text or the number
-in one field are limits, listed by field; all others are listed by name. What they say names the field and the
-kind of value, never the value.
+A rule that is broken refuses that record alone, before it is sent. The rules that only one kind of records
+has, and the limits of its fields, are with the kind. A message names the field and the type of the value,
+never the value.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _EVENTS: Final = "developer.fullstory.com/server/events/create-batch-events-impo
 _PROPERTIES: Final = "developer.fullstory.com/server/custom-properties"
 _USERS: Final = "developer.fullstory.com/server/users/create-batch-user-import-job"
 _JSON: Final = "RFC 8259"
-#: What FullStory might take, but only this package could have put there by guessing.
+#: FullStory might take such a value, but this package would have to guess it.
 _NO_GUESS: Final = "this package"
 
 #: Longest name of a property, its parents and their dots included.
 MAX_PROPERTY_NAME: Final = 512
-#: Objects within objects; far beyond use, and far below what recursion can take.
+#: Most objects inside one another; far beyond use, and far below the limit of recursion.
 MAX_LEVELS: Final = 100
 #: Most characters of a name that a message quotes.
 _LONGEST_QUOTE: Final = 80
@@ -39,10 +39,10 @@ _PROPERTY_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 @dataclasses.dataclass(frozen=True, slots=True)
 class Rule:
     """
-    Something that every record must keep to.
+    A rule that every record must keep.
 
-    :param code: FullStory's code for a record that does not.
-    :param says: What is wrong and how to mend it; names in braces stand for what is known of the place.
+    :param code: FullStory's code for a record that breaks it.
+    :param says: What is wrong and how to fix it; names in braces stand for the details of the case.
     :param source: Where it is documented.
     """
 
@@ -168,7 +168,7 @@ TOO_LARGE: Final = Rule(
 
 def quoted(name: str) -> str:
     """
-    Return the name of a column, key or property for a message: names of nested ones are endless.
+    Return the name of a column, key or property for a message, cut where it is too long.
 
     :param name: The name.
     """

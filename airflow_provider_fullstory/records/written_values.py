@@ -17,11 +17,12 @@ import msgspec
 
 from airflow_provider_fullstory.api.encoding import ENCODER
 from airflow_provider_fullstory.records import timestamps
+from airflow_provider_fullstory.records.property_values import property_value
 from airflow_provider_fullstory.records.refusals import ValueRefusedError
 from airflow_provider_fullstory.records.rules import MAX_LEVELS
-from airflow_provider_fullstory.records.values import property_value, unwrapped
+from airflow_provider_fullstory.records.values import unwrapped
 
-#: Values within one that are written down; far beyond use, and a value may hold itself.
+#: Most values inside one value that are written down; far beyond use, since a value may hold itself.
 _MOST_VALUES: Final = 10_000
 
 

@@ -1,4 +1,4 @@
-"""What the operator's arguments say about where records come from and how a row becomes one."""
+"""The source of records and the options of their mapping, from the operator's arguments."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ _SHOWN_FILES: Final = 3
 @dataclasses.dataclass(frozen=True, slots=True)
 class OpenSource:
     """
-    A source while it is read.
+    An open source.
 
-    :param description: What it is, for the log.
+    :param description: Where it is, for the log.
     :param targets: Where each column goes; empty where each record has its own keys.
     :param chunks: Its records.
     """
@@ -76,9 +76,9 @@ class RecordSource:
 
     def check(self, *, is_mapped: bool = False) -> None:
         """
-        Refuse what cannot be a source, before anything is asked for it.
+        Refuse arguments that cannot be a source, before any system is asked.
 
-        :param is_mapped: Whether the task is mapped: what it is given may have come from another task.
+        :param is_mapped: Whether the task is mapped, so that its records may have come from another task.
         :raises FullStoryInputError: Saying what to give instead.
         """
         name = self.options.kind.resource

@@ -14,7 +14,7 @@ from hypothesis import given, strategies as st
 from airflow_provider_fullstory.api.encoding import DECODER, ENCODER
 from airflow_provider_fullstory.records import columns
 from airflow_provider_fullstory.records.columns import Column, convert_column, property_column
-from airflow_provider_fullstory.records.values import property_value
+from airflow_provider_fullstory.records.property_values import property_value
 
 ZONE = datetime.timezone(datetime.timedelta(hours=2))
 

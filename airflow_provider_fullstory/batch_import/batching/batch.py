@@ -1,8 +1,8 @@
 """
 One request of an import: canonical bytes, and the key under which FullStory takes them once.
 
-The same records give the same bytes on any machine, and the same run gives the same bytes the same keys, so a
-repeated request is recognized as such.
+The same records give the same bytes on any machine, and the same run gives the same bytes the same keys, so
+FullStory recognizes a request that is repeated.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Batch:
 
     def split(self) -> tuple[Batch, Batch]:
         """
-        Return two batches with half of the records each, for a body that FullStory finds too large.
+        Return two batches with half of the records each, for a body that is too large for FullStory.
 
         Their keys follow from this batch's key, so that splitting again gives the same two.
         """
@@ -81,7 +81,7 @@ class Batch:
 @dataclasses.dataclass(frozen=True, slots=True)
 class BatchLimits:
     """
-    Say where a batch ends.
+    The limits at which a batch ends.
 
     :param records: Most records of a batch, at most 50,000.
     :param bytes: Most bytes of its body.

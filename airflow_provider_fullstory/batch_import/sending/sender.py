@@ -76,9 +76,9 @@ class Sender:
 
     def stage(self, area: StagingArea, chunks: Iterable[MappedChunk]) -> Manifest:
         """
-        Write all batches before the first is sent, and return what was written.
+        Write all batches to the staging area, and return its manifest.
 
-        :param area: Where to.
+        :param area: The staging area.
         :param chunks: The records to send, and those that cannot be sent.
         """
         report = ImportReport(self._options.kind.resource.value)
@@ -93,10 +93,10 @@ class Sender:
 
     def staged(self, area: StagingArea, manifest: Manifest) -> tuple[ImportReport, list[Submission]]:
         """
-        Send what was staged, and return the report so far and what FullStory accepted.
+        Send the staged batches, and return the report so far and what FullStory accepted.
 
-        :param area: Where it is.
-        :param manifest: What was staged.
+        :param area: The staging area.
+        :param manifest: The manifest of the area.
         """
         unsent = [
             records
