@@ -19,7 +19,7 @@ from airflow_provider_fullstory.records.column_mapping import ColumnMapping, Map
 from airflow_provider_fullstory.records.flattening import Flattening, RecordGroup
 from airflow_provider_fullstory.records.refusals import REQUIRED_FIELD
 from airflow_provider_fullstory.records.refused_records import record_of_line
-from airflow_provider_fullstory.records.targets import missing_columns
+from airflow_provider_fullstory.records.targets import missing_columns, targets_of
 from airflow_provider_fullstory.records.timestamps import TimestampSummary
 from airflow_provider_fullstory.sources.chunks import CHUNK_ROWS
 
@@ -68,7 +68,7 @@ def targets_of_rows(columns: Sequence[str], options: MappingOptions) -> dict[str
     :param columns: Names of the columns.
     :param options: What the user said about how a row becomes a record.
     """
-    targets = ColumnMapping(columns, options).targets
+    targets, _ = targets_of(columns, options)
     return {columns[index]: ".".join(path) for path, index in targets.items()}
 
 

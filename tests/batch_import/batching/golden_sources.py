@@ -2,7 +2,7 @@
 Tricky sources, and the batches that were decided for them, which are in ``golden/``.
 
 ``python -m tests.batch_import.batching.golden_sources`` writes those anew; with ``--print`` it shows them.
-A change there makes a retry across an upgrade look like another import.
+A change there makes a retry after an upgrade another import.
 """
 
 from __future__ import annotations

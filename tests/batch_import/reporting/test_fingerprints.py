@@ -53,7 +53,7 @@ class Memory(dict[str, bytes]):
 def sent(
     found: Iterable[Any], folder: Memory, limits: BatchLimits | None = None, **options: Any
 ) -> tuple[list[Batch], list[Any]]:
-    """Return batches whose traces are kept, and what was refused."""
+    """Return batches whose fingerprints are kept, and the invalid records."""
     made = MappingOptions(EVENTS, **({"allow_anonymous": True} | options))
     refused: list[Any] = []
     batcher = Batcher(RUN, limits or BatchLimits(), made, refused.extend, keeps_fingerprints=True)
@@ -249,7 +249,7 @@ def test_an_echo_need_not_have_the_same_bytes(change: str) -> None:
 
 
 def test_a_decimal_that_came_back_through_a_float_is_no_other_record() -> None:
-    """A place that cannot be told is better than a wrong one."""
+    """No place is better than a wrong one."""
     folder = Memory()
     [batch], _ = sent([{"x": Decimal("11.1")}, {"x": Decimal("11.10")}], folder, event_name="Odd")
     assert positions(folder, "1", echoes_of(bytes(batch.body))) == [1, 2]

@@ -63,7 +63,7 @@ def root(kind: str, memory: str, tmp_path: Path) -> str:
 
 class Import:
     """
-    One import with a record that is refused here, and one that FullStory refuses.
+    One import with an invalid record, and one that FullStory rejects.
 
     :param uri: Where the file is.
     :param name: What names the import.
@@ -151,7 +151,7 @@ class Turns:
         return threads
 
     def let(self, name: str, steps: int | None = None) -> bool:
-        """Let a thread take so many steps, or all; return whether there were as many."""
+        """Let a thread take that number of steps, or all; return whether it took them."""
         for _ in range(steps) if steps is not None else itertools.count():
             if self._is_done[name]:
                 return False
