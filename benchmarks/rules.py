@@ -21,9 +21,10 @@ from unittest.mock import patch
 from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
 from airflow_provider_fullstory.batch_import.batching.batcher import Batcher
 from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
-from airflow_provider_fullstory.records import columns, fields, mapping
-from airflow_provider_fullstory.records.events import events_of_rows
-from airflow_provider_fullstory.records.mapping import MappingOptions
+from airflow_provider_fullstory.records import column_mapping, columns, fields
+from airflow_provider_fullstory.records.kinds import EVENTS
+from airflow_provider_fullstory.records.mapping import map_rows
+from airflow_provider_fullstory.records.options import MappingOptions
 from airflow_provider_fullstory.sources.chunks import CHUNK_ROWS
 
 COLUMNS = [
@@ -55,12 +56,12 @@ def rows(count: int) -> list[tuple[Any, ...]]:
 
 def seconds(chunks: list[list[tuple[Any, ...]]]) -> float:
     """Return the processor's time for mapping all rows and encoding them into batches."""
-    options = MappingOptions(event_name="Order Updated")
+    options = MappingOptions(EVENTS, event_name="Order Updated")
     refused: list[Any] = []
-    batcher = Batcher(RunIdentity("d", "r", "t"), BatchLimits(), options.shared, refused.extend)
+    batcher = Batcher(RunIdentity("d", "r", "t"), BatchLimits(), options, refused.extend)
     gc.collect()
     start = time.process_time()
-    records = sum(batch.records for batch in batcher.batches(events_of_rows(COLUMNS, chunks, options)))
+    records = sum(batch.records for batch in batcher.batches(map_rows(COLUMNS, chunks, options)))
     took = time.process_time() - start
     if refused or records != sum(map(len, chunks)):
         raise AssertionError("The rows are not all events.")
@@ -70,8 +71,6 @@ def seconds(chunks: list[list[tuple[Any, ...]]]) -> float:
 def without_rules() -> ExitStack:
     """Return a context in which every check passes at once."""
     stack = ExitStack()
-    fields.fields.cache_clear()
-    stack.callback(fields.fields.cache_clear)
     passing: dict[type, Any] = dict.fromkeys(columns._UNIFORM, lambda _: True)
     for target, name, replacement in [
         (columns, "_UNIFORM", passing),
@@ -79,10 +78,10 @@ def without_rules() -> ExitStack:
         (columns, "fits_64_bits", lambda _: True),
         (columns, "is_json_number", lambda _: True),
         (fields, "are_texts", lambda *_: True),
-        (fields, "check_text", lambda _, text: text),
-        (fields, "check_number", lambda _, number: number),
-        (mapping, "misfits", lambda *_: {}),
-        (mapping.ColumnMapping, "_check_identities", lambda *_: None),
+        (fields, "check_text", lambda _, text, __: text),
+        (fields, "check_number", lambda _, number, __: number),
+        (column_mapping, "misfits", lambda *_: {}),
+        (column_mapping.ColumnMapping, "_check_identities", lambda *_: None),
     ]:
         stack.enter_context(patch.object(target, name, replacement))
     return stack

@@ -1,10 +1,9 @@
 """
-FullStory's wire types: what goes into a request and what comes back.
+The wire types of events: the only list of the fields that an event can have.
 
-The request types are the one list of fields that an event can have; the mapping of columns reads its paths
-and kinds from here. Field order is the order of the bytes in a body. A field that is UNSET is not
-sent. Sources: developer.fullstory.com/server/events (create events batch import) and
-developer.fullstory.com/server/users (create users batch import).
+All else is read from here: which columns can be mapped, to which types their values are converted, and how an
+event is previewed and written down. The order of the fields is the order of the bytes in a body. A field that
+is UNSET is not sent. Source: developer.fullstory.com/server/events (create events batch import).
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ Properties = Mapping[str, Any]
 
 
 class RequestPart(msgspec.Struct, gc=False, omit_defaults=True):
-    """Base of all that is sent."""
+    """The base of all wire types that are sent."""
 
 
 class User(RequestPart):
@@ -90,7 +89,7 @@ class Event(RequestPart):
     """
     One record of an events import.
 
-    ``schema`` and ``page_properties_schema`` declare types for properties whose JSON form does not tell them:
+    ``schema`` and ``page_properties_schema`` declare types for properties whose JSON form does not show them:
     FullStory reads every JSON number as ``real`` and every string as ``str``
     (developer.fullstory.com/server/custom-properties).
     """

@@ -111,6 +111,11 @@ class RecordError(msgspec.Struct, frozen=True):
     user: dict[str, Any] | None = None
     shared: dict[str, Any] | None = None
 
+    @property
+    def record(self) -> dict[str, Any] | None:
+        """The record, whatever the import was of."""
+        return self.event or self.user
+
 
 class Page(msgspec.Struct, Generic[T], frozen=True):
     """

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_provider_fullstory.task.arguments import ImportEventsArguments
-    from airflow_provider_fullstory.task.source import EventSource
+    from airflow_provider_fullstory.task.source import RecordSource
 
 
 class FullStoryImportEventsOperator(FullStoryImportOperator):
@@ -147,15 +147,17 @@ class FullStoryImportEventsOperator(FullStoryImportOperator):
 
         return checked(ImportEventsArguments, vars(self))
 
-    def _source(self, arguments: ImportEventsArguments) -> EventSource:
+    def _source(self, arguments: ImportEventsArguments) -> RecordSource:
         """
         Return the source of the events.
 
         :param arguments: The checked arguments.
         """
-        from airflow_provider_fullstory.task.source import EventSource, mapping_options
+        from airflow_provider_fullstory.records.kinds import EVENTS
+        from airflow_provider_fullstory.task.source import RecordSource, mapping_options
 
         options = mapping_options(
+            EVENTS,
             event_name=arguments.event_name,
             mapping=arguments.mapping,
             timezone=arguments.timezone,
@@ -165,7 +167,7 @@ class FullStoryImportEventsOperator(FullStoryImportOperator):
             allow_missing_timestamp=arguments.allow_missing_timestamp,
             record_key=arguments.record_key,
         )
-        return EventSource(
+        return RecordSource(
             arguments.events,
             arguments.sql,
             arguments.sql_conn_id,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.reporting.preview import Preview
     from airflow_provider_fullstory.task.arguments import ImportArguments
     from airflow_provider_fullstory.task.import_run import ImportRun
-    from airflow_provider_fullstory.task.source import EventSource
+    from airflow_provider_fullstory.task.source import RecordSource
 
 
 class FullStoryImportOperator(BaseOperator):
@@ -126,7 +126,7 @@ class FullStoryImportOperator(BaseOperator):
         """
         raise NotImplementedError
 
-    def _source(self, arguments: Any) -> EventSource:
+    def _source(self, arguments: Any) -> RecordSource:
         """
         Return the source of the records.
 
@@ -225,8 +225,7 @@ class FullStoryImportOperator(BaseOperator):
                 opened.targets,
                 opened.chunks,
                 limits=limits,
-                shared=source.options.shared,
-                mapping=source.options.mapping,
+                options=source.options,
                 limit=limit,
             )
 

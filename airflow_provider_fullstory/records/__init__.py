@@ -1,1 +1,1 @@
-from __future__ import annotations
+"""From a row of a source to a valid record."""

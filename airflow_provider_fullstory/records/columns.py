@@ -1,8 +1,8 @@
 """
-What becomes of the values of a column: the same as of each value alone, in a few passes in C where it can be.
+What is sent for the values of a column: the same as for each value alone, but in a few passes in C.
 
-That takes values of one well-known type. Objects with the same keys, such as a column of JSON, are columns
-themselves; all other values are looked at one by one.
+That is possible for values of one well-known type, and for objects with the same keys, such as a column of
+JSON, which are columns themselves. All other values are converted one by one.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import UNSET
 
 from airflow_provider_fullstory.api.encoding import Digits
-from airflow_provider_fullstory.records.refusals import Refusal, ValueRefusedError
-from airflow_provider_fullstory.records.rules import (
+from airflow_provider_fullstory.records.json_values import (
     are_json_numbers,
     fits_64_bits,
     is_json_number,
     is_utf8,
-    property_name_problem,
 )
+from airflow_provider_fullstory.records.property_values import Declared, Types, property_value, types_of
+from airflow_provider_fullstory.records.refusals import Refusal, ValueRefusedError
+from airflow_provider_fullstory.records.rules import property_name_problem
 from airflow_provider_fullstory.records.timestamps import is_timestamp, parsed
-from airflow_provider_fullstory.records.values import Declared, Types, property_value, types_of, utc_column
+from airflow_provider_fullstory.records.values import utc_column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-#: Objects of which fewer have their keys in common are converted one by one.
+#: Where fewer objects than these have the same keys, all are converted one by one.
 _ROWS_WORTH_A_COLUMN: Final = 4
 #: Objects nested deeper are converted one by one: the stack is finite.
 _LEVELS_WORTH_A_COLUMN: Final = 8
@@ -137,7 +138,7 @@ def property_column(
 
 
 def _uniform_column(name: str, kind: type, values: Sequence[Any], zone: datetime.tzinfo) -> Column | None:
-    """Convert values of one type at once, None where that takes a look at each."""
+    """Convert values of one type at once, None where each needs a check of its own."""
     if kind in _UNIFORM:
         is_good = _UNIFORM[kind](values)
         return Column(list(values), True, _DECLARED.get(kind), is_as_given=True) if is_good else None

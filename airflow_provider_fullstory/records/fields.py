@@ -1,37 +1,28 @@
 """
-Where a column goes: its name, or the mapping, names a field of FullStory's API.
+One field of FullStory's API: what it takes, and what converts a value, or a column of values, to that.
 
-The fields are read from the wire types, so a field added there is one that a column can fill.
+The type comes from the wire type, so nothing else has to list the field.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
-import difflib
-import functools
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
-from airflow_provider_fullstory.api.events import Event
 from airflow_provider_fullstory.records.columns import Column, convert_column
-from airflow_provider_fullstory.records.rules import (
-    are_texts,
-    check_number,
-    check_text,
-    property_name_problem,
-    quoted,
-)
-from airflow_provider_fullstory.records.timestamps import parsed_column
-from airflow_provider_fullstory.records.values import (
+from airflow_provider_fullstory.records.field_values import (
     as_boolean,
     as_integer,
     as_moment,
     as_number,
     as_text,
-    unwrapped,
-    utc_column,
 )
+from airflow_provider_fullstory.records.limits import Limits, are_texts, check_number, check_text
+from airflow_provider_fullstory.records.timestamps import parsed_column
+from airflow_provider_fullstory.records.values import unwrapped, utc_column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,13 +30,7 @@ if TYPE_CHECKING:
 Path = tuple[str, ...]
 Conversion: TypeAlias = "Callable[[Any, datetime.tzinfo], Any]"
 
-#: Fields whose names users choose.
-PROPERTY_ROOTS = ("properties", "page_properties")
-#: Fields that declare the types of those.
-SCHEMA_ROOTS = ("schema", "page_properties_schema")
-
-
-_KINDS: dict[type[msgspec.inspect.Type], str] = {
+_TAKES: Final[dict[type[msgspec.inspect.Type], str]] = {
     msgspec.inspect.StrType: "text",
     msgspec.inspect.IntType: "whole number",
     msgspec.inspect.FloatType: "number",
@@ -54,121 +39,82 @@ _KINDS: dict[type[msgspec.inspect.Type], str] = {
 }
 
 
-@functools.cache
-def fields() -> dict[str, Conversion]:
+@dataclasses.dataclass(frozen=True, slots=True)
+class Field:
     """
-    Return the fields of an event by dotted path, without its properties and their types.
+    A field that is neither an object nor a property.
 
-    Each comes with what converts a value that is not None, given the time zone of timestamps without an
-    offset, or raises ValueRefusedError.
+    :param path: Its dotted path.
+    :param type: Its type.
+    :param limits: What its text or number must keep to.
+    :param convert: Converts a value that is not None, given the time zone of timestamps without an offset;
+        raises ValueRefusedError where the field does not take the value.
     """
-    return {
-        ".".join(path): _conversion(".".join(path), kind)
-        for path, kind in _leaves(Event, ())
-        if path[0] not in PROPERTY_ROOTS + SCHEMA_ROOTS
-    }
+
+    path: str
+    type: msgspec.inspect.Type
+    limits: Limits
+    convert: Conversion
+
+    @property
+    def takes(self) -> str:
+        """What it takes, for a person."""
+        return _TAKES[type(self.type)]
+
+    @property
+    def is_timestamp(self) -> bool:
+        """Whether it takes a timestamp."""
+        return isinstance(self.type, msgspec.inspect.DateTimeType)
+
+    def column(self, values: Sequence[Any], zone: datetime.tzinfo) -> Column:
+        """
+        Convert a column.
+
+        Where all values are plain text, or plain datetimes, that is a few passes in C.
+
+        :param values: The values as the source gave them.
+        :param zone: What datetimes without an offset mean.
+        """
+        types = set(map(type, values))
+        is_text = isinstance(self.type, msgspec.inspect.StrType)
+        if types == {str} and is_text and are_texts(values, self.limits):
+            return Column(list(values), is_full=True)
+        if types in ({str}, {datetime.datetime}) and self.is_timestamp:
+            moments = parsed_column(values) if types == {str} else values
+            moments = None if moments is None else utc_column(moments, zone)
+            if moments is not None:
+                return Column(moments, is_full=True)
+
+        def converted(value: Any) -> tuple[Any, None]:
+            value = unwrapped(value)
+            return (msgspec.UNSET if value is None else self.convert(value, zone)), None
+
+        return convert_column(values, converted)
 
 
-@functools.cache
-def field_kind(path: str) -> str | None:
+def field_of(path: str, field_type: msgspec.inspect.Type, limits: Limits) -> Field:
     """
-    Return what a field takes, for a person, None where that is up to its value.
+    Return a field.
 
-    :param path: Dotted path of the field.
+    :param path: Its dotted path.
+    :param field_type: Its type.
+    :param limits: What its text or number must keep to.
+    :raises TypeError: Where this package has no conversion to the type.
     """
-    kinds = {".".join(leaf): kind for leaf, kind in _leaves(Event, ())}
-    kind = kinds.get(path) if path in fields() else None
-    return None if kind is None else _KINDS[type(kind)]
+    return Field(path, field_type, limits, _conversion(path, field_type, limits))
 
 
-@functools.cache
-def objects() -> frozenset[str]:
-    """Return the dotted paths of an event's objects, such as ``user`` and ``context.browser``."""
-    paths = {
-        ".".join(path.split(".")[:depth]) for path in fields() for depth in range(1, path.count(".") + 1)
-    }
-    return frozenset(paths | set(PROPERTY_ROOTS))
-
-
-def path_of(name: str) -> tuple[Path | None, str | None]:
-    """
-    Return where a column goes, and what is wrong with its name where it can go nowhere.
-
-    Fields are matched without case, since some databases fold the names of columns.
-
-    :param name: Name of the column, or a path given by the user.
-    """
-    folded = name.casefold()
-    if folded in fields() or folded in objects() or folded in SCHEMA_ROOTS:
-        return tuple(folded.split(".")), None
-    root, dot, rest = name.partition(".")
-    if dot and root.casefold() in PROPERTY_ROOTS:
-        path: Path = (root.casefold(), *rest.split("."))
-    elif dot:
-        return None, f"FullStory's events have no field {quoted(name)}{_suggestion(folded)}"
-    else:
-        path = ("properties", name)
-    problem = property_name_problem(".".join(path[1:]))
-    return (None, problem) if problem else (path, None)
-
-
-def field_column(path: str, values: Sequence[Any], zone: datetime.tzinfo) -> Column:
-    """
-    Convert a column that goes to a field.
-
-    Where all its values are plain text, or plain datetimes, that is a few passes in C.
-
-    :param path: Dotted path of the field.
-    :param values: The values as the source gave them.
-    :param zone: What datetimes without an offset mean.
-    """
-    kinds = set(map(type, values))
-    if kinds == {str} and field_kind(path) == "text" and are_texts(path, values):
-        return Column(list(values), is_full=True)
-    if kinds in ({str}, {datetime.datetime}) and field_kind(path) == "timestamp":
-        moments = parsed_column(values) if kinds == {str} else values
-        moments = None if moments is None else utc_column(moments, zone)
-        if moments is not None:
-            return Column(moments, is_full=True)
-    convert = fields()[path]
-
-    def converted(value: Any) -> tuple[Any, None]:
-        value = unwrapped(value)
-        return (msgspec.UNSET if value is None else convert(value, zone)), None
-
-    return convert_column(values, converted)
-
-
-def _suggestion(name: str) -> str:
-    close = difflib.get_close_matches(name, fields(), n=1)
-    meant = f" (did you mean {close[0]!r}?)" if close else ""
-    return f"{meant}; a property of that name is written {quoted(f'properties.{name}')}"
-
-
-def _leaves(struct: type[msgspec.Struct], parents: Path) -> list[tuple[Path, msgspec.inspect.Type]]:
-    found: list[tuple[Path, msgspec.inspect.Type]] = []
-    info = msgspec.inspect.type_info(struct)
-    assert isinstance(info, msgspec.inspect.StructType)  # noqa: S101 - Tells the type checker.
-    for field in info.fields:
-        path = (*parents, field.encode_name)
-        if isinstance(field.type, msgspec.inspect.StructType):
-            found.extend(_leaves(field.type.cls, path))
-        else:
-            found.append((path, field.type))
-    return found
-
-
-def _conversion(name: str, kind: msgspec.inspect.Type) -> Conversion:
-    match kind:
+def _conversion(path: str, field_type: msgspec.inspect.Type, limits: Limits) -> Conversion:
+    match field_type:
         case msgspec.inspect.StrType():
-            return lambda value, _: check_text(name, as_text(name, value))
+            return lambda value, _: check_text(path, as_text(path, value), limits)
         case msgspec.inspect.IntType():
-            return lambda value, _: check_number(name, as_integer(name, value))
+            return lambda value, _: check_number(path, as_integer(path, value), limits)
         case msgspec.inspect.FloatType():
-            return lambda value, _: check_number(name, as_number(name, value))
+            return lambda value, _: check_number(path, as_number(path, value), limits)
         case msgspec.inspect.BoolType():
             # FullStory's default is false, and an explicit false has been seen to count as true.
-            return lambda value, _: as_boolean(name, value) or msgspec.UNSET
+            return lambda value, _: as_boolean(path, value) or msgspec.UNSET
         case msgspec.inspect.DateTimeType():
-            return lambda value, zone: as_moment(name, value, zone)
-    raise TypeError(f"No rule says what to do with {kind} ({name}).")
+            return lambda value, zone: as_moment(path, value, zone)
+    raise TypeError(f"No conversion to {field_type} is known ({path}).")

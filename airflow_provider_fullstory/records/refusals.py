@@ -1,4 +1,4 @@
-"""Why a record cannot be sent."""
+"""Why a record is invalid."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ INVALID_ARGUMENT = "invalid_argument"
 @dataclasses.dataclass(frozen=True, slots=True)
 class Refusal:
     """
-    Say why a record is refused.
+    The reason why a record is refused.
 
     :param code: FullStory's code for such a record, so that counts by code cover both sides.
-    :param reason: What a person needs to mend it: the field and the kind of value, never the value itself.
+    :param reason: What a person needs to fix it: the field and the type of the value, never the value itself.
     """
 
     code: str
@@ -29,12 +29,11 @@ class Refusal:
 @dataclasses.dataclass(frozen=True, slots=True)
 class InvalidRecord:
     """
-    A record that is not sent.
+    An invalid record, which is not sent.
 
     :param position: Its place in the source, from 1.
     :param refusal: Why.
-    :param record: What is to be mended: an event in the form of FullStory's API as far as there is one, as
-        JSON.
+    :param record: What to fix: the record as JSON, in the form of FullStory's API as far as possible.
     """
 
     position: int

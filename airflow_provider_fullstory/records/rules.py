@@ -1,62 +1,48 @@
 """
 The rules for one record: what FullStory takes, each with its code, what to say, and where it is documented.
 
-A rule that is broken refuses that record alone, before anything is sent. Rules about the text or the number
-in one field are limits, listed by field; all others are listed by name. What they say names the field and the
-kind of value, never the value.
+A rule that is broken refuses that record alone, before it is sent. The rules that only one kind of records
+has, and the limits of its fields, are with the kind. A message names the field and the type of the value,
+never the value.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import re
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
-
-from msgspec import UNSET, UnsetType
+from typing import Final
 
 from airflow_provider_fullstory.records.refusals import (
     INVALID_ARGUMENT,
     INVALID_PARAMETER,
-    REQUIRED_FIELD,
     Refusal,
     ValueRefusedError,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from airflow_provider_fullstory.api.events import Session, User
-
 _EVENTS: Final = "developer.fullstory.com/server/events/create-batch-events-import-job"
-_IDENTIFICATION: Final = "developer.fullstory.com/server/events/introduction"
 _PROPERTIES: Final = "developer.fullstory.com/server/custom-properties"
 _USERS: Final = "developer.fullstory.com/server/users/create-batch-user-import-job"
 _JSON: Final = "RFC 8259"
-#: What FullStory might take, but only this package could have put there by guessing.
+#: FullStory might take such a value, but this package would have to guess it.
 _NO_GUESS: Final = "this package"
 
 #: Longest name of a property, its parents and their dots included.
 MAX_PROPERTY_NAME: Final = 512
-#: Objects within objects; far beyond use, and far below what recursion can take.
+#: Most objects inside one another; far beyond use, and far below the limit of recursion.
 MAX_LEVELS: Final = 100
 #: Most characters of a name that a message quotes.
 _LONGEST_QUOTE: Final = 80
 _PROPERTY_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
-_SMALLEST_INTEGER: Final = -(2**63)
-_LARGEST_INTEGER: Final = 2**63 - 1
-_LARGEST_REAL: Final = Decimal("1.7976931348623157e308")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Rule:
     """
-    Something that every record must keep to.
+    A rule that every record must keep.
 
-    :param code: FullStory's code for a record that does not.
-    :param says: What is wrong and how to mend it; names in braces stand for what is known of the place.
+    :param code: FullStory's code for a record that breaks it.
+    :param says: What is wrong and how to fix it; names in braces stand for the details of the case.
     :param source: Where it is documented.
     """
 
@@ -83,67 +69,11 @@ class Rule:
         return ValueRefusedError(self.refusal(**details))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Limits:
-    """
-    What the text or the number in one field must keep to.
-
-    :param source: Where it is documented.
-    :param shortest: Fewest characters.
-    :param longest: Most characters.
-    :param form: What text must look like.
-    :param form_name: The same, for a person.
-    :param is_id: Whether text is an id: FullStory takes ``"u1 "`` and ``"u1"`` for two users.
-    :param lowest: Smallest number.
-    :param highest: Largest number.
-    """
-
-    source: str
-    shortest: int = 0
-    longest: int | None = None
-    form: re.Pattern[str] | None = None
-    form_name: str = ""
-    is_id: bool = False
-    lowest: int | None = None
-    highest: int | None = None
-
-
-_PIXELS: Final = Limits(_EVENTS, lowest=-(2**31), highest=2**31 - 1)
-#: Limits by the path of the field.
-LIMITS: Final = {
-    "name": Limits(_EVENTS, shortest=1),
-    "user.uid": Limits(_EVENTS, shortest=1, longest=256, is_id=True),
-    "user.id": Limits(_EVENTS, shortest=1, is_id=True),
-    "session.id": Limits(
-        _EVENTS,
-        shortest=1,
-        form=re.compile(r"[^\s:/?#%]+:[^\s:/?#%]+"),
-        form_name="UserId:SessionId",
-        is_id=True,
-    ),
-    "session.uid": Limits(_EVENTS, shortest=1, longest=256, is_id=True),
-    "context.device.screen_width": _PIXELS,
-    "context.device.screen_height": _PIXELS,
-    "context.device.viewport_width": _PIXELS,
-    "context.device.viewport_height": _PIXELS,
-    "context.location.country": Limits(
-        _EVENTS, form=re.compile("[A-Za-z]{2}"), form_name="a country of two letters (ISO 3166-1 alpha-2)"
-    ),
-    "context.location.latitude": Limits(_EVENTS, lowest=-90, highest=90),
-    "context.location.longitude": Limits(_EVENTS, lowest=-180, highest=180),
-}
-_NO_LIMITS: Final = Limits(_EVENTS)
-
 EMPTY: Final = Rule(INVALID_PARAMETER, "{field} is empty", _EVENTS)
 TOO_LONG: Final = Rule(INVALID_PARAMETER, "{field} is longer than {longest} characters", _EVENTS)
 WRONG_FORM: Final = Rule(INVALID_PARAMETER, "{field} is text, but not {form}", _EVENTS)
 PADDED: Final = Rule(
     INVALID_PARAMETER, "{field} has white space at its start or end; trim it in the query", _NO_GUESS
-)
-SESSION_URL: Final = Rule(
-    INVALID_PARAMETER,
-    "{field} is the URL of a session; the id is its part after /session/, decoded to UserId:SessionId",
-    _EVENTS,
 )
 OUT_OF_RANGE: Final = Rule(INVALID_PARAMETER, "{field} is not between {lowest} and {highest}", _EVENTS)
 NOT_TEXT: Final = Rule(INVALID_ARGUMENT, "{field} must be text, not {kind}; cast it in the query", _NO_GUESS)
@@ -235,96 +165,10 @@ TOO_LARGE: Final = Rule(
     _NO_GUESS,
 )
 
-NO_TIMESTAMP: Final = Rule(
-    REQUIRED_FIELD,
-    "timestamp is NULL, so FullStory would take the time of the import; "
-    "set allow_missing_timestamp=True if that is wanted",
-    _EVENTS,
-)
-NO_NAME: Final = Rule(REQUIRED_FIELD, "name is missing; fill the column 'name' or set event_name", _EVENTS)
-TWO_USERS: Final = Rule(
-    INVALID_ARGUMENT, "user.uid and user.id are both given; FullStory takes one of them", _IDENTIFICATION
-)
-TWO_SESSIONS: Final = Rule(
-    INVALID_ARGUMENT,
-    "more than one of session.id, session.uid and session.use_most_recent is given; FullStory takes one",
-    _IDENTIFICATION,
-)
-USER_AND_SESSION: Final = Rule(
-    INVALID_ARGUMENT,
-    "a user and a session's id are both given; the session says who the user is, so leave out the user",
-    _IDENTIFICATION,
-)
-RECENT_SESSION_OF_NOBODY: Final = Rule(
-    REQUIRED_FIELD, "session.use_most_recent needs user.uid or user.id, which is missing", _IDENTIFICATION
-)
-ANONYMOUS: Final = Rule(
-    REQUIRED_FIELD,
-    "neither a user nor a session is given, so FullStory would make up an anonymous user; "
-    "set allow_anonymous=True if that is wanted",
-    _IDENTIFICATION,
-)
-
-
-def check_text(field: str, text: str) -> str:
-    """
-    Return text that may stand in a field.
-
-    :param field: Path of the field.
-    :param text: The text.
-    :raises ValueRefusedError: Where a limit of the field is passed.
-    """
-    limits = LIMITS.get(field, _NO_LIMITS)
-    if len(text) < limits.shortest:
-        raise EMPTY.broken(field=field)
-    if limits.longest is not None and len(text) > limits.longest:
-        raise TOO_LONG.broken(field=field, longest=limits.longest)
-    if limits.is_id and text != text.strip():
-        raise PADDED.broken(field=field)
-    if field == "session.id" and "://" in text:
-        raise SESSION_URL.broken(field=field)
-    if limits.form is not None and not limits.form.fullmatch(text):
-        raise WRONG_FORM.broken(field=field, form=limits.form_name)
-    return text
-
-
-def are_texts(field: str, texts: Sequence[str]) -> bool:
-    """
-    Tell whether all of some texts may stand in a field; one look at all is much faster than one at each.
-
-    :param field: Path of the field.
-    :param texts: The texts, at least one.
-    """
-    limits = LIMITS.get(field, _NO_LIMITS)
-    lengths = set(map(len, texts))
-    return (
-        is_utf8("".join(texts))
-        and min(lengths) >= limits.shortest
-        and (limits.longest is None or max(lengths) <= limits.longest)
-        and (not limits.is_id or list(map(str.strip, texts)) == list(texts))
-        and (limits.form is None or all(map(limits.form.fullmatch, set(texts))))
-    )
-
-
-def check_number(field: str, number: float | Decimal) -> float | Decimal:
-    """
-    Return a number that may stand in a field.
-
-    :param field: Path of the field.
-    :param number: The number, which is finite.
-    :raises ValueRefusedError: Where a limit of the field is passed.
-    """
-    limits = LIMITS.get(field, _NO_LIMITS)
-    if (limits.lowest is not None and number < limits.lowest) or (
-        limits.highest is not None and number > limits.highest
-    ):
-        raise OUT_OF_RANGE.broken(field=field, lowest=limits.lowest, highest=limits.highest)
-    return number
-
 
 def quoted(name: str) -> str:
     """
-    Return the name of a column, key or property for a message: names of nested ones are endless.
+    Return the name of a column, key or property for a message, cut where it is too long.
 
     :param name: The name.
     """
@@ -345,91 +189,3 @@ def property_name_problem(name: str) -> str | None:
 @functools.lru_cache(maxsize=4096)
 def _has_good_characters(name: str) -> bool:
     return all(_PROPERTY_NAME.fullmatch(part) for part in name.split("."))
-
-
-def is_utf8(text: str) -> bool:
-    """
-    Tell whether text has a UTF-8 form.
-
-    :param text: The text; several of them, joined, take one look.
-    """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def fits_64_bits(number: int) -> bool:
-    """
-    Tell whether an integer is one that readers of JSON can be expected to keep.
-
-    :param number: The integer.
-    """
-    return _SMALLEST_INTEGER <= number <= _LARGEST_INTEGER
-
-
-def is_json_number(value: Any) -> bool:
-    """
-    Tell whether a value is a number that a reader of JSON can take for a real.
-
-    :param value: Any value.
-    """
-    if isinstance(value, bool):
-        return False
-    if isinstance(value, Decimal):
-        # copy_abs, unlike abs, does not round, which fails for huge exponents.
-        return value.is_finite() and value.copy_abs() <= _LARGEST_REAL
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return isinstance(value, int) and fits_64_bits(value)
-
-
-def are_json_numbers(values: Sequence[Decimal]) -> bool:
-    """
-    Tell whether all of some Decimals are such numbers; one look at all is much faster than one at each.
-
-    :param values: The Decimals, at least one.
-    """
-    return all(map(Decimal.is_finite, values)) and max(map(Decimal.copy_abs, values)) <= _LARGEST_REAL
-
-
-def check_elements(field: str, elements: Sequence[Any]) -> None:
-    """
-    Refuse an array that holds several kinds of values: FullStory's types of arrays have one each.
-
-    :param field: The property.
-    :param elements: Its elements, as they are sent.
-    :raises ValueRefusedError: Where they are of several kinds.
-    """
-    kinds = {_kind(element) for element in elements}
-    if len(kinds) > 1:
-        raise MIXED_ARRAY.broken(field=field, kind=" and ".join(sorted(kinds)))
-
-
-def _kind(element: Any) -> str:
-    if isinstance(element, bool):
-        return "truth values"
-    return "numbers" if isinstance(element, (int, float, Decimal)) else "text or dates"
-
-
-def identity_refusal(
-    user: User | UnsetType, session: Session | UnsetType, *, allow_anonymous: bool
-) -> Rule | None:
-    """
-    Return the rule that the identity of an event breaks, None where it breaks none.
-
-    :param user: The event's user, or the one shared by all.
-    :param session: The event's session, or the one shared by all.
-    :param allow_anonymous: Whether an event may have neither.
-    """
-    if user is not UNSET and user.uid is not UNSET and user.id is not UNSET:
-        return TWO_USERS
-    if session is UNSET:
-        return ANONYMOUS if user is UNSET and not allow_anonymous else None
-    given = [way is not UNSET for way in (session.id, session.uid, session.use_most_recent)]
-    if sum(given) > 1:
-        return TWO_SESSIONS
-    if session.use_most_recent is not UNSET:
-        return RECENT_SESSION_OF_NOBODY if user is UNSET else None
-    return None if user is UNSET else USER_AND_SESSION

@@ -1,4 +1,4 @@
-"""The ``schema`` of an event: types for properties that FullStory would infer otherwise."""
+"""The ``schema`` of a record: types for properties that FullStory would infer otherwise."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from airflow_provider_fullstory.records.timestamps import is_timestamp
 
 if TYPE_CHECKING:
     from airflow_provider_fullstory.records.columns import Column
+    from airflow_provider_fullstory.records.property_values import Types
     from airflow_provider_fullstory.records.refusals import Refusal
-    from airflow_provider_fullstory.records.values import Types
 
 
 def _is_date(value: Any) -> bool:
@@ -61,7 +61,7 @@ def record_types(root: str, value: Any) -> Types:
     """
     Return the types that a record declares itself.
 
-    :param root: ``schema`` or ``page_properties_schema``.
+    :param root: The field that declares them, such as ``schema``.
     :param value: What the record has there: ``{"properties": {"quantity": "int"}}``.
     :raises ValueRefusedError: Where it has another form.
     """
@@ -83,7 +83,7 @@ def schemas(
     Return what each row declares, UNSET where it declares nothing.
 
     Only properties that a row really has are declared. What a record declares itself counts before what the
-    user declared for the import, and that before what the values tell.
+    user declared for the import, and that before what follows from the values.
 
     :param columns: Converted properties by dotted name.
     :param explicit: Dotted name of a property -> its type, as the user declared it for the import.

@@ -1,4 +1,4 @@
-"""Which text is a timestamp, and which timestamps the events of an import have."""
+"""Which text is a timestamp, and which timestamps the records of an import have."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def parsed(text: str) -> datetime.datetime:
 
 def parsed_column(texts: Sequence[str]) -> list[datetime.datetime] | None:
     """
-    Return the timestamps that texts are, None where one of them takes a check of its own.
+    Return the timestamps that texts are, None where each text needs a check of its own.
 
     :param texts: The texts.
     """
@@ -85,11 +85,11 @@ def _read(text: str) -> datetime.datetime:
 @dataclasses.dataclass(frozen=True, slots=True)
 class TimestampSummary:
     """
-    The timestamps of some events, at a glance.
+    The earliest and the latest timestamp of some records.
 
-    :param earliest: The first of them, None where no event has one.
-    :param latest: The last of them.
-    :param missing: How many events have none: FullStory gives these the time of their import.
+    :param earliest: The earliest, None where no record has a timestamp.
+    :param latest: The latest.
+    :param missing: How many records have none: FullStory gives these the time of their import.
     """
 
     earliest: datetime.datetime | None = None
@@ -110,9 +110,9 @@ class TimestampSummary:
 
 def summary(timestamps: Sequence[Any]) -> TimestampSummary:
     """
-    Return the timestamps of some events at a glance.
+    Return the earliest and the latest timestamp of some records.
 
-    :param timestamps: That of each event, anything else for an event that has none.
+    :param timestamps: The timestamp of each record; anything else for a record that has none.
     """
     if set(map(type, timestamps)) == {datetime.datetime}:
         return TimestampSummary(min(timestamps), max(timestamps))

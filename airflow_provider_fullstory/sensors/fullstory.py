@@ -177,6 +177,7 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         """Complete the reports of all imports, and check them as one."""
         from airflow_provider_fullstory.batch_import.reporting.refusal_log import RefusalLog
         from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
+        from airflow_provider_fullstory.records.kinds import kind_of
 
         reports = self._reports()
         of_job = {outcome.job_id: outcome for outcome in outcomes}
@@ -189,7 +190,12 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         files, target = self._files(context, reports)
         with nullcontext() if target is None else target.claimed():
             for refused, group in _by_file(reports, files, target):
-                refusal_log = RefusalLog({}, shows_records=refused is None, shows_values=self.log_values)
+                refusal_log = RefusalLog(
+                    kind_of(group[0].resource),
+                    {},
+                    shows_records=refused is None,
+                    shows_values=self.log_values,
+                )
                 ended = [of_job[job_id] for report in group for job_id in report.job_ids]
                 completion.complete(group, ended, refused, refusal_log)
         filled = [str(refused) for refused in files.values() if refused.exists]
@@ -205,19 +211,21 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         self, context: Context, reports: Sequence[ImportReport]
     ) -> tuple[dict[str, RefusedFile], RefusedFile | None]:
         """Return the files of all imports by their URIs, and the file that this task fills, if any."""
+        from airflow_provider_fullstory.records.kinds import kind_of
         from airflow_provider_fullstory.task.storage import refused_file
 
+        kind = kind_of(reports[0].resource)
         run = run_identity(context, self.task_id)
         files = {
-            report.rejected_uri: refused_file(report.rejected_uri, run, is_given=True)
+            report.rejected_uri: refused_file(kind, report.rejected_uri, run, is_given=True)
             for report in reports
             if report.rejected_uri is not None
         }
         if self.rejected_uri is None:
             return files, None
-        uri = str(refused_file(str(self.rejected_uri), run))
+        uri = str(refused_file(kind, str(self.rejected_uri), run))
         others = [refused.fingerprints for other, refused in files.items() if other != uri]
-        files[uri] = refused_file(uri, run, is_given=uri in files, others=others)
+        files[uri] = refused_file(kind, uri, run, is_given=uri in files, others=others)
         return files, files[uri]
 
     def _new_hook(self, deadline: float) -> FullStoryHook:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
     from airflow_provider_fullstory.batch_import.sending.importer import Importer
     from airflow_provider_fullstory.task.arguments import ImportArguments
-    from airflow_provider_fullstory.task.source import EventSource, OpenSource
+    from airflow_provider_fullstory.task.source import OpenSource, RecordSource
     from airflow_provider_fullstory.task.state import ImportState
 
 #: Columns whose mapping the log shows.
@@ -31,7 +31,7 @@ class ImportLog:
     #: Why the data interval of the run selects nothing, empty if it selects something.
     empty_interval = ""
 
-    def __init__(self, arguments: ImportArguments, source: EventSource) -> None:
+    def __init__(self, arguments: ImportArguments, source: RecordSource) -> None:
         self._arguments = arguments
         self._source = source
 

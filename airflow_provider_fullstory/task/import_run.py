@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.sending.quota import RemainingQuota
     from airflow_provider_fullstory.batch_import.sending.submissions import Submission
     from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
-    from airflow_provider_fullstory.records.mapping import MappedChunk
+    from airflow_provider_fullstory.records.column_mapping import MappedChunk
     from airflow_provider_fullstory.task.arguments import ImportArguments
-    from airflow_provider_fullstory.task.source import EventSource
+    from airflow_provider_fullstory.task.source import RecordSource
 
 #: Seconds for which a request is repeated that fails for a moment.
 RETRY_FOR: Final = 300.0
@@ -67,7 +67,7 @@ class ImportRun:
         operator: BaseOperator,
         context: Context,
         arguments: ImportArguments,
-        source: EventSource,
+        source: RecordSource,
         *,
         is_resumed: bool = False,
     ) -> None:
@@ -79,6 +79,7 @@ class ImportRun:
         self._limits = BatchLimits(arguments.batch_size, arguments.max_batch_bytes)
         self._log = ImportLog(arguments, source)
         self._refusal_log = RefusalLog(
+            source.options.kind,
             source.options.key_paths(),
             shows_records=arguments.rejected_uri is None,
             shows_values=arguments.log_values,
@@ -188,19 +189,21 @@ class ImportRun:
         """Yield the events; a source with too few records fails before its last batch is made."""
         records = 0
         for chunk in chunks:
-            if chunk.events and not records and chunk.timestamps.earliest is None:
+            if chunk.records and not records and chunk.timestamps.earliest is None:
                 log.warning(
                     "The first %d events have no timestamp: FullStory gives each the time of its import.",
-                    len(chunk.events),
+                    len(chunk.records),
                 )
-            records += len(chunk.events) + len(chunk.invalid)
+            records += len(chunk.records) + len(chunk.invalid)
             yield chunk
         if records or not self._arguments.skip_if_empty:
             self._check_size(records)
 
     def _check_size(self, records: int) -> None:
         try:
-            ImportReport(records=records).check_size(self._arguments.min_records)
+            ImportReport(self._arguments.resource.value, records=records).check_size(
+                self._arguments.min_records
+            )
         except FullStoryTooFewRecordsError as error:
             if self._fingerprint is None:
                 # A retry would be given the same records.
@@ -280,7 +283,7 @@ class ImportRun:
         uri = report.rejected_uri if report and report.rejected_uri else self._arguments.rejected_uri
         if uri is None:
             return None
-        return refused_file(uri, self._identity, outages=self._state.outages)
+        return refused_file(self._source.options.kind, uri, self._identity, outages=self._state.outages)
 
 
 def note_failed_try(operator: BaseOperator, context: Context) -> None:

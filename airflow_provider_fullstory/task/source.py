@@ -1,4 +1,4 @@
-"""What the operator's arguments say about where events come from and how a row becomes one."""
+"""The source of records and the options of their mapping, from the operator's arguments."""
 
 from __future__ import annotations
 
@@ -12,13 +12,8 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError
-from airflow_provider_fullstory.records.events import (
-    events_of_records,
-    events_of_rows,
-    shared_part,
-    targets_of_rows,
-)
-from airflow_provider_fullstory.records.mapping import MappingOptions
+from airflow_provider_fullstory.records.mapping import map_records, map_rows, shared_part, targets_of_rows
+from airflow_provider_fullstory.records.options import MappingOptions
 from airflow_provider_fullstory.records.schema import check_types
 from airflow_provider_fullstory.sources.chunks import CHUNK_ROWS
 from airflow_provider_fullstory.sources.iterables import records_of
@@ -31,7 +26,8 @@ from airflow_provider_fullstory.text import some
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from airflow_provider_fullstory.records.mapping import MappedChunk
+    from airflow_provider_fullstory.records.column_mapping import MappedChunk
+    from airflow_provider_fullstory.records.kind import RecordKind
 
 #: How a statement begins.
 _STATEMENT: Final = re.compile(
@@ -46,11 +42,11 @@ _SHOWN_FILES: Final = 3
 @dataclasses.dataclass(frozen=True, slots=True)
 class OpenSource:
     """
-    A source while it is read.
+    An open source.
 
-    :param description: What it is, for the log.
+    :param description: Where it is, for the log.
     :param targets: Where each column goes; empty where each record has its own keys.
-    :param chunks: Its events.
+    :param chunks: Its records.
     """
 
     description: str
@@ -59,19 +55,19 @@ class OpenSource:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class EventSource:
+class RecordSource:
     """
-    Where events come from; see the operator's parameters.
+    Where records come from; see the operator's parameters.
 
-    :param events: The records, or where they are.
+    :param records: The records, or where they are.
     :param sql: The query.
     :param sql_conn_id: Connection of its database.
     :param parameters: Its parameters.
     :param hook_params: Arguments for the database's hook.
-    :param options: How a row becomes an event.
+    :param options: How a row becomes a record.
     """
 
-    events: Any
+    records: Any
     sql: str | None
     sql_conn_id: str | None
     parameters: Any
@@ -80,41 +76,43 @@ class EventSource:
 
     def check(self, *, is_mapped: bool = False) -> None:
         """
-        Refuse what cannot be a source, before anything is asked for it.
+        Refuse arguments that cannot be a source, before any system is asked.
 
-        :param is_mapped: Whether the task is mapped: what it is given may have come from another task.
+        :param is_mapped: Whether the task is mapped, so that its records may have come from another task.
         :raises FullStoryInputError: Saying what to give instead.
         """
-        if (self.events is None) == (self.sql is None):
+        name = self.options.kind.resource
+        if (self.records is None) == (self.sql is None):
             raise FullStoryInputError(
-                f"Give exactly one of events and sql, not {'neither' if self.events is None else 'both'}. "
-                "An upstream task that returned nothing counts as no events."
+                f"Give exactly one of {name} and sql, not {'neither' if self.records is None else 'both'}. "
+                f"An upstream task that returned nothing counts as no {name}."
             )
         if self.sql is not None:
             _check_statement(self.sql)
             return
-        is_literal = isinstance(self.events, HiddenRecords) and self.events.was_passed_over and not is_mapped
-        if is_literal and self.events.has_templates:
+        hidden = self.records if isinstance(self.records, HiddenRecords) and not is_mapped else None
+        if hidden is not None and hidden.was_passed_over and hidden.has_templates:
             raise FullStoryInputError(
-                "events holds a template, as {{ ... }}, inside a record, where Airflow does not render it. "
-                "Make the records in a @task and pass its output, or select them with sql, which is rendered."
+                f"{name} holds a template, as {{{{ ... }}}}, inside a record, where Airflow does not render "
+                "it. Make the records in a @task and pass its output, or select them with sql, which is "
+                "rendered."
             )
         records = self._records
         if isinstance(records, (list, tuple)) and not are_locations(records):
             uris = sum(isinstance(item, str) and is_location(item) for item in records)
             if uris:
                 raise FullStoryInputError(
-                    f"events mixes {uris} URIs with {len(records) - uris} items that are none. Give records "
+                    f"{name} mixes {uris} URIs with {len(records) - uris} items that are none. Give records "
                     "(dicts), or URIs of files alone."
                 )
 
     @property
     def _records(self) -> Any:
-        return self.events.records if isinstance(self.events, HiddenRecords) else self.events
+        return self.records.records if isinstance(self.records, HiddenRecords) else self.records
 
     @property
     def description(self) -> str:
-        """What the records come from, for the log."""
+        """Where the records come from, for the log."""
         if self.sql is not None:
             return f"the query on {self.sql_conn_id!r}"
         records = self._records
@@ -126,15 +124,15 @@ class EventSource:
 
     @contextmanager
     def open(self) -> Iterator[OpenSource]:
-        """Open whatever the records come from."""
+        """Open the source."""
         if self.sql is None:
             records = records_of(self._records)
             if not (is_location(self._records) or are_locations(self._records)):
-                records = _with_a_record(records, type(self._records).__name__)
-            yield OpenSource(self.description, {}, events_of_records(records, self.options))
+                records = _with_a_record(self.options.kind, records, type(self._records).__name__)
+            yield OpenSource(self.description, {}, map_records(records, self.options))
             return
         with query(self._database(), self.sql, self.parameters) as result:
-            chunks = events_of_rows(result.columns, result.chunks, self.options)
+            chunks = map_rows(result.columns, result.chunks, self.options)
             targets = targets_of_rows(result.columns, self.options)
             yield OpenSource(self.description, targets, chunks)
 
@@ -156,11 +154,11 @@ class EventSource:
         return hook
 
 
-def _with_a_record(records: Iterator[Any], kind: str) -> Iterator[Any]:
+def _with_a_record(kind: RecordKind, records: Iterator[Any], given: str) -> Iterator[Any]:
     """
-    Yield records as they come; a source that begins without any is something else.
+    Yield records as they come, and fail where a source gives none at its start.
 
-    One thing among records that is none is refused as a record is, not here.
+    A single item among records that is no record is refused alone, not here.
     """
     begun: list[Any] = []
     for record in records:
@@ -168,18 +166,18 @@ def _with_a_record(records: Iterator[Any], kind: str) -> Iterator[Any]:
         if isinstance(record, (Mapping, Unreadable)):
             break
         if len(begun) == CHUNK_ROWS:
-            raise _no_records(begun[0], kind)
+            raise _no_records(kind, begun[0], given)
     else:
         if begun:
-            raise _no_records(begun[0], kind)
+            raise _no_records(kind, begun[0], given)
     yield from begun
     yield from records
 
 
-def _no_records(item: Any, kind: str) -> FullStoryInputError:
+def _no_records(kind: RecordKind, item: Any, given: str) -> FullStoryInputError:
     return FullStoryInputError(
-        f"events is of type {kind} and gives {type(item).__name__}, not records (dicts). The rows of a "
-        'DataFrame are df.to_dict("records"); of files, give the URI.'
+        f"{kind.resource} is of type {given} and gives {type(item).__name__}, not records (dicts). The rows "
+        'of a DataFrame are df.to_dict("records"); of files, give the URI.'
     )
 
 
@@ -201,6 +199,7 @@ def _check_statement(sql: str) -> None:
 
 
 def mapping_options(
+    kind: RecordKind,
     *,
     event_name: str | None,
     mapping: Mapping[str, str] | None,
@@ -212,7 +211,7 @@ def mapping_options(
     record_key: str | Sequence[str],
 ) -> MappingOptions:
     """
-    Return how a row becomes an event; see the operator's parameters.
+    Return how a row becomes a record; see the operator's parameters.
 
     :raises FullStoryInputError: Naming the argument that cannot be right.
     """
@@ -226,6 +225,7 @@ def mapping_options(
         ) from None
     check_types(schema or {})
     own = MappingOptions(
+        kind,
         event_name=event_name,
         mapping=mapping or {},
         zone=zone,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
     from airflow_provider_fullstory.batch_import.reporting.fingerprints import FingerprintFolder
     from airflow_provider_fullstory.batch_import.storage.outages import Outages
+    from airflow_provider_fullstory.records.kind import RecordKind
 
 
 def task_folder(uri: str, run: RunIdentity, outages: Outages) -> Folder:
@@ -49,6 +50,7 @@ def run_name(run: RunIdentity) -> str:
 
 
 def refused_file(
+    kind: RecordKind,
     uri: str,
     run: RunIdentity,
     *,
@@ -59,6 +61,7 @@ def refused_file(
     """
     Return the file of a task's refused records.
 
+    :param kind: The kind of records.
     :param uri: The file, or, with a slash at its end, a folder in which each run of each task has a file.
     :param run: The run of the task.
     :param is_given: Whether the file may belong to another task, which sent the jobs that this one waits for.
@@ -76,7 +79,7 @@ def refused_file(
             f"rejected_uri is {uri!r}, which names no file; a folder ends with a slash."
         )
     folder = Folder(path.parent, "rejected_uri", outages)
-    return RefusedFile(folder, path.name, owner(run), uri, is_given=is_given, others=others)
+    return RefusedFile(kind, folder, path.name, owner(run), uri, is_given=is_given, others=others)
 
 
 def object_storage_path(uri: str, argument: str) -> ObjectStoragePath:

@@ -23,8 +23,9 @@ from airflow_provider_fullstory.batch_import.reporting.refusal_log import Refusa
 from airflow_provider_fullstory.batch_import.sending.importer import MAX_PARALLEL_UPLOADS, Importer
 from airflow_provider_fullstory.batch_import.sending.sender import Sender
 from airflow_provider_fullstory.batch_import.storage.folder import Folder
-from airflow_provider_fullstory.records.events import events_of_records, events_of_rows
-from airflow_provider_fullstory.records.mapping import MappingOptions
+from airflow_provider_fullstory.records.kinds import EVENTS
+from airflow_provider_fullstory.records.mapping import map_records, map_rows
+from airflow_provider_fullstory.records.options import MappingOptions
 from airflow_provider_fullstory.sources.iterables import records_of
 from airflow_provider_fullstory.sources.query import query
 from benchmarks.orders import EVENT_NAME, QUERY
@@ -34,10 +35,10 @@ if TYPE_CHECKING:
 
     from airflow_provider_fullstory.api.jobs import Job, JobStatus
     from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
-    from airflow_provider_fullstory.records.mapping import MappedChunk
+    from airflow_provider_fullstory.records.column_mapping import MappedChunk
     from benchmarks.place import Place
 
-_OPTIONS = MappingOptions(event_name=EVENT_NAME)
+_OPTIONS = MappingOptions(EVENTS, event_name=EVENT_NAME)
 _ONE_DAY = 24 * 60 * 60
 
 
@@ -129,7 +130,7 @@ def send_query(place: Place, sql: str) -> Sent:
     :param sql: The query.
     """
     with query(_Database(place), sql, None) as result:  # type: ignore[arg-type]  # All it asks for.
-        return _send(place, events_of_rows(result.columns, result.chunks, _OPTIONS))
+        return _send(place, map_rows(result.columns, result.chunks, _OPTIONS))
 
 
 def send_records(place: Place, records: Any) -> Sent:
@@ -140,8 +141,8 @@ def send_records(place: Place, records: Any) -> Sent:
     :param records: What the operator takes as ``events``.
     """
     # Events in a file have their names.
-    options = MappingOptions() if isinstance(records, str) else _OPTIONS
-    return _send(place, events_of_records(_records(records), options))
+    options = MappingOptions(EVENTS) if isinstance(records, str) else _OPTIONS
+    return _send(place, map_records(_records(records), options))
 
 
 def _records(records: Any) -> Iterable[Any]:
@@ -170,7 +171,7 @@ def _send(place: Place, chunks: Iterable[MappedChunk]) -> Sent:
             BatchLimits(),
             _OPTIONS,
             importer,
-            RefusalLog({}, shows_records=True, shows_values=False),
+            RefusalLog(EVENTS, {}, shows_records=True, shows_values=False),
             refused=None,
             remaining_quota=lambda: None,
         )

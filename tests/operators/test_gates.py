@@ -130,10 +130,12 @@ def test_a_share_that_is_met_exactly_passes(percent: int) -> None:
     for records in (100, 200, 1000, 100_000):
         share, allowed = percent / 100, percent * records // 100
         assert Fraction(allowed, records) == Fraction(percent, 100)
-        ImportReport(records=records, imported=records - allowed, invalid=0, rejected=allowed).check_refused(
-            share
+        ImportReport(
+            "events", records=records, imported=records - allowed, invalid=0, rejected=allowed
+        ).check_refused(share)
+        more = ImportReport(
+            "events", records=records, imported=records - allowed - 1, invalid=1, rejected=allowed
         )
-        more = ImportReport(records=records, imported=records - allowed - 1, invalid=1, rejected=allowed)
         with pytest.raises(FullStoryRecordsRefusedError):
             more.check_refused(share)
 

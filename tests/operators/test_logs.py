@@ -152,7 +152,9 @@ def test_the_table_names_the_file(emulator: EmulatorClient, context: Any, tmp_pa
 def test_large_numbers_are_read_easily() -> None:
     from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
 
-    report = ImportReport(records=1_234_567, imported=1_234_560, rejected=7, job_ids=["a"] * 25, batches=25)
+    report = ImportReport(
+        "events", records=1_234_567, imported=1_234_560, rejected=7, job_ids=["a"] * 25, batches=25
+    )
     assert any("1,234,567" in line for line in report.lines())
 
 

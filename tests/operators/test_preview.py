@@ -17,6 +17,7 @@ from airflow_provider_fullstory.api.encoding import ENCODER
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryMappingError
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
+from airflow_provider_fullstory.records.kinds import EVENTS
 from tests.conftest import run
 from tests.tries import make_warehouse, orders, posts
 
@@ -125,7 +126,7 @@ def test_a_complete_preview_is_what_the_import_then_is(
     codes = [record.refusal.code for record in preview.refused]
     assert {code: codes.count(code) for code in codes} == report["codes"]
     arrived = [event["event"] for event in emulator.events()]
-    shown = [json.loads(ENCODER.encode(event)) for event in preview.events]
+    shown = [json.loads(ENCODER.encode(event)) for event in preview.examples]
     assert shown == arrived[: len(shown)]
     assert len(shown) == min(5, len(arrived))
 
@@ -144,8 +145,8 @@ def test_a_limited_preview_is_that_of_the_first_records(
     expected = [record for record in whole.refused if record.position <= read]
     assert sorted(map(str, preview.refused)) == sorted(map(str, expected))
     assert preview.invalid == len(expected)
-    assert preview.events == whole.events[: len(preview.events)]
-    assert len(preview.events) == min(5, read - len([r for r in expected if r.position <= 5])) or read < 10
+    assert preview.examples == whole.examples[: len(preview.examples)]
+    assert len(preview.examples) == min(5, read - len([r for r in expected if r.position <= 5])) or read < 10
     if preview.is_complete:
         assert (preview.batches, preview.bytes) == (whole.batches, whole.bytes)
     else:
@@ -157,7 +158,7 @@ def test_an_empty_source(limit: int | None) -> None:
     preview = importing(events=[]).preview(limit=limit)
 
     assert (preview.records, preview.is_complete, preview.invalid) == (0, True, 0)
-    assert (preview.batches, preview.bytes, preview.events, preview.mapping) == (0, 0, [], [])
+    assert (preview.batches, preview.bytes, preview.examples, preview.mapping) == (0, 0, [], [])
 
 
 def test_no_more_is_read_than_is_asked_for() -> None:
@@ -265,17 +266,17 @@ def test_the_mapping_of_records_names_their_keys() -> None:
 def test_types_are_those_that_are_declared_or_taken(database: Path, values: list[Any], kind: str) -> None:
     from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
     from airflow_provider_fullstory.batch_import.reporting.preview import preview
-    from airflow_provider_fullstory.records.events import events_of_rows, targets_of_rows
-    from airflow_provider_fullstory.records.mapping import MappingOptions
+    from airflow_provider_fullstory.records.mapping import map_rows, targets_of_rows
+    from airflow_provider_fullstory.records.options import MappingOptions
 
-    options = MappingOptions(event_name="A", allow_anonymous=True)
+    options = MappingOptions(EVENTS, event_name="A", allow_anonymous=True)
     rows = [(value,) for value in values]
     shown = preview(
         "rows",
         targets_of_rows(["x"], options),
-        events_of_rows(["x"], [rows], options),
+        map_rows(["x"], [rows], options),
+        options=options,
         limits=BatchLimits(),
-        shared=options.shared,
         limit=None,
     )
 
@@ -288,8 +289,8 @@ def test_a_record_that_is_too_large_is_not_shown_as_one_that_is_sent() -> None:
     preview = importing(events=events, max_batch_bytes=1000).preview()
 
     assert preview.invalid == 1
-    assert [event["user"]["uid"] for event in preview.events] == ["u0"]
-    assert all("text" not in event["properties"] for event in preview.events)
+    assert [event["user"]["uid"] for event in preview.examples] == ["u0"]
+    assert all("text" not in event["properties"] for event in preview.examples)
 
 
 def test_refused_records_come_in_the_order_of_the_source() -> None:
@@ -318,7 +319,7 @@ def test_every_refusal_has_its_reason_and_its_record() -> None:
     assert next(iter(preview.reasons.items())) == (missing, 2)
     lines = "\n".join(preview.lines())
     assert f"  2 x {missing} (records 3, 5)" in lines
-    assert "Records read: 6 (all of them); 4 of them would be refused here." in lines
+    assert "Records read: 6 (all of them); 4 of them are invalid." in lines
 
 
 def test_more_refusals_than_are_listed_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -333,7 +333,7 @@ def test_a_storage_that_is_full_when_records_are_refused_here_fails_the_try(
     with (
         patch.object(Folder, "write", fill_up),
         pytest.raises(
-            FullStoryStorageError, match=r"^full\.\nNothing that FullStory has is sent again by a retry"
+            FullStoryStorageError, match=r"^full\.\nA retry writes the file anew, and sends nothing again"
         ),
     ):
         task.attempt()

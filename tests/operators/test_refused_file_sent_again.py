@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from airflow_provider_fullstory.batch_import.reporting.fingerprints import SentImport
 from airflow_provider_fullstory.batch_import.reporting.refused_file import RefusedFile
-from airflow_provider_fullstory.records.events import events_of_records
-from airflow_provider_fullstory.records.mapping import MappingOptions
+from airflow_provider_fullstory.records.kinds import EVENTS
+from airflow_provider_fullstory.records.mapping import map_records
+from airflow_provider_fullstory.records.options import MappingOptions
 from airflow_provider_fullstory.sources.iterables import records_of
 from tests.records.test_any_rows import records
 from tests.refused_file import NAIVE, Opaque, in_the_task, lines_of, mend, record
@@ -176,11 +177,11 @@ def test_no_record_at_all_is_accepted_unmended(
     tmp_path_factory: pytest.TempPathFactory, found: list[Any], zone: str
 ) -> None:
     """Through the line of the file and back, without an emulator: there are too many ways to be wrong."""
-    options = MappingOptions(zone=pendulum.timezone(zone))
+    options = MappingOptions(EVENTS, zone=pendulum.timezone(zone))
     named = [item | {"name": "Odd"} if isinstance(item, dict) else item for item in found]
-    chunks = events_of_records(named, options)
+    chunks = map_records(named, options)
     refused = [refused for chunk in chunks for refused in chunk.invalid]
-    nowhere = RefusedFile(None, "file", "import", "file")  # type: ignore[arg-type]
+    nowhere = RefusedFile(EVENTS, None, "file", "import", "file")  # type: ignore[arg-type]
     lines = [nowhere.line(item.record, {}, SentImport()) for item in refused]
     file = tmp_path_factory.mktemp("lines") / "file.ndjson"
     file.write_bytes(b"".join(lines))
@@ -188,7 +189,7 @@ def test_no_record_at_all_is_accepted_unmended(
     assert len(again) == len(refused)
     accepted = [
         (refused[position - 1], lines[position - 1])
-        for chunk in events_of_records(again, MappingOptions())
+        for chunk in map_records(again, MappingOptions(EVENTS))
         for position in chunk.positions
     ]
     assert not accepted

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from airflow_provider_fullstory.api.jobs import MAX_BATCH_RECORDS
 from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
 from airflow_provider_fullstory.batch_import.batching.batcher import Batcher
 from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
-from airflow_provider_fullstory.records.events import events_of_records, events_of_rows
-from airflow_provider_fullstory.records.mapping import MappingOptions
+from airflow_provider_fullstory.emulator.bodies import read_events
+from airflow_provider_fullstory.records.kinds import EVENTS
+from airflow_provider_fullstory.records.mapping import map_records, map_rows
+from airflow_provider_fullstory.records.options import MappingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from airflow_provider_fullstory.batch_import.batching.batch import Batch
-    from airflow_provider_fullstory.records.mapping import MappedChunk
+    from airflow_provider_fullstory.records.column_mapping import MappedChunk
     from airflow_provider_fullstory.records.refusals import InvalidRecord
+    from airflow_provider_fullstory.records.rules import Rule
 
 RUN = RunIdentity("dag", "run", "task")
 
@@ -60,17 +65,17 @@ def batched(
     chunks: Iterable[MappedChunk], options: MappingOptions, limits: BatchLimits | None = None
 ) -> Sent:
     refused: list[InvalidRecord] = []
-    batcher = Batcher(RUN, limits or BatchLimits(), options.shared, refused.extend)
+    batcher = Batcher(RUN, limits or BatchLimits(), options, refused.extend)
     return Sent(list(batcher.batches(chunks)), refused)
 
 
 def make_options(**options: Any) -> MappingOptions:
-    return MappingOptions(**({"event_name": "Odd", "allow_anonymous": True} | options))
+    return MappingOptions(EVENTS, **({"event_name": "Odd", "allow_anonymous": True} | options))
 
 
 def send_records(records: Iterable[Any], limits: BatchLimits | None = None, **options: Any) -> Sent:
     made = make_options(**options)
-    return batched(events_of_records(records, made), made, limits)
+    return batched(map_records(records, made), made, limits)
 
 
 def send_rows(
@@ -82,7 +87,7 @@ def send_rows(
 ) -> Sent:
     made = make_options(**options)
     chunks = (rows[start : start + chunk_rows] for start in range(0, len(rows), chunk_rows))
-    return batched(events_of_rows(columns, chunks, made), made, limits)
+    return batched(map_rows(columns, chunks, made), made, limits)
 
 
 def send_value(value: Any, **options: Any) -> Sent:
@@ -116,3 +121,19 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     assert len(content) == len(pairs), "a key stands twice"
     return content
+
+
+def rejected_by_the_emulator(sent: Sent) -> list[str]:
+    """Return what the emulator says of the records that this package would send."""
+    return [
+        f"{refusal.code}: {refusal.message}"
+        for body in sent.bodies
+        for refusal in read_events(body, MAX_BATCH_RECORDS).refusals.values()
+    ]
+
+
+def pattern_of(rule: Rule) -> re.Pattern[str]:
+    """Return what matches all that a rule can say."""
+    parts = re.split(r"\{\w+(?:!r)?\}", rule.says.replace("{{", "\x00").replace("}}", "\x01"))
+    texts = (re.escape(part.replace("\x00", "{").replace("\x01", "}")) for part in parts)
+    return re.compile(".+".join(texts), re.DOTALL)

@@ -189,7 +189,7 @@ def test_a_record_that_is_sent_alone_is_sent_among_others_with_the_same_bytes(re
 
 
 def test_bytes_are_those_that_were_decided() -> None:
-    # A change here makes a retry across an upgrade of the package look like another import.
+    # A change here makes a retry after an upgrade of the package another import.
     [body] = send_records(
         [
             {

@@ -14,7 +14,7 @@ from hypothesis import given, strategies as st
 from airflow_provider_fullstory.api.encoding import DECODER, ENCODER
 from airflow_provider_fullstory.records import columns
 from airflow_provider_fullstory.records.columns import Column, convert_column, property_column
-from airflow_provider_fullstory.records.values import property_value
+from airflow_provider_fullstory.records.property_values import property_value
 
 ZONE = datetime.timezone(datetime.timedelta(hours=2))
 
@@ -62,7 +62,7 @@ def _columns() -> st.SearchStrategy[list[Any]]:
     return anything | documents | alike | st.lists(_nested(_alike, _few_keys), max_size=12)
 
 
-def told(column: Column) -> dict[str, Any]:
+def outcome(column: Column) -> dict[str, Any]:
     """Return all that a column says, in one form."""
     declared = (
         column.declared if isinstance(column.declared, list) else [column.declared] * len(column.values)
@@ -86,7 +86,7 @@ def told(column: Column) -> dict[str, Any]:
 def test_a_column_is_its_values(values: list[Any], zone: datetime.tzinfo) -> None:
     at_once = property_column("p", values, zone)
     one_by_one = convert_column(values, lambda value: property_value("p", value, zone))
-    assert told(at_once) == told(one_by_one)
+    assert outcome(at_once) == outcome(one_by_one)
 
 
 @pytest.mark.parametrize(
@@ -103,13 +103,13 @@ def test_a_column_is_its_values(values: list[Any], zone: datetime.tzinfo) -> Non
     ],
 )
 def test_what_is_alike_is_not_looked_at_one_by_one(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = told(convert_column([value] * 8, lambda one: property_value("p", one, ZONE)))
+    expected = outcome(convert_column([value] * 8, lambda one: property_value("p", one, ZONE)))
 
     def fail(*_: Any) -> None:
-        raise AssertionError("A value was looked at alone.")
+        raise AssertionError("A value was converted alone.")
 
     monkeypatch.setattr(columns, "convert_column", fail)
-    assert told(property_column("p", [value] * 8, ZONE)) == expected
+    assert outcome(property_column("p", [value] * 8, ZONE)) == expected
 
 
 def test_deep_objects_do_not_exhaust_the_stack() -> None:

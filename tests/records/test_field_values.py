@@ -270,7 +270,7 @@ def test_a_record_without_a_name_is_refused() -> None:
 def test_a_column_of_one_kind_becomes_what_its_values_become_one_by_one(path: str, values: list[Any]) -> None:
     options = {"zone": zoneinfo.ZoneInfo("Asia/Tokyo"), "allow_missing_timestamp": True}
     together = send_rows([path], [(value,) for value in values], **options)
-    # With a NULL among them, values are looked at one by one.
+    # With a NULL among them, values are converted one by one.
     alone = send_rows([path], [*((value,) for value in values), (None,)], **options)
 
     assert together.events == alone.events[:-1]

@@ -37,7 +37,7 @@ def steps_of(work: Callable[[], object]) -> int:
 
 
 def keys(count: int, form: str) -> dict[str, int]:
-    # Names of one length, none of which was seen before.
+    # Names of one length, and none was seen before.
     return {form.format(number): number for number in range(1000, 1000 + count)}
 
 

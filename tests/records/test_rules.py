@@ -1,4 +1,4 @@
-"""Every rule for one record is broken by an example here; what keeps to all of them, FullStory takes."""
+"""Every rule for one record is broken by an example here; what keeps to all rules is sent."""
 
 # ruff: noqa: DTZ901 - Datetimes without an offset are among what is tested.
 
@@ -6,29 +6,23 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
 
-from airflow_provider_fullstory.api.jobs import MAX_BATCH_RECORDS
 from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
-from airflow_provider_fullstory.emulator.bodies import read_events
-from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryMappingError
-from airflow_provider_fullstory.records import rules
-from airflow_provider_fullstory.records.events import shared_part
+from airflow_provider_fullstory.exceptions import FullStoryMappingError
+from airflow_provider_fullstory.records import kinds, rules
 from airflow_provider_fullstory.records.refusals import INVALID_ARGUMENT, INVALID_PARAMETER, REQUIRED_FIELD
-from airflow_provider_fullstory.records.rules import LIMITS, Limits, Rule
+from airflow_provider_fullstory.records.rules import Rule
 from airflow_provider_fullstory.sources.iterables import records_of
-from tests.records.sending import Sent, make_options, send_records, send_rows
+from tests.records.sending import Sent, pattern_of, rejected_by_the_emulator, send_records, send_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-RULES = {name: rule for name, rule in vars(rules).items() if isinstance(rule, Rule)}
+RULES = {name: rule for name, rule in (vars(rules) | vars(kinds)).items() if isinstance(rule, Rule)}
 #: Stands in values only, never in the name of a field or column.
 SECRET = "Zq7secret"
 SECRET_NUMBER = 918273645
@@ -196,20 +190,13 @@ CASES = [
 ]
 
 
-def pattern(rule: Rule) -> re.Pattern[str]:
-    """Return what matches all that a rule can say."""
-    parts = re.split(r"\{\w+(?:!r)?\}", rule.says.replace("{{", "\x00").replace("}}", "\x01"))
-    texts = (re.escape(part.replace("\x00", "{").replace("\x01", "}")) for part in parts)
-    return re.compile(".+".join(texts), re.DOTALL)
-
-
 def check_refused(sent: Sent, name: str, example: Example) -> None:
     rule = RULES[SPOKEN_BY.get(name, name)]
     assert [invalid.position for invalid in sent.refused] == [2]
     [invalid] = sent.refused
     reason = invalid.refusal.reason
     assert invalid.refusal.code == rule.code
-    assert pattern(rule).fullmatch(reason), reason
+    assert pattern_of(rule).fullmatch(reason), reason
     if name in SPOKEN_BY:
         assert reason.endswith(RULES[name].says)
     assert example.names in reason
@@ -246,12 +233,6 @@ def test_every_rule_has_a_code_words_and_a_source(name: str, rule: Rule) -> None
 
 def test_every_rule_is_listed_by_one_name() -> None:
     assert len(set(map(id, RULES.values()))) == len(RULES)
-
-
-@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
-def test_every_limit_has_a_source(limits: Limits) -> None:
-    assert limits.source.startswith("developer.fullstory.com/")
-    assert limits.form is None or limits.form_name
 
 
 @pytest.mark.parametrize(("name", "example"), CASES)
@@ -354,100 +335,6 @@ def test_a_record_that_alone_is_too_large_is_refused_alone() -> None:
     assert of_rows == sent
 
 
-# Limits ---------------------------------------------------------------------------------------------------
-
-FORMS = {
-    "session.id": (["1", ":1", "1:", ":", "1:2:3", "1%3A2", "a/1:2", "a: b"], ["1:2", "é:é"]),
-    "context.location.country": (["D", "DEU", "D1", "ÄÖ", "DE\n", " DE", ""], ["DE", "de", "xx"]),
-}
-
-
-def values_of(field: str, limits: Limits) -> Iterator[tuple[Rule, list[Any], list[Any]]]:
-    """Yield each limit of a field as its rule, values beyond it, and values that it just lets pass."""
-    if limits.shortest:
-        yield rules.EMPTY, [""], []
-    if limits.longest is not None:
-        inside = [
-            "x" * limits.longest,
-            "é" * limits.longest,
-            "😀" * limits.longest,
-            10 ** (limits.longest - 1),
-        ]
-        yield rules.TOO_LONG, ["x" * (limits.longest + 1), 10**limits.longest], inside
-    if limits.form is not None:
-        beyond, inside = FORMS[field]
-        yield rules.WRONG_FORM, beyond, inside
-    for bound, step in ((limits.lowest, -1), (limits.highest, 1)):
-        if bound is not None:
-            inside = [bound, float(bound), Decimal(bound), bound - step]
-            beyond = [bound + step, float(bound + step), Decimal(bound + step)]
-            if field.startswith("context.location"):
-                beyond.append(Decimal(bound) + Decimal(step) * Decimal("1E-20"))
-            yield rules.OUT_OF_RANGE, beyond, inside
-
-
-CASES_OF_LIMITS = [
-    (field, rule, beyond, inside)
-    for field, limits in LIMITS.items()
-    for rule, beyond, inside in values_of(field, limits)
-]
-
-
-def record_with(field: str, value: Any) -> dict[str, Any]:
-    record = {"name": "A", field: value}
-    return record if field.startswith(("user", "session")) else {"user.uid": "u"} | record
-
-
-def test_every_kind_of_limit_is_among_the_cases() -> None:
-    described = {field.name for field in dataclasses.fields(Limits)} - {"source", "form_name", "is_id"}
-    assert described == {"shortest", "longest", "form", "lowest", "highest"}
-    assert {field for field, *_ in CASES_OF_LIMITS} == set(LIMITS)
-
-
-def test_every_id_is_taken_for_one() -> None:
-    ids = {"user.uid", "user.id", "session.uid", "session.id"}
-    assert {field for field, limits in LIMITS.items() if limits.is_id} == ids
-
-
-def test_documented_limits_are_those_of_the_contract() -> None:
-    assert LIMITS["user.uid"].longest == LIMITS["session.uid"].longest == 256
-    pixels = {field for field, limits in LIMITS.items() if limits.highest == 2**31 - 1}
-    sizes = ("screen_width", "screen_height", "viewport_width", "viewport_height")
-    assert pixels == {f"context.device.{size}" for size in sizes}
-    assert rules.MAX_PROPERTY_NAME == 512
-
-
-@pytest.mark.parametrize(("field", "rule", "beyond", "inside"), CASES_OF_LIMITS)
-def test_what_is_just_beyond_a_limit_is_refused(
-    field: str, rule: Rule, beyond: list[Any], inside: list[Any]
-) -> None:
-    for value in beyond:
-        record = record_with(field, value)
-        sent = send_records([GOOD, record, GOOD], event_name=None)
-        columns = list(dict.fromkeys([*GOOD, *record]))
-        rows = [tuple(one.get(column) for column in columns) for one in (GOOD, record, GOOD)]
-
-        assert [invalid.position for invalid in sent.refused] == [2], value
-        assert sent.code == rule.code
-        assert pattern(rule).fullmatch(sent.refused[0].refusal.reason)
-        assert sent.refused[0].refusal.reason.startswith(field)
-        assert len(sent.events) == 2
-        assert send_rows(columns, rows, event_name=None) == sent
-
-
-@pytest.mark.parametrize(("field", "rule", "beyond", "inside"), CASES_OF_LIMITS)
-def test_what_is_just_inside_a_limit_passes(
-    field: str, rule: Rule, beyond: list[Any], inside: list[Any]
-) -> None:
-    records = [record_with(field, value) for value in inside]
-
-    sent = send_records(records, event_name=None)
-
-    assert not sent.refused
-    assert len(sent.events) == len(records)
-    assert rejected_by_the_emulator(sent) == []
-
-
 @pytest.mark.parametrize(
     "record",
     [
@@ -477,206 +364,4 @@ def test_what_just_keeps_to_other_rules_passes(record: dict[str, Any]) -> None:
     sent = send_records([BAD | record], event_name=None)
 
     assert len(sent.events) == 1, sent.refused
-    assert rejected_by_the_emulator(sent) == []
-
-
-# The emulator, as a second reading of the same contract ---------------------------------------------------
-
-
-def rejected_by_the_emulator(sent: Sent) -> list[str]:
-    """Return what the emulator says of the records that this package would send."""
-    return [
-        f"{refusal.code}: {refusal.message}"
-        for body in sent.bodies
-        for refusal in read_events(body, MAX_BATCH_RECORDS).refusals.values()
-    ]
-
-
-ODD_TEXTS = st.one_of(
-    st.sampled_from(["", " ", "a", "a:b", "DE", "\x00", "é" * 256, "x" * 257, "1", "2026-01-01", "null"]),
-    st.text(max_size=8),
-)
-ODD_NUMBERS = st.one_of(
-    st.integers(-(2**65), 2**65),
-    st.integers(-200, 200),
-    st.floats(),
-    st.decimals(),
-    st.sampled_from(
-        [
-            Decimal("90.0"),
-            Decimal(-180),
-            Decimal("1E+3"),
-            Decimal("1E-400"),
-            Decimal("-0"),
-            2**31,
-            2**31 - 1,
-            Decimal(2**70),
-            Decimal("5.00"),
-        ]
-    ),
-)
-ODD_TIMES = st.one_of(
-    st.datetimes(),
-    st.datetimes(timezones=st.timezones()),
-    st.dates(),
-    st.times(),
-    st.timedeltas(),
-    st.sampled_from(
-        [
-            "2026-01-01",
-            "20260101",
-            "2026-W01-1",
-            "2026-01-01T24:00",
-            "2026-01-01T00:00:00.123456789Z",
-            "00:00",
-        ]
-    ),
-)
-ODD_NAMES = st.one_of(
-    st.sampled_from(["a", "b", "a.b", "a.c", "a.b.c", "A", "x" * 512, "x" * 511, "name", "a__b", "", "a."]),
-    st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,4}", fullmatch=True),
-)
-ODD_SCALARS = st.one_of(
-    st.none(), st.booleans(), ODD_NUMBERS, ODD_TEXTS, ODD_TIMES, st.uuids(), st.binary(max_size=2)
-)
-ODD_VALUES = st.recursive(
-    ODD_SCALARS,
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(ODD_NAMES, inner, max_size=3)),
-    max_leaves=5,
-)
-TYPES = st.sampled_from(["str", "strs", "int", "ints", "real", "reals", "bool", "bools", "date", "dates"])
-DECLARED = st.dictionaries(ODD_NAMES, TYPES, max_size=3)
-SCHEMAS = st.one_of(
-    st.builds(lambda types: {"properties": types}, DECLARED), st.just({}), st.just({"properties": None})
-)
-GOOD_NAMES = st.sampled_from(["a", "b", "c_1", "A", "name"])
-MOSTLY_GOOD_VALUES = st.one_of(
-    st.sampled_from(
-        [
-            "x",
-            "2026-01-01",
-            1,
-            -1,
-            2.5,
-            True,
-            [1, 2],
-            ["x"],
-            [True],
-            [1, 2.5],
-            [],
-            {"b": 1},
-            {"b": {"c": "x"}},
-        ]
-    ),
-    st.lists(ODD_NUMBERS, max_size=3),
-    st.lists(ODD_TIMES, max_size=2),
-    ODD_VALUES,
-)
-PROPERTIES = st.one_of(
-    st.dictionaries(GOOD_NAMES, MOSTLY_GOOD_VALUES, max_size=3),
-    st.dictionaries(ODD_NAMES, MOSTLY_GOOD_VALUES, max_size=3),
-)
-# Each of these pairs is one way to say who it was, or one way too many.
-USERS = st.sampled_from(
-    [
-        {"user.uid": "u"},
-        {"user": {"id": 5}},
-        {"user.uid": "u", "session.use_most_recent": True},
-        {"user": {"uid": "u"}, "session": {"use_most_recent": False}},
-        {"session.id": "1:2"},
-        {"session": {"uid": "s"}},
-        {"session": {"uid": "s", "use_most_recent": 0}},
-        {"session.use_most_recent": 1},
-        {"user.uid": "u", "session.id": "1:2"},
-        {"user": {"uid": "u", "id": "1"}},
-        {"user": {}, "session": {}},
-        {"user": {"uid": None}},
-        {},
-    ]
-)
-FIELDS = {
-    "timestamp": ODD_TIMES,
-    "context.browser.url": ODD_TEXTS,
-    "context.device.screen_width": ODD_NUMBERS,
-    "context.device.viewport_height": ODD_NUMBERS,
-    "context.location.country": ODD_TEXTS,
-    "context.location.latitude": ODD_NUMBERS,
-    "context.location.longitude": ODD_NUMBERS,
-    "context.location.ip_address": ODD_TEXTS,
-    "context": st.sampled_from([{}, None, {"mobile": {}}, {"mobile": {"app_id": 5}}]),
-    "page_properties": PROPERTIES,
-    "schema": SCHEMAS,
-    "page_properties_schema": SCHEMAS,
-}
-NAMES = st.one_of(st.just("A"), st.just("A"), ODD_TEXTS)
-RECORDS = st.builds(
-    lambda name, user, properties, others: {"name": name, "properties": properties} | user | others,
-    NAMES,
-    USERS,
-    PROPERTIES,
-    st.lists(st.sampled_from(list(FIELDS)), max_size=2, unique=True).flatmap(
-        lambda names: st.fixed_dictionaries({name: FIELDS[name] for name in names})
-    ),
-)
-SHARED = st.fixed_dictionaries(
-    {},
-    optional={
-        "user": st.sampled_from([{"uid": "u"}, {"id": "1"}, {}, None]),
-        "session": st.sampled_from([{"id": "1:2"}, {"uid": "s"}, {"use_most_recent": True}, {}]),
-        "context": st.sampled_from([{"browser": {"url": "u"}}, {"location": {"latitude": 1.5}}, {}]),
-        "page_properties": st.sampled_from([{}, {"a": 1}, {"a": datetime.date(2026, 1, 1)}, {"b": "x"}]),
-        "page_properties_schema": st.sampled_from(
-            [{"properties": {}}, {"properties": {"a": "int"}}, {"properties": {"a": "date"}}]
-        ),
-    },
-)
-odd_input = settings(
-    derandomize=True,
-    database=None,
-    deadline=None,
-    max_examples=300,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-
-
-@odd_input
-@given(st.lists(RECORDS, min_size=1, max_size=4), st.booleans())
-def test_the_emulator_takes_every_record_that_is_let_through(
-    records: list[dict[str, Any]], anonymous: bool
-) -> None:
-    sent = send_records(records, allow_anonymous=anonymous, event_name=None)
-
-    assert len(sent.events) + len(sent.refused) == len(records)
-    assert rejected_by_the_emulator(sent) == []
-
-
-@odd_input
-@given(st.lists(RECORDS, min_size=1, max_size=4), DECLARED)
-def test_the_emulator_takes_every_record_with_the_types_that_are_declared(
-    records: list[dict[str, Any]], declared: dict[str, str]
-) -> None:
-    sent = send_records(records, schema=declared, event_name=None)
-
-    assert rejected_by_the_emulator(sent) == []
-
-
-@odd_input
-@given(st.lists(RECORDS, min_size=1, max_size=3), SHARED)
-def test_the_emulator_takes_every_record_beside_what_is_shared(
-    records: list[dict[str, Any]], shared: dict[str, Any]
-) -> None:
-    try:
-        part = shared_part(shared, make_options())
-    except FullStoryInputError:
-        return
-    sent = send_records(records, shared=part, event_name=None)
-
-    assert rejected_by_the_emulator(sent) == []
-
-
-def test_types_told_from_values_do_not_clash_with_a_shared_schema() -> None:
-    shared = shared_part({"page_properties_schema": {"properties": {"plan": "str"}}}, make_options())
-
-    sent = send_records([BAD | {"page_properties.seats": 5}], shared=shared, event_name=None)
-
     assert rejected_by_the_emulator(sent) == []

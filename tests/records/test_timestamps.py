@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from airflow_provider_fullstory.records.events import events_of_records, events_of_rows
+from airflow_provider_fullstory.records.mapping import map_records, map_rows
 from airflow_provider_fullstory.records.timestamps import (
     TimestampSummary,
     is_timestamp,
@@ -152,8 +152,8 @@ def test_a_refused_record_goes_on_being_refused_until_it_has_a_timestamp() -> No
 
     assert refused.record["timestamp"] is None
     assert send_records([refused.record], event_name=None).reason == MISSING
-    mended = refused.record | {"timestamp": "2026-07-01T01:00:00Z"}
-    assert send_records([mended], event_name=None).event["properties"] == {"x": 1}
+    fixed = refused.record | {"timestamp": "2026-07-01T01:00:00Z"}
+    assert send_records([fixed], event_name=None).event["properties"] == {"x": 1}
 
 
 def test_a_null_timestamp_is_sent_where_that_is_wanted() -> None:
@@ -204,8 +204,8 @@ def test_a_chunk_knows_its_timestamps_at_a_glance() -> None:
     rows = [(moment(3),), (moment(1),), (None,), (moment(2),), ("tomorrow",)]
     options = make_options(allow_missing_timestamp=True)
 
-    [of_rows] = events_of_rows(["timestamp"], [rows], options)
-    [of_records] = events_of_records([{"timestamp": value} for [value] in rows], options)
+    [of_rows] = map_rows(["timestamp"], [rows], options)
+    [of_records] = map_records([{"timestamp": value} for [value] in rows], options)
 
     assert of_rows.timestamps == of_records.timestamps == TimestampSummary(moment(1), moment(3), 1)
 
@@ -213,7 +213,7 @@ def test_a_chunk_knows_its_timestamps_at_a_glance() -> None:
 def test_what_is_refused_does_not_count() -> None:
     rows = [(moment(3), "u"), (moment(1), ""), (None, "u")]
 
-    [chunk] = events_of_rows(["timestamp", "user.uid"], [rows], make_options())
+    [chunk] = map_rows(["timestamp", "user.uid"], [rows], make_options())
 
     assert chunk.timestamps == TimestampSummary(moment(3), moment(3), 0)
 
@@ -221,7 +221,7 @@ def test_what_is_refused_does_not_count() -> None:
 def test_records_of_several_forms_are_counted_together() -> None:
     records = [{"timestamp": moment(3)}, {"x": 1}, {"timestamp": moment(1), "x": 1}, {"y": 1}]
 
-    [chunk] = events_of_records(records, make_options())
+    [chunk] = map_records(records, make_options())
 
     assert chunk.timestamps == TimestampSummary(moment(1), moment(3), 2)
 

@@ -1,4 +1,4 @@
-"""Files are one source however they are named; what is no data, and no file of records, is told apart."""
+"""Files are one source however they are named; files without data are left out, and other kinds fail."""
 
 from __future__ import annotations
 
@@ -105,11 +105,11 @@ def test_what_is_no_data_is_passed_over(tmp_path: Path) -> None:
 def test_a_folder_of_refused_records_is_read_back(tmp_path: Path) -> None:
     path = tmp_path / "dag" / "run" / "task.ndjson"
     write(tmp_path, "dag/run/task.ndjson.sent/00001.json")
-    line = {"event": {"user": {"uid": "u"}, "file": "mended"}, "refusal": {"code": "c", "message": "m"}}
+    line = {"event": {"user": {"uid": "u"}, "file": "fixed"}, "refusal": {"code": "c", "message": "m"}}
     path.write_text(json.dumps(line) + "\n")
 
     sent = send_records(records_of(f"{tmp_path}/"))
-    assert [event["properties"] for event in sent.events] == [{"file": "mended"}]
+    assert [event["properties"] for event in sent.events] == [{"file": "fixed"}]
 
 
 def test_the_folder_itself_may_be_hidden(tmp_path: Path) -> None:

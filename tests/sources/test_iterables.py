@@ -17,7 +17,7 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryMappingError,
     FullStorySourceError,
 )
-from airflow_provider_fullstory.records.events import events_of_rows
+from airflow_provider_fullstory.records.mapping import map_rows
 from airflow_provider_fullstory.sources.iterables import records_of
 from airflow_provider_fullstory.sources.query import query
 from airflow_provider_fullstory.sources.unreadable import Unreadable
@@ -310,7 +310,7 @@ def test_duplicate_columns_of_a_join_are_named(sqlite_hook: Callable[[], Any]) -
         query(sqlite_hook(), "SELECT a.id, b.id FROM orders a, orders b", None) as result,
         pytest.raises(FullStoryMappingError, match=r"there are two columns 'id'"),
     ):
-        events_of_rows(result.columns, result.chunks, make_options())
+        map_rows(result.columns, result.chunks, make_options())
 
 
 def test_a_database_that_cannot_be_reached_says_so() -> None:
@@ -345,7 +345,7 @@ def test_rows_that_a_connection_gives_as_dicts_keep_their_values() -> None:
 
     with query(FakeHook(cursor), "SELECT 1", None) as result:  # type: ignore[arg-type]
         options = make_options()
-        sent = batched(events_of_rows(result.columns, result.chunks, options), options)
+        sent = batched(map_rows(result.columns, result.chunks, options), options)
 
     assert sent.event["user"] == {"uid": "u"}
     assert sent.event["properties"] == {"amount": 5}

@@ -24,7 +24,7 @@ NO_TIMESTAMP = "The first 2 events have no timestamp: FullStory gives each the t
 
 @pytest.fixture
 def query(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Give the arguments of a query on two orders, one of which has no date."""
+    """Give the arguments of a query on two orders, one without a date."""
     path = tmp_path / "warehouse.db"
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("CREATE TABLE orders (number INTEGER, ordered_at TEXT)")

@@ -1,1 +1,1 @@
-"""From events to batches."""
+"""From records to batches."""

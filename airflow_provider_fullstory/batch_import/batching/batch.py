@@ -1,8 +1,8 @@
 """
-From events to batches: canonical bytes, and the key under which FullStory takes them once.
+One request of an import: canonical bytes, and the key under which FullStory takes them once.
 
-The same records give the same bytes on any machine, and the same run gives the same bytes the same keys, so a
-repeated request is recognized as such.
+The same records give the same bytes on any machine, and the same run gives the same bytes the same keys, so
+FullStory recognizes a request that is repeated.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 #: Bytes of a body unless the user says otherwise. FullStory documents no limit; this one bounds a request,
-#: and a batch of 50,000 events of 360 bytes stays whole.
+#: and a batch of 50,000 records of 360 bytes stays whole.
 DEFAULT_MAX_BATCH_BYTES: Final = 32 * 2**20
 BODY_START: Final = b'{"requests":['
 
@@ -37,7 +37,7 @@ class Batch:
     :param digest: SHA-256 of the body, in hex.
     :param records: How many records it holds.
     :param idempotency_key: The key under which FullStory takes it once.
-    :param fingerprints: What tells which of its records is which, until that is written down.
+    :param fingerprints: The fingerprints of its records, until they are written down.
     """
 
     place: tuple[int, ...]
@@ -59,7 +59,7 @@ class Batch:
 
     def split(self) -> tuple[Batch, Batch]:
         """
-        Return two batches with half of the records each, for a body that FullStory finds too large.
+        Return two batches with half of the records each, for a body that is too large for FullStory.
 
         Their keys follow from this batch's key, so that splitting again gives the same two.
         """
@@ -81,7 +81,7 @@ class Batch:
 @dataclasses.dataclass(frozen=True, slots=True)
 class BatchLimits:
     """
-    Say where a batch ends.
+    The limits at which a batch ends.
 
     :param records: Most records of a batch, at most 50,000.
     :param bytes: Most bytes of its body.

@@ -1,4 +1,4 @@
-"""From events to batches: bodies are filled piece by piece."""
+"""From records to batches: bodies are filled piece by piece."""
 
 from __future__ import annotations
 
@@ -6,44 +6,47 @@ import datetime
 from typing import TYPE_CHECKING
 
 from airflow_provider_fullstory.api.encoding import ENCODER
-from airflow_provider_fullstory.api.events import Event, Shared
 from airflow_provider_fullstory.batch_import.batching.batch import BODY_START, Batch, BatchLimits, body_end
 from airflow_provider_fullstory.batch_import.batching.body import Body
 from airflow_provider_fullstory.batch_import.batching.fingerprints import BatchFingerprints
 from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity, RunKeys
 from airflow_provider_fullstory.records import rules
-from airflow_provider_fullstory.records.drafts import draft
 from airflow_provider_fullstory.records.refusals import InvalidRecord
+from airflow_provider_fullstory.records.refused_records import refused_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from airflow_provider_fullstory.records.mapping import MappedChunk
+    import msgspec
+
+    from airflow_provider_fullstory.records.column_mapping import MappedChunk
+    from airflow_provider_fullstory.records.options import MappingOptions
 
 
 class Batcher:
     """
-    Fill batches with events.
+    Fill batches with records.
 
     :param run: The run that sends them.
     :param limits: Where a batch ends.
-    :param shared: What the events of each batch have in common.
+    :param options: How rows became records; what the records of each batch have in common is sent with it.
     :param refuse: Called with the records that cannot be sent.
-    :param keeps_fingerprints: Whether batches come with what tells which of their records is which.
+    :param keeps_fingerprints: Whether batches come with the fingerprints of their records.
     """
 
     def __init__(
         self,
         run: RunIdentity,
         limits: BatchLimits,
-        shared: Shared,
+        options: MappingOptions,
         refuse: Callable[[Sequence[InvalidRecord]], None],
         *,
         keeps_fingerprints: bool = False,
     ) -> None:
         self._keys = RunKeys(run)
         self._limits = limits
-        self.body_end = body_end(None if shared == Shared() else ENCODER.encode(shared))
+        self._kind = options.kind
+        self.body_end = body_end(None if options.shared is None else ENCODER.encode(options.shared))
         self._refuse = refuse
         self._ordinal = 0
         self._body = Body([BODY_START])
@@ -55,27 +58,27 @@ class Batcher:
         """
         Yield batches as they fill up; only one is held at a time.
 
-        :param chunks: The events, and the records that are none.
+        :param chunks: The records to send, and those that cannot be sent.
         """
         for chunk in chunks:
             if chunk.invalid:
                 self._refuse(chunk.invalid)
-            # A line for each event: JSON has no line breaks within.
-            lines = ENCODER.encode_lines(chunk.events)
-            if self._fits(len(lines), len(chunk.events)):
+            # A line for each record: JSON has no line breaks within.
+            lines = ENCODER.encode_lines(chunk.records)
+            if self._fits(len(lines), len(chunk.records)):
                 self._add(lines[:-1], chunk.positions)
             else:
-                for line, event, position in zip(
-                    lines.split(b"\n"), chunk.events, chunk.positions, strict=False
+                for line, record, position in zip(
+                    lines.split(b"\n"), chunk.records, chunk.positions, strict=False
                 ):
-                    yield from self._add_one(line, event, position)
+                    yield from self._add_one(line, record, position)
             if self._records == self._limits.records:
                 yield self._finished()
         if self._records:
             yield self._finished()
 
     def _fits(self, size: int, records: int) -> bool:
-        """Tell whether more records fit, with a separator for each."""
+        """Return whether more records fit, with a separator for each."""
         return (
             self._records + records <= self._limits.records
             and len(self._body) + size + len(self.body_end) <= self._limits.bytes
@@ -92,12 +95,13 @@ class Batcher:
             for line, position in zip(lines.split(b"\n"), positions, strict=True):
                 self._fingerprints.add(line, position)
 
-    def _add_one(self, line: bytes, event: Event, position: int) -> Iterator[Batch]:
+    def _add_one(self, line: bytes, record: msgspec.Struct, position: int) -> Iterator[Batch]:
         if self._records and not self._fits(len(line) + 1, 1):
             yield self._finished()
         if not self._records and not self._fits(len(line), 1):
             refusal = rules.TOO_LARGE.refusal(size=len(line))
-            self._refuse([InvalidRecord(position, refusal, draft(event, (), datetime.UTC, {}))])
+            written = refused_record(self._kind, record, (), datetime.UTC, {})
+            self._refuse([InvalidRecord(position, refusal, written)])
             return
         self._add(line, [position])
 

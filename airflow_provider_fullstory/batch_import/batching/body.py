@@ -1,4 +1,4 @@
-"""The body of a batch: small ones in memory, others on the worker's disk, so that their number costs none."""
+"""The body of a batch: in memory while it is small, else on the worker's disk."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class Body:
     """
     Hold the JSON of a batch.
 
-    To iterate gives its bytes piece by piece, anew each time, as an HTTP client takes them; only one thread
-    may do so at a time.
+    Iterating over it gives its bytes piece by piece, from the start each time, as an HTTP client takes them.
+    Only one thread may iterate at a time.
 
     :param pieces: Its bytes.
-    :raises FullStoryDiskError: Where the worker's disk does not take them.
+    :raises FullStoryDiskError: Where they cannot be written to the worker's disk.
     """
 
     def __init__(self, pieces: Iterable[bytes] = ()) -> None:
-        # A file without a name: it is gone with the process, whatever ends it.
+        # A file without a name is removed when the process ends, however it ends.
         self._file = tempfile.SpooledTemporaryFile(max_size=_MOST_IN_MEMORY)  # noqa: SIM115
         self._hash = hashlib.sha256()
         self._size = 0
@@ -56,7 +56,7 @@ class Body:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the bytes, in hex: what tells one body from another."""
+        """SHA-256 of the bytes, in hex."""
         return self._hash.hexdigest()
 
     def open(self) -> IO[bytes]:

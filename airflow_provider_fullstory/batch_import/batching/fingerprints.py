@@ -1,4 +1,4 @@
-"""What tells the records of a batch from each other."""
+"""The fingerprints of the records of a batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FINGERPRINT_BYTES: Final = 8
 @dataclasses.dataclass(slots=True)
 class BatchFingerprints:
     """
-    What is remembered of the records of one batch, in their order.
+    The fingerprints of the records of one batch, in their order.
 
     :param fingerprints: Their fingerprints, one after the other.
     :param positions: Their places in the source, from 1.

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: New objects at which Python begins a search. Above all that is on its way at any time (two pieces of a
-#: query's result, and 500 records being mapped), so that flat records alone cause none.
+#: New objects at which Python begins a search. It is above the number of objects in use at any time (two
+#: pieces of a query's result, and 500 records being mapped), so that flat records alone cause no search.
 _NEW_OBJECTS: Final = 50_000
 
 
@@ -19,9 +19,9 @@ def rarely_searched() -> Iterator[None]:
     """
     Let Python search for garbage less often.
 
-    As Python is set up, a search comes with every few hundred records and walks over all that are on their
-    way, though they are no garbage. What nothing refers to any more is freed at once either way; only objects
-    that refer to each other wait for a search. A user's own setting that is higher, or 0 (never), stays.
+    By default, Python searches every few hundred records and visits all records in use, though they are no
+    garbage. Objects without references are freed at once either way; only objects that refer to each other
+    wait for a search. A user's own setting that is higher, or 0 (never), stays.
     """
     before, *others = gc.get_threshold()
     if not 0 < before < _NEW_OBJECTS:

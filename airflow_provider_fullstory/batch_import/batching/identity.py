@@ -1,4 +1,4 @@
-"""What names an import, and the keys that follow from it."""
+"""The identity of an import, and the keys that follow from it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _KEY_NAMESPACE: Final = uuid.UUID("6e1b1f0c-53a5-4d0e-9a53-6a3f0a3e7f0d")
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunIdentity:
     """
-    Name one import of a task, the same in all its tries.
+    The identity of one import of a task, the same in all its tries.
 
     :param dag_id: Its DAG.
     :param run_id: Its DAG run.
     :param task_id: The operator's own id, since several operators may be executed inside one task.
     :param map_index: Its index among mapped tasks, -1 where it is not mapped.
-    :param salt: Anything that tells one import of the run from another on purpose.
+    :param salt: Any text; another text makes another import of the same run.
     """
 
     dag_id: str
@@ -34,7 +34,7 @@ class RunIdentity:
         """
         Return the key of a body.
 
-        The body alone would not do: another run may send equal events that carry no timestamp.
+        The body alone is not enough: another run may send equal records without timestamps.
 
         :param digest: SHA-256 of the body, in hex.
         :param occurrence: How many equal bodies the run had before.

@@ -1,22 +1,20 @@
 """
-Which record of the source FullStory means when it names one.
+Which record of the source FullStory means when it echoes one.
 
-FullStory gives records no number; it echoes those that it refused. So a fingerprint of each record is written
-down before its batch is sent, and a record that comes back is built again and looked up. The fingerprints lie
-beside the file of refused records until the import is accounted for.
+FullStory gives records no number; it echoes those that it rejected. So a fingerprint of each record is
+written before its batch is sent, and an echo is encoded as the record was sent, to find its fingerprint. The
+fingerprints lie beside the file of refused records until the import is accounted for.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from airflow_provider_fullstory.api.encoding import ENCODER, Digits, spelled
-from airflow_provider_fullstory.api.events import Event
 from airflow_provider_fullstory.batch_import.batching.fingerprints import FINGERPRINT_BYTES, fingerprint_of
 
 if TYPE_CHECKING:
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_fullstory.batch_import.batching.batch import Batch
     from airflow_provider_fullstory.batch_import.storage.folder import Folder
+    from airflow_provider_fullstory.records.kind import RecordKind
 
 _SENT_IMPORT: Final = "import.json"
 
@@ -31,11 +30,11 @@ _SENT_IMPORT: Final = "import.json"
 @dataclasses.dataclass(slots=True)
 class SentImport:
     """
-    What is known of an import once all was sent.
+    What is known of an import once all batches were sent.
 
     :param jobs: The batch of each job: ``12``, or ``12.1`` for its first half.
-    :param keys: Path of each key column within an event, by its name.
-    :param shared: What all events have in common.
+    :param keys: Path of each key column within a record, by its name.
+    :param shared: What all records have in common.
     :param owner: What names the import.
     """
 
@@ -47,7 +46,7 @@ class SentImport:
 
 class FingerprintFolder:
     """
-    Keep the traces of an import's batches.
+    Keep the fingerprints of an import's records.
 
     :param folder: The folder of the file of refused records.
     :param name: Name of that file.
@@ -61,7 +60,7 @@ class FingerprintFolder:
 
     def kept(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """
-        Yield batches once their traces are written.
+        Yield batches once their fingerprints are written.
 
         :param batches: The batches as they are made.
         """
@@ -75,7 +74,7 @@ class FingerprintFolder:
 
     def write_sent_import(self, sent_import: SentImport) -> None:
         """
-        Keep what is known once all was sent.
+        Keep what is known once all batches were sent.
 
         :param sent_import: What is known.
         """
@@ -91,22 +90,23 @@ class FingerprintFolder:
         """Whether anything may have been sent."""
         return any(self._folder.exists(name) for name in (self._name(1), f"{self._place}/{_SENT_IMPORT}"))
 
-    def positions(self, batch: str | None, events: Sequence[Any]) -> list[int | None]:
+    def positions(self, kind: RecordKind, batch: str | None, echoes: Sequence[Any]) -> list[int | None]:
         """
-        Return the places in the source of events that FullStory echoed, None where they cannot be told.
+        Return the places in the source of records that FullStory echoed, None for those that are unknown.
 
-        Of equal records in a batch each echo gets another one.
+        Each echo of equal records in a batch gets a place of its own.
 
+        :param kind: The kind of records.
         :param batch: The batch that held them, or a half of it.
-        :param events: The events.
+        :param echoes: The records.
         """
         if batch is None:
-            return [None] * len(events)
+            return [None] * len(echoes)
         self._load(_ordinal(batch))
-        return [self._position(fingerprint_of(_as_sent(event))) for event in events]
+        return [self._position(fingerprint_of(_as_sent(kind, echo))) for echo in echoes]
 
     def remove(self) -> None:
-        """Remove all traces."""
+        """Remove all fingerprints."""
         self._folder.remove(self._place)
 
     def _position(self, fingerprint: bytes) -> int | None:
@@ -136,36 +136,28 @@ def _ordinal(batch: str) -> int:
     return int(batch.partition(".")[0])
 
 
-def _as_sent(event: Any) -> bytes:
-    """Return the bytes that an echoed event had when it was sent."""
-    event = dict(event)
-    if isinstance(event.get("timestamp"), str):
-        with suppress(ValueError, OverflowError):
-            moment = datetime.datetime.fromisoformat(event["timestamp"])
-            event["timestamp"] = moment.astimezone(datetime.UTC)
-    return _ENCODER.encode(_ordered(event, ""))
+def _as_sent(kind: RecordKind, echo: Any) -> bytes:
+    """Return the bytes that an echoed record had when it was sent."""
+    return _ENCODER.encode(_ordered(kind, echo, ()))
 
 
-def _ordered(value: Any, path: str) -> Any:
-    """Return an object with its keys in the order in which they are sent."""
+def _ordered(kind: RecordKind, value: Any, path: tuple[str, ...]) -> Any:
+    """Return an object with its keys in the order in which they are sent, and a timestamp in UTC."""
+    if isinstance(value, str):
+        return _moment(value) if path in kind.timestamps else value
     if not isinstance(value, dict):
         return value
-    names = _FIELD_ORDER.get(path) or sorted(value)
-    prefix = f"{path}." if path else ""
+    names = kind.members.get(path) or sorted(value)
     # What is null in an echo was not sent.
-    return {name: _ordered(value[name], f"{prefix}{name}") for name in names if value.get(name) is not None}
+    return {name: _ordered(kind, value[name], (*path, name)) for name in names if value.get(name) is not None}
 
 
-def _field_orders(struct: type[msgspec.Struct], path: str) -> Iterator[tuple[str, list[str]]]:
-    info = msgspec.inspect.type_info(struct)
-    if isinstance(info, msgspec.inspect.StructType):
-        yield path, [field.encode_name for field in info.fields]
-        for field in info.fields:
-            if isinstance(field.type, msgspec.inspect.StructType):
-                prefix = f"{path}." if path else ""
-                yield from _field_orders(field.type.cls, f"{prefix}{field.encode_name}")
+def _moment(text: str) -> datetime.datetime | str:
+    try:
+        return datetime.datetime.fromisoformat(text).astimezone(datetime.UTC)
+    except (ValueError, OverflowError):
+        return text
 
 
-_FIELD_ORDER: Final = dict(_field_orders(Event, ""))
 _SENT_IMPORT_DECODER: Final = msgspec.json.Decoder(SentImport, float_hook=Digits)
 _ENCODER: Final = msgspec.json.Encoder(decimal_format="number", enc_hook=spelled)

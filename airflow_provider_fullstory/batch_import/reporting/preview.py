@@ -1,4 +1,4 @@
-"""What an import would be, without sending anything."""
+"""What an import would send; nothing is sent."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow_provider_fullstory.api.encoding import DECODER, ENCODER
 from airflow_provider_fullstory.batch_import.batching.batcher import Batcher
 from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
-from airflow_provider_fullstory.records.fields import field_kind
+from airflow_provider_fullstory.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from airflow_provider_fullstory.api.events import Event, Shared
+    import msgspec
+
     from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
-    from airflow_provider_fullstory.records.mapping import MappedChunk
+    from airflow_provider_fullstory.records.column_mapping import MappedChunk
+    from airflow_provider_fullstory.records.kind import RecordKind
+    from airflow_provider_fullstory.records.options import MappingOptions
     from airflow_provider_fullstory.records.refusals import InvalidRecord
 
-#: Events that are shown as they would be sent.
+#: Records that are shown as they would be sent.
 _SHOWN: Final = 5
 #: Refused records that are listed; all are counted.
 _MOST_REFUSED: Final = 10_000
@@ -32,7 +35,7 @@ class MappedColumn:
     Where a column goes.
 
     :param column: Its name in the source.
-    :param field: The field of FullStory's events.
+    :param field: The field of FullStory's API.
     :param type: What the field takes, or the types that its values are declared as or will be taken for.
     """
 
@@ -44,23 +47,25 @@ class MappedColumn:
 @dataclasses.dataclass(frozen=True, slots=True)
 class Preview:
     """
-    What an import would be.
+    What an import would send.
 
+    :param noun: What one record is called.
     :param source: Where its records come from.
     :param mapping: Where each column goes.
-    :param events: The first events as they would be sent.
+    :param examples: The first records as they would be sent.
     :param records: How many records were read.
     :param is_complete: Whether that is all of them.
-    :param invalid: How many of those would be refused here.
-    :param refused: The first of these, each with its position, code, reason, and the record to be mended.
-    :param reasons: How many would be refused for each reason.
+    :param invalid: How many of those are invalid, so that they would not be sent.
+    :param refused: The first of these, each with its position, code, reason, and the record to fix.
+    :param reasons: How many are invalid for each reason.
     :param batches: How many requests it would take, None where not all was read.
     :param bytes: How many bytes these have.
     """
 
+    noun: str
     source: str
     mapping: list[MappedColumn]
-    events: list[dict[str, Any]]
+    examples: list[dict[str, Any]]
     records: int
     is_complete: bool
     invalid: int
@@ -74,10 +79,10 @@ class Preview:
         yield f"Preview of an import from {self.source}; nothing is sent."
         yield "Mapping (column -> field: type):"
         yield from (f"  {entry.column} -> {entry.field}: {entry.type}" for entry in self.mapping)
-        yield f"The first {len(self.events)} events as they would be sent:"
-        yield from (f"  {ENCODER.encode(event).decode()}" for event in self.events)
+        yield f"The first {plural(len(self.examples), self.noun)} as they would be sent:"
+        yield from (f"  {ENCODER.encode(record).decode()}" for record in self.examples)
         scope = "all of them" if self.is_complete else "there are more"
-        yield f"Records read: {self.records} ({scope}); {self.invalid} of them would be refused here."
+        yield f"Records read: {self.records} ({scope}); {self.invalid} of them are invalid."
         for reason, count in self.reasons.items():
             yield f"  {count} x {reason} (records {self._positions(reason)})"
         if self.batches is not None:
@@ -94,34 +99,33 @@ def preview(
     targets: Mapping[str, str],
     chunks: Iterable[MappedChunk],
     *,
+    options: MappingOptions,
     limits: BatchLimits,
-    shared: Shared,
     limit: int | None,
-    mapping: Mapping[str, str] | None = None,
 ) -> Preview:
     """
-    Do all but send.
+    Do all steps of an import but the sending.
 
     :param source: Where the records come from, for a person.
     :param targets: Where each column goes; empty where each record has its own keys.
-    :param chunks: The events, and the records that are none.
+    :param chunks: The records to send, and those that cannot be sent.
+    :param options: How rows became records.
     :param limits: Where a batch ends.
-    :param shared: What the events of each batch have in common.
     :param limit: How many records to read at most, None for all.
-    :param mapping: Path of the API -> key of the records, as the user gave it.
     """
-    seen = _Seen(limit)
+    seen = _Seen(options.kind, limit)
     batches = size = 0
-    for batch in Batcher(RunIdentity("", "", ""), limits, shared, seen.refuse).batches(seen.read(chunks)):
+    for batch in Batcher(RunIdentity("", "", ""), limits, options, seen.refuse).batches(seen.read(chunks)):
         batches += 1
         size += len(batch.body)
     return Preview(
+        noun=options.kind.noun,
         source=source,
         mapping=[
             MappedColumn(column, field, seen.type_of(field))
-            for column, field in (targets or seen.targets(mapping or {})).items()
+            for column, field in (targets or seen.targets(options.mapping)).items()
         ],
-        events=seen.events,
+        examples=seen.examples,
         records=seen.records,
         is_complete=seen.is_complete,
         invalid=seen.invalid,
@@ -133,9 +137,10 @@ def preview(
 
 
 class _Seen:
-    """What was seen on the way from the source to the batches."""
+    """The records that were seen on the way from the source to the batches."""
 
-    def __init__(self, limit: int | None) -> None:
+    def __init__(self, kind: RecordKind, limit: int | None) -> None:
+        self._kind = kind
         self._limit = limit
         self._shown: dict[int, dict[str, Any]] = {}
         self.types: dict[str, set[str]] = {}
@@ -149,31 +154,33 @@ class _Seen:
         """Yield chunks up to the limit."""
         for chunk in chunks:
             self._cut(chunk)
-            self.records += len(chunk.events) + len(chunk.invalid)
-            for event, position in zip(chunk.events, chunk.positions, strict=True):
-                self._note(event, position)
+            self.records += len(chunk.records) + len(chunk.invalid)
+            for record, position in zip(chunk.records, chunk.positions, strict=True):
+                self._note(record, position)
             yield chunk
             if not self.is_complete:
                 return
 
     def refuse(self, invalid: Sequence[InvalidRecord]) -> None:
-        """Take note of records that would be refused."""
+        """Note records that are invalid."""
         self.invalid += len(invalid)
         self.refused += invalid[: _MOST_REFUSED - len(self.refused)]
         for record in invalid:
-            # One that turns out too large for a batch looked well before.
+            # A record that is too large for a batch was valid before.
             self._shown.pop(record.position, None)
         self.reasons.update(map(_reason, invalid))
 
     def targets(self, mapping: Mapping[str, str]) -> dict[str, str]:
         """Return where the keys of records go, as far as these have values."""
-        return {mapping.get(field, field.removeprefix("properties.")): field for field in sorted(self.types)}
+        return {
+            mapping.get(field, field.removeprefix(f"{self._kind.default_root}.")): field
+            for field in sorted(self.types)
+        }
 
     def type_of(self, field: str) -> str:
         """Return what a field takes, or what its values are."""
-        kind = field_kind(field)
-        if kind:
-            return kind
+        if field in self._kind.fields:
+            return self._kind.fields[field].takes
         inside = {name: types for name, types in self.types.items() if name.startswith(f"{field}.")}
         found = self.types.get(field, set()).union(*inside.values())
         if inside and not found:
@@ -186,20 +193,20 @@ class _Seen:
             return
         self.is_complete = False
         kept = sum(position <= limit for position in chunk.positions)
-        chunk.events, chunk.positions = chunk.events[:kept], chunk.positions[:kept]
+        chunk.records, chunk.positions = chunk.records[:kept], chunk.positions[:kept]
         chunk.invalid = [record for record in chunk.invalid if record.position <= limit]
 
     @property
-    def events(self) -> list[dict[str, Any]]:
-        """The first events as they would be sent."""
+    def examples(self) -> list[dict[str, Any]]:
+        """The first records as they would be sent."""
         return list(self._shown.values())
 
-    def _note(self, event: Event, position: int) -> None:
-        encoded = ENCODER.encode(event)
+    def _note(self, record: msgspec.Struct, position: int) -> None:
+        encoded = ENCODER.encode(record)
         if len(self._shown) < _SHOWN:
             self._shown[position] = DECODER.decode(encoded)
         sent = DECODER.decode(encoded)
-        for root, schema in (("properties", "schema"), ("page_properties", "page_properties_schema")):
+        for root, schema in self._kind.property_roots.items():
             declared = sent.pop(schema, {}).get("properties", {})
             for name, value in _leaves(sent.pop(root, {}), ""):
                 self.types.setdefault(f"{root}.{name}", set()).add(declared.get(name) or _inferred(value))

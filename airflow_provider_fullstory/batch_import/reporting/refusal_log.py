@@ -1,4 +1,4 @@
-"""What the log shows of refused records: a few of them, without their values unless these are asked for."""
+"""What the log shows of refused records: the first few, without values unless the user asks for these."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_fullstory.api.encoding import ENCODER
 from airflow_provider_fullstory.api.quoting import quoted
-from airflow_provider_fullstory.records.drafts import redacted, value_at
+from airflow_provider_fullstory.records.redaction import redacted, value_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_provider_fullstory.api.jobs import RecordError
+    from airflow_provider_fullstory.records.kind import RecordKind
     from airflow_provider_fullstory.records.refusals import InvalidRecord
 
 #: Records of each kind that the log explains; the others are only counted.
@@ -25,12 +26,21 @@ class RefusalLog:
     """
     Explain the first refused records in the log.
 
-    :param keys: Path of each key column within an event, by its name; its values name the record.
+    :param kind: The kind of records.
+    :param keys: Path of each key column within a record, by its name; the values of the key name the record.
     :param shows_records: Whether records are shown too, since no file holds them.
     :param shows_values: Whether they are shown with their values.
     """
 
-    def __init__(self, keys: Mapping[str, Sequence[str]], *, shows_records: bool, shows_values: bool) -> None:
+    def __init__(
+        self,
+        kind: RecordKind,
+        keys: Mapping[str, Sequence[str]],
+        *,
+        shows_records: bool,
+        shows_values: bool,
+    ) -> None:
+        self._kind = kind
         self._keys = keys
         self._shows_records = shows_records
         self._shows_values = shows_values
@@ -39,7 +49,7 @@ class RefusalLog:
 
     def invalid(self, records: Sequence[InvalidRecord]) -> None:
         """
-        Explain records that are refused here.
+        Explain invalid records.
 
         :param records: The records.
         """
@@ -57,24 +67,23 @@ class RefusalLog:
 
     def rejected(self, job_id: str, errors: Sequence[RecordError]) -> None:
         """
-        Explain records that FullStory refused.
+        Explain records that FullStory rejected.
 
-        :param job_id: The job that refused them.
+        :param job_id: The job that rejected them.
         :param errors: What FullStory says of them.
         """
         for error in errors[: MOST - self._rejected]:
             self._rejected += 1
-            record = error.event or error.user
             # FullStory's message may repeat a value.
             message = f", {quoted(error.message)!r}" if self._shows_values and error.message else ""
             log.warning(
                 "Rejected by FullStory: a record%s: %s%s (job %s)",
-                self._key(record),
+                self._key(error.record),
                 error.code or "no code",
                 message,
                 job_id,
             )
-            self._show(record)
+            self._show(error.record)
 
     def _key(self, record: Any) -> str:
         if not self._keys:
@@ -84,5 +93,5 @@ class RefusalLog:
 
     def _show(self, record: Any) -> None:
         if self._shows_records:
-            shown = record if self._shows_values else redacted(record)
+            shown = record if self._shows_values else redacted(self._kind, record)
             log.warning("  %s", ENCODER.encode(shown).decode())

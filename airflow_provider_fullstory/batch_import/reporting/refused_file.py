@@ -1,15 +1,15 @@
 """
 The file of the records that are not in FullStory: which, why, and in a form that can be sent again.
 
-It holds one JSON object a line. Records refused here are written while the import is sent. Those that
-FullStory refused are known once its jobs are finished: then the file is written anew, with the first kind
-kept, so that doing it twice gives the same file.
+It holds one JSON object a line. Invalid records are written while the import is sent. Rejected records are
+known once FullStory's jobs are finished: then the file is written anew, with its invalid records, so that
+writing it twice gives the same file.
 
-A file belongs to one import. Its lines name it; before there are any, a claim beside the file does, from
-before anything is sent until the import is accounted for. Storages have no locks, but most write a file on
-the condition that there is none. Where one does not, two imports that claim a file within the time of a
-request may both go on. The claim is then another's when one of them is to write its lines, or has just
-written them, and that import fails and says so.
+A file belongs to one import. Its lines name the import; before there are lines, a claim beside the file does,
+from before anything is sent until the import is accounted for. Storages have no locks, but most can write a
+file on the condition that there is none. Where a storage cannot, two imports that claim a file within the
+time of a request may both go on. Each checks its claim before and after it writes its lines, and the import
+that has lost its claim fails and says so.
 """
 
 from __future__ import annotations
@@ -35,16 +35,18 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryInputError,
     FullStoryStorageError,
 )
-from airflow_provider_fullstory.records.drafts import EVENT, REFUSAL, value_at, with_types
+from airflow_provider_fullstory.records.redaction import value_at
+from airflow_provider_fullstory.records.refused_records import REFUSAL, with_types
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from airflow_provider_fullstory.api.jobs import RecordError
     from airflow_provider_fullstory.batch_import.storage.folder import Folder
+    from airflow_provider_fullstory.records.kind import RecordKind
     from airflow_provider_fullstory.records.refusals import InvalidRecord
 
-#: A line of any length is read where the file is known to be this import's.
+#: Bytes of a line; where the file is known to be this import's, a line of any length is read.
 _MOST_OF_A_FOREIGN_LINE: Final = 32 * 2**20
 
 #: Who refused a record, in the words of the report.
@@ -58,16 +60,18 @@ class RefusedFile:
     """
     The refused records of one import.
 
+    :param kind: The kind of records.
     :param folder: Where the file is.
     :param name: Its name; ``.gz`` at its end compresses it.
     :param owner: What names the import, so that no other import's records are written over.
     :param location: Its URI.
     :param is_given: Whether it may be the file of the task that imported what this one waits for.
-    :param others: Traces of imports whose records refused here are in files of their own.
+    :param others: Fingerprints of imports whose invalid records are in other files.
     """
 
     def __init__(
         self,
+        kind: RecordKind,
         folder: Folder,
         name: str,
         owner: str,
@@ -76,6 +80,7 @@ class RefusedFile:
         is_given: bool = False,
         others: Sequence[FingerprintFolder] = (),
     ) -> None:
+        self._kind = kind
         self._folder = folder
         self._name = name
         self._location = location
@@ -103,7 +108,7 @@ class RefusedFile:
         """
         Claim the file for this import, which keeps it until ``release``.
 
-        It is given back where the import fails while nothing was sent, so that it does not stand in the way.
+        The claim is given back where the import fails before anything was sent.
 
         :raises FullStoryInputError: Where the file, or the claim to it, is another import's.
         """
@@ -132,7 +137,7 @@ class RefusedFile:
 
     def _claim(self, state: str) -> None:
         """
-        Claim the file, or find that it still is claimed for this import.
+        Claim the file, which this import may have claimed before.
 
         :param state: What was sent, and what to do, for the message of the error.
         :raises FullStoryInputError: Where the file, or the claim to it, is another import's.
@@ -155,7 +160,7 @@ class RefusedFile:
             raise
 
     def _check_lines(self, state: str) -> None:
-        """Refuse to write over what is not this import's."""
+        """Refuse to write over lines of another import."""
         line = self._first_line()
         owner = _import_in(_refusal_of(line or b""))
         if line == b"" or owner == self._owner:
@@ -185,7 +190,7 @@ class RefusedFile:
     @contextmanager
     def writing(self, sent_import: SentImport) -> Iterator[InvalidRecords]:
         """
-        Take the records that are refused here; they are in the file once ``commit`` was called.
+        Take invalid records; they are in the file once ``commit`` was called.
 
         :param sent_import: What is known of the import before it is sent.
         """
@@ -194,7 +199,7 @@ class RefusedFile:
 
     def write_sent_import(self, sent_import: SentImport) -> None:
         """
-        Keep what is known once all was sent.
+        Keep what is known once all batches were sent.
 
         :param sent_import: What is known.
         """
@@ -212,10 +217,10 @@ class RefusedFile:
 
     def is_complete(self, invalid: int, rejected: Mapping[str, int]) -> bool:
         """
-        Tell whether the file was completed before, when more may have been known of the import than now.
+        Return whether the file was completed before, when more may have been known of the import than now.
 
-        :param invalid: How many records refused here it has to hold.
-        :param rejected: How many each job refused, where it refused any.
+        :param invalid: How many invalid records it has to hold.
+        :param rejected: How many records each job rejected, where it rejected any.
         """
         here, by_job = 0, Counter[str]()
         for refusal in map(_refusal_of, self._lines()):
@@ -226,10 +231,10 @@ class RefusedFile:
 
     def add_rejected(self, rejected: Iterable[tuple[str, Sequence[RecordError]]], invalid: int) -> None:
         """
-        Add what FullStory refused.
+        Add the records that FullStory rejected.
 
-        :param rejected: The refused records, some at a time, and the job that refused them.
-        :param invalid: How many records refused here it has to hold.
+        :param rejected: The rejected records, some at a time, and the job that rejected them.
+        :param invalid: How many invalid records it has to hold.
         """
         known = [(fingerprints, fingerprints.sent_import()) for fingerprints in self._all_fingerprints]
         with Spool(self._name) as spool:
@@ -239,8 +244,7 @@ class RefusedFile:
                     spool.write(line)
             if spool.records < invalid:
                 log.warning(
-                    "%s holds %d of the %d records that were refused here; an earlier try wrote the others "
-                    "elsewhere.",
+                    "%s holds %d of the %d invalid records; an earlier try wrote the others elsewhere.",
                     self,
                     spool.records,
                     invalid,
@@ -277,22 +281,19 @@ class RefusedFile:
                 "which sends nothing again."
             )
 
-    def line(
-        self, record: Any, refusal: Mapping[str, Any], sent_import: SentImport, item: str = EVENT
-    ) -> bytes:
+    def line(self, record: Any, refusal: Mapping[str, Any], sent_import: SentImport) -> bytes:
         """
         Return a line of the file.
 
-        :param record: The record; what all events of the import share is added to it.
+        :param record: The record; what all records of the import share is added to it.
         :param refusal: What is known of the refusal.
         :param sent_import: What is known of the import.
-        :param item: What the record is.
         """
         key = {name: value_at(record, path) for name, path in sent_import.keys.items()}
         if isinstance(record, dict):
             record = sent_import.shared | record
         about = {**refusal, **({"key": key} if key else {}), "import": self._owner}
-        return ENCODER.encode({item: record, REFUSAL: about}) + b"\n"
+        return ENCODER.encode({self._kind.noun: record, REFUSAL: about}) + b"\n"
 
     def _rejected_lines(
         self,
@@ -302,8 +303,8 @@ class RefusedFile:
         records: Sequence[RecordError],
     ) -> Iterator[bytes]:
         batch = sent_import.jobs.get(job_id)
-        echoes = [record.event or record.user or {} for record in records]
-        positions = fingerprints.positions(batch, echoes)
+        echoes = [record.record or {} for record in records]
+        positions = fingerprints.positions(self._kind, batch, echoes)
         for record, echo, position in zip(records, echoes, positions, strict=True):
             refusal = {
                 "outcome": REJECTED,
@@ -313,12 +314,11 @@ class RefusedFile:
                 "job_id": job_id,
                 "batch": batch,
             }
-            item = EVENT if record.user is None else "user"
-            sent = with_types(echo) if item == EVENT else echo
-            yield self.line((record.shared or {}) | sent, refusal, sent_import, item)
+            sent = (record.shared or {}) | with_types(self._kind, echo)
+            yield self.line(sent, refusal, sent_import)
 
     def _lines(self, most: int = -1) -> Iterator[bytes]:
-        """Yield lines; longer ones than so many bytes in parts."""
+        """Yield lines, in parts where one has more bytes than ``most``."""
         file = self._folder.open(self._name)
         if file is None:
             return
@@ -334,7 +334,7 @@ class RefusedFile:
 
 
 def _refusal_of(line: bytes) -> Mapping[str, Any]:
-    """Return what a line says of the refusal; nothing, where it is no line of such a file."""
+    """Return the refusal in a line, empty where the line is not of such a file."""
     refusal = _object(line).get(REFUSAL)
     return refusal if isinstance(refusal, Mapping) else {}
 
@@ -356,7 +356,7 @@ def _object(content: bytes) -> Mapping[str, Any]:
 
 @contextmanager
 def _adding(sentence: str) -> Iterator[None]:
-    """Say what only a caller of a storage knows where it fails."""
+    """Add to an error of a storage what only its caller knows."""
     try:
         yield
     except FullStoryStorageError as error:
@@ -370,7 +370,7 @@ class _NotReadableError(FullStoryStorageError):
 
 class InvalidRecords:
     """
-    Take the records of an import that are refused here.
+    Take the invalid records of an import.
 
     :param file: The file that they will be in.
     :param spool: Holds them until then.
@@ -384,7 +384,7 @@ class InvalidRecords:
 
     def add(self, invalid: Iterable[InvalidRecord]) -> None:
         """
-        Take some more.
+        Take records.
 
         :param invalid: The records.
         """
@@ -398,6 +398,6 @@ class InvalidRecords:
             self._spool.write(self._file.line(record.record, refusal, self._sent_import))
 
     def commit(self) -> None:
-        """Put them in the place of what an earlier try, or an import before, has left of this task."""
-        with _adding("Nothing that FullStory has is sent again by a retry, which writes the file anew."):
+        """Put them in the place of the file that an earlier try or import of this task has left."""
+        with _adding("A retry writes the file anew, and sends nothing again that FullStory has."):
             self._file.commit(self._spool)

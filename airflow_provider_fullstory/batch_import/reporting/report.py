@@ -59,7 +59,7 @@ class ImportReport:
         import.
     """
 
-    resource: str = "events"
+    resource: str
     job_ids: list[str] = dataclasses.field(default_factory=list)
     records: int | None = 0
     imported: int | None = None

@@ -1,4 +1,4 @@
-"""Sending an import: from events to accepted batches, with every record that is left out accounted for."""
+"""From records to accepted batches, with every record that is not sent accounted for."""
 
 from __future__ import annotations
 
@@ -24,21 +24,23 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.sending.quota import RemainingQuota
     from airflow_provider_fullstory.batch_import.sending.submissions import Submission
     from airflow_provider_fullstory.batch_import.staging.staging_area import Manifest, StagingArea
-    from airflow_provider_fullstory.records.mapping import MappedChunk, MappingOptions
+    from airflow_provider_fullstory.records.column_mapping import MappedChunk
+    from airflow_provider_fullstory.records.options import MappingOptions
     from airflow_provider_fullstory.records.refusals import InvalidRecord
 
 
 class Sender:
     """
-    Send the events of one import.
+    Send the records of one import.
 
     :param run: The run that sends them.
     :param limits: Where a batch ends.
-    :param options: How records became events.
+    :param options: How rows became records.
     :param importer: Sends batches.
     :param refusal_log: Explains refused records in the log.
-    :param refused: The file of refused records, where one is wanted.
-    :param remaining_quota: Asks what is left of the quota: None where that does not limit the import.
+    :param refused: The file of refused records, None where the user names none.
+    :param remaining_quota: Reads the remaining quota of server events, None where it does not limit the
+        import. It is called only if the records count against the quota.
     """
 
     def __init__(
@@ -64,9 +66,9 @@ class Sender:
         """
         Send batches as they are made, and return the report so far and what FullStory accepted.
 
-        :param chunks: The events, and the records that are none.
+        :param chunks: The records to send, and those that cannot be sent.
         """
-        report = ImportReport()
+        report = ImportReport(self._options.kind.resource.value)
         with self._made(chunks, report) as (batches, commit):
             submissions = self._importer.submit(self._fingerprinted(self._fitting(batches)))
             commit()
@@ -74,16 +76,16 @@ class Sender:
 
     def stage(self, area: StagingArea, chunks: Iterable[MappedChunk]) -> Manifest:
         """
-        Write all batches before the first is sent, and return what was written.
+        Write all batches to the staging area, and return its manifest.
 
-        :param area: Where to.
-        :param chunks: The events, and the records that are none.
+        :param area: The staging area.
+        :param chunks: The records to send, and those that cannot be sent.
         """
-        report = ImportReport()
+        report = ImportReport(self._options.kind.resource.value)
         with self._made(chunks, report) as (batches, commit):
 
             def complete_report() -> ImportReport:
-                # What is refused is in its file before the area counts as complete.
+                # The invalid records are in their file before the staging area counts as complete.
                 commit()
                 return report
 
@@ -91,17 +93,17 @@ class Sender:
 
     def staged(self, area: StagingArea, manifest: Manifest) -> tuple[ImportReport, list[Submission]]:
         """
-        Send what was staged, and return the report so far and what FullStory accepted.
+        Send the staged batches, and return the report so far and what FullStory accepted.
 
-        :param area: Where it is.
-        :param manifest: What was staged.
+        :param area: The staging area.
+        :param manifest: The manifest of the area.
         """
         unsent = [
             records
             for number, (records, digest) in enumerate(manifest.batches, start=1)
             if not self._importer.has_sent(str(number), digest)
         ]
-        if unsent and (remaining_quota := self._remaining_quota()) is not None:
+        if unsent and (remaining_quota := self._quota()) is not None:
             remaining_quota.check(sum(unsent))
         submissions = self._importer.submit(area.batches(manifest, self._run))
         return self._account(ImportReport.from_xcom(manifest.report), submissions)
@@ -110,7 +112,7 @@ class Sender:
     def _made(
         self, chunks: Iterable[MappedChunk], report: ImportReport
     ) -> Iterator[tuple[Iterator[Batch], Callable[[], None]]]:
-        """Make batches; the function puts the refused records into their file, once all were made."""
+        """Make batches; the function puts the invalid records into their file, once all batches were made."""
         writing = nullcontext() if self._refused is None else self._refused.writing(self._sent_import({}))
         with rarely_searched(), writing as file:
 
@@ -121,7 +123,7 @@ class Sender:
                     file.add(invalid)
 
             batcher = Batcher(
-                self._run, self._limits, self._options.shared, refuse, keeps_fingerprints=file is not None
+                self._run, self._limits, self._options, refuse, keeps_fingerprints=file is not None
             )
             batches = self._importer.watched(batcher.batches(_noted(chunks, report)))
             yield batches, (lambda: None) if file is None else file.commit
@@ -129,12 +131,15 @@ class Sender:
     def _fitting(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in batches:
             if not self._importer.has_sent(batch.name, batch.digest):
-                # Asked only once there is something to send.
-                remaining_quota = self._remaining_quota()
+                # Read only once there is something to send.
+                remaining_quota = self._quota()
                 rest = itertools.chain([batch], batches)
                 yield from rest if remaining_quota is None else remaining_quota.within(rest)
                 return
             yield batch
+
+    def _quota(self) -> RemainingQuota | None:
+        return self._remaining_quota() if self._options.kind.counts_against_quota else None
 
     def _fingerprinted(self, batches: Iterable[Batch]) -> Iterable[Batch]:
         return batches if self._refused is None else self._refused.fingerprints.kept(batches)
@@ -151,12 +156,13 @@ class Sender:
         return report, submissions
 
     def _sent_import(self, jobs: dict[str, str]) -> SentImport:
-        shared = DECODER.decode(ENCODER.encode(self._options.shared))
-        return SentImport(jobs, self._options.key_paths(), shared)
+        shared = self._options.shared
+        in_common = {} if shared is None else DECODER.decode(ENCODER.encode(shared))
+        return SentImport(jobs, self._options.key_paths(), in_common)
 
 
 def _noted(chunks: Iterable[MappedChunk], report: ImportReport) -> Iterator[MappedChunk]:
-    """Yield chunks, and note in the report which timestamps their events have."""
+    """Yield chunks, and note in the report which timestamps their records have."""
     timestamps = TimestampSummary()
     for chunk in chunks:
         timestamps += chunk.timestamps

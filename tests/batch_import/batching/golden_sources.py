@@ -2,7 +2,7 @@
 Tricky sources, and the batches that were decided for them, which are in ``golden/``.
 
 ``python -m tests.batch_import.batching.golden_sources`` writes those anew; with ``--print`` it shows them.
-A change there makes a retry across an upgrade look like another import.
+A change there makes a retry after an upgrade another import.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ import pendulum
 from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
 from airflow_provider_fullstory.batch_import.batching.batcher import Batcher
 from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
-from airflow_provider_fullstory.records.events import events_of_records, events_of_rows, shared_part
-from airflow_provider_fullstory.records.mapping import MappingOptions
+from airflow_provider_fullstory.records.kinds import EVENTS
+from airflow_provider_fullstory.records.mapping import map_records, map_rows, shared_part
+from airflow_provider_fullstory.records.options import MappingOptions
 from airflow_provider_fullstory.task.arguments import fingerprint
 
 if TYPE_CHECKING:
@@ -46,10 +47,10 @@ def send(
     zone: str = "UTC",
     **options: Any,
 ) -> Iterator[Batch]:
-    made = MappingOptions(event_name=event_name, zone=pendulum.timezone(zone), **options)
+    made = MappingOptions(EVENTS, event_name=event_name, zone=pendulum.timezone(zone), **options)
     made = dataclasses.replace(made, shared=shared_part(shared, made))
-    chunks = events_of_rows(columns, [list(source)], made) if columns else events_of_records(source, made)
-    return Batcher(run, BatchLimits(records=batch_size), made.shared, lambda _: None).batches(chunks)
+    chunks = map_rows(columns, [list(source)], made) if columns else map_records(source, made)
+    return Batcher(run, BatchLimits(records=batch_size), made, lambda _: None).batches(chunks)
 
 
 def typed_rows() -> Iterator[Batch]:

@@ -14,7 +14,9 @@ from airflow_provider_fullstory.batch_import.batching.batch import Batch, BatchL
 from airflow_provider_fullstory.batch_import.batching.batcher import Batcher
 from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
 from airflow_provider_fullstory.exceptions import FullStoryInputError
-from airflow_provider_fullstory.records.mapping import MappedChunk
+from airflow_provider_fullstory.records.column_mapping import MappedChunk
+from airflow_provider_fullstory.records.kinds import EVENTS
+from airflow_provider_fullstory.records.options import MappingOptions
 from airflow_provider_fullstory.records.refusals import InvalidRecord, Refusal
 
 RUN = RunIdentity("dag", "run", "task")
@@ -30,7 +32,7 @@ def fill(
     *names: str, run: RunIdentity = RUN, shared: Shared | None = None, **limits: int
 ) -> tuple[list[Batch], list[InvalidRecord]]:
     refused: list[InvalidRecord] = []
-    batcher = Batcher(run, BatchLimits(**limits), shared or Shared(), refused.extend)
+    batcher = Batcher(run, BatchLimits(**limits), MappingOptions(EVENTS, shared=shared), refused.extend)
     return list(batcher.batches([chunk(*names)])), refused
 
 
@@ -50,8 +52,8 @@ def test_a_batch_ends_at_its_count(count: int, sizes: list[int]) -> None:
     assert not refused
 
 
-@pytest.mark.parametrize("shared", [Shared(), SHARED], ids=["alone", "shared"])
-def test_a_body_may_have_exactly_its_most_bytes_and_not_one_more(shared: Shared) -> None:
+@pytest.mark.parametrize("shared", [None, SHARED], ids=["alone", "shared"])
+def test_a_body_may_have_exactly_its_most_bytes_and_not_one_more(shared: Shared | None) -> None:
     [whole], _ = fill("aa", "bb", "cc", shared=shared)
     exact = len(whole.body)
 
@@ -62,8 +64,8 @@ def test_a_body_may_have_exactly_its_most_bytes_and_not_one_more(shared: Shared)
     assert not refused
 
 
-@pytest.mark.parametrize("shared", [Shared(), SHARED], ids=["alone", "shared"])
-def test_a_record_that_is_too_large_alone_is_refused_and_spoils_no_other(shared: Shared) -> None:
+@pytest.mark.parametrize("shared", [None, SHARED], ids=["alone", "shared"])
+def test_a_record_that_is_too_large_alone_is_refused_and_spoils_no_other(shared: Shared | None) -> None:
     [alone], _ = fill("x" * 100, shared=shared)
     limit = len(alone.body)
     assert len(fill("x" * 100, shared=shared, bytes=limit)[0]) == 1
@@ -94,7 +96,7 @@ def test_refused_records_are_handed_on_and_no_part_of_a_batch() -> None:
     invalid = InvalidRecord(1, Refusal("code", "reason"))
 
     batches = list(
-        Batcher(RUN, BatchLimits(), Shared(), refused.extend).batches(
+        Batcher(RUN, BatchLimits(), MappingOptions(EVENTS), refused.extend).batches(
             [MappedChunk([], [], [invalid]), MappedChunk([Event(name="a")], [2], [])]
         )
     )
@@ -124,9 +126,9 @@ def test_limits_that_fullstory_takes_pass(limits: BatchLimits) -> None:
     limits.check()
 
 
-@pytest.mark.parametrize("shared", [Shared(), SHARED], ids=["alone", "shared"])
+@pytest.mark.parametrize("shared", [None, SHARED], ids=["alone", "shared"])
 @pytest.mark.parametrize("count", [2, 3, 7])
-def test_a_split_batch_has_the_same_records_in_two_halves(count: int, shared: Shared) -> None:
+def test_a_split_batch_has_the_same_records_in_two_halves(count: int, shared: Shared | None) -> None:
     names = ['"],"shared":{', "\\", *map(str, range(count - 2))]
     [batch], _ = fill(*names, shared=shared)
 
@@ -142,8 +144,8 @@ def test_a_split_batch_has_the_same_records_in_two_halves(count: int, shared: Sh
     assert batch.split() == halves
 
 
-@pytest.mark.parametrize("shared", [Shared(), SHARED], ids=["alone", "shared"])
-def test_a_half_has_the_bytes_of_a_batch_of_its_records(shared: Shared) -> None:
+@pytest.mark.parametrize("shared", [None, SHARED], ids=["alone", "shared"])
+def test_a_half_has_the_bytes_of_a_batch_of_its_records(shared: Shared | None) -> None:
     [whole], _ = fill("a", "b", "c", "d", shared=shared)
     [half], _ = fill("a", "b", shared=shared)
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_fullstory.api.events import Shared
 from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
 from airflow_provider_fullstory.batch_import.batching.batcher import Batcher
 from airflow_provider_fullstory.batch_import.batching.garbage import rarely_searched
 from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
-from airflow_provider_fullstory.records.events import events_of_rows
-from airflow_provider_fullstory.records.mapping import MappingOptions
+from airflow_provider_fullstory.records.kinds import EVENTS
+from airflow_provider_fullstory.records.mapping import map_rows
+from airflow_provider_fullstory.records.options import MappingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,8 +108,10 @@ def test_records_alone_cause_no_search() -> None:
         searched: list[str] = []
         gc.callbacks.append(lambda phase, _: searched.append(phase))
         try:
-            batcher = Batcher(RunIdentity("d", "r", "t"), BatchLimits(), Shared(), lambda _: None)
-            batches = batcher.batches(events_of_rows(columns, chunks(), MappingOptions(event_name="A")))
+            batcher = Batcher(
+                RunIdentity("d", "r", "t"), BatchLimits(), MappingOptions(EVENTS), lambda _: None
+            )
+            batches = batcher.batches(map_rows(columns, chunks(), MappingOptions(EVENTS, event_name="A")))
             assert sum(batch.records for batch in batches) == 200_000
         finally:
             gc.callbacks.pop()

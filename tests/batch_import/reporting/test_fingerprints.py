@@ -17,8 +17,9 @@ from airflow_provider_fullstory.batch_import.batching.batch import Batch, BatchL
 from airflow_provider_fullstory.batch_import.batching.batcher import Batcher
 from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
 from airflow_provider_fullstory.batch_import.reporting.fingerprints import FingerprintFolder, SentImport
-from airflow_provider_fullstory.records.events import events_of_records, shared_part
-from airflow_provider_fullstory.records.mapping import MappingOptions
+from airflow_provider_fullstory.records.kinds import EVENTS
+from airflow_provider_fullstory.records.mapping import map_records, shared_part
+from airflow_provider_fullstory.records.options import MappingOptions
 from tests.records.test_any_rows import indexed, records, values
 
 if TYPE_CHECKING:
@@ -52,12 +53,12 @@ class Memory(dict[str, bytes]):
 def sent(
     found: Iterable[Any], folder: Memory, limits: BatchLimits | None = None, **options: Any
 ) -> tuple[list[Batch], list[Any]]:
-    """Return batches whose traces are kept, and what was refused."""
-    made = MappingOptions(**({"allow_anonymous": True} | options))
+    """Return batches whose fingerprints are kept, and the invalid records."""
+    made = MappingOptions(EVENTS, **({"allow_anonymous": True} | options))
     refused: list[Any] = []
-    batcher = Batcher(RUN, limits or BatchLimits(), made.shared, refused.extend, keeps_fingerprints=True)
+    batcher = Batcher(RUN, limits or BatchLimits(), made, refused.extend, keeps_fingerprints=True)
     fingerprints = FingerprintFolder(folder, "file")  # type: ignore[arg-type]
-    return list(fingerprints.kept(batcher.batches(events_of_records(found, made)))), refused
+    return list(fingerprints.kept(batcher.batches(map_records(found, made)))), refused
 
 
 def echoes_of(body: bytes) -> list[Any]:
@@ -71,7 +72,7 @@ def echoes_of(body: bytes) -> list[Any]:
 
 
 def positions(folder: Memory, batch: str, echoes: Sequence[Any]) -> list[int | None]:
-    return FingerprintFolder(folder, "file").positions(batch, echoes)  # type: ignore[arg-type]
+    return FingerprintFolder(folder, "file").positions(EVENTS, batch, echoes)  # type: ignore[arg-type]
 
 
 def positions_of(folder: Memory, batch: Batch) -> list[int | None]:
@@ -158,7 +159,7 @@ def test_halves_share_the_places_of_their_batch(names: list[str], data: st.DataO
         parts = [half for part in parts for half in (part.split() if part.records > 3 else (part,))]
     found: list[int | None] = []
     for part in parts:
-        found += fingerprints.positions(part.name, echoes_of(bytes(part.body)))
+        found += fingerprints.positions(EVENTS, part.name, echoes_of(bytes(part.body)))
     assert found == list(range(1, len(names) + 1))
 
 
@@ -170,7 +171,7 @@ def test_pages_of_a_job_go_on_where_the_last_one_ended() -> None:
     found = [
         position
         for start in range(0, 10, 3)
-        for position in fingerprints.positions("1", echoes[start : start + 3])
+        for position in fingerprints.positions(EVENTS, "1", echoes[start : start + 3])
     ]
     assert found == list(range(1, 11))
 
@@ -206,7 +207,7 @@ def test_a_record_that_is_too_large_leaves_a_gap() -> None:
 )
 def test_what_is_shared_does_not_hide_a_record(shared: dict[str, Any], own: dict[str, Any]) -> None:
     folder = Memory()
-    options = MappingOptions(allow_anonymous=True)
+    options = MappingOptions(EVENTS, allow_anonymous=True)
     part = shared_part(shared, options)
     found = [{"name": "A", "number": number} | own for number in range(3)]
     [batch], refused = sent(found, folder, shared=part)
@@ -248,7 +249,7 @@ def test_an_echo_need_not_have_the_same_bytes(change: str) -> None:
 
 
 def test_a_decimal_that_came_back_through_a_float_is_no_other_record() -> None:
-    """A place that cannot be told is better than a wrong one."""
+    """No place is better than a wrong one."""
     folder = Memory()
     [batch], _ = sent([{"x": Decimal("11.1")}, {"x": Decimal("11.10")}], folder, event_name="Odd")
     assert positions(folder, "1", echoes_of(bytes(batch.body))) == [1, 2]
@@ -285,7 +286,7 @@ def test_facts_come_back_as_they_were() -> None:
 
 def test_shared_numbers_stay_numbers() -> None:
     folder = Memory()
-    options = MappingOptions()
+    options = MappingOptions(EVENTS)
     shared = shared_part({"context": {"location": {"latitude": 52.5}}}, options)
     sent_import = SentImport(shared=DECODER.decode(ENCODER.encode(shared)))
     FingerprintFolder(folder, "file").write_sent_import(sent_import)  # type: ignore[arg-type]

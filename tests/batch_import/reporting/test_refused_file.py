@@ -20,6 +20,7 @@ from airflow_provider_fullstory.batch_import.reporting.fingerprints import SentI
 from airflow_provider_fullstory.batch_import.reporting.refused_file import RefusedFile
 from airflow_provider_fullstory.batch_import.storage.folder import Folder
 from airflow_provider_fullstory.exceptions import FullStoryDiskError, FullStoryInputError
+from airflow_provider_fullstory.records.kinds import EVENTS
 from airflow_provider_fullstory.records.refusals import InvalidRecord, Refusal
 from tests.conftest import attached
 
@@ -62,7 +63,7 @@ def root(kind: str, memory: str, tmp_path: Path) -> str:
 
 class Import:
     """
-    One import with a record that is refused here, and one that FullStory refuses.
+    One import with an invalid record, and one that FullStory rejects.
 
     :param uri: Where the file is.
     :param name: What names the import.
@@ -71,7 +72,7 @@ class Import:
 
     def __init__(self, uri: str, name: str, *, refuses: bool = True) -> None:
         folder = Folder(ObjectStoragePath(uri), "rejected_uri")
-        self.file = RefusedFile(folder, "file.ndjson", name, f"{uri}/file.ndjson")
+        self.file = RefusedFile(EVENTS, folder, "file.ndjson", name, f"{uri}/file.ndjson")
         self.name = name
         self.refuses = refuses
         self.error: FullStoryInputError | None = None
@@ -150,7 +151,7 @@ class Turns:
         return threads
 
     def let(self, name: str, steps: int | None = None) -> bool:
-        """Let a thread take so many steps, or all; return whether there were as many."""
+        """Let a thread take that number of steps, or all; return whether it took them."""
         for _ in range(steps) if steps is not None else itertools.count():
             if self._is_done[name]:
                 return False
@@ -282,7 +283,9 @@ def test_a_full_disk_of_the_worker_is_named(
 ) -> None:
     """Small lines are found not to fit only as the file is finished."""
     monkeypatch.setattr("tempfile.TemporaryFile", lambda: open("/dev/full", "w+b"))  # noqa: SIM115, PTH123
-    file = RefusedFile(Folder(ObjectStoragePath(f"file://{tmp_path}"), "rejected_uri"), name, "A", name)
+    file = RefusedFile(
+        EVENTS, Folder(ObjectStoragePath(f"file://{tmp_path}"), "rejected_uri"), name, "A", name
+    )
     text = "".join(map(chr, range(0x4E00, 0x9E00)))[: size // 3] * 30 if size > 10 else "x"
 
     def write() -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def sent(records: int = 10, invalid: int = 0) -> ImportReport:
-    report = ImportReport()
+    report = ImportReport("events")
     report.add_invalid([InvalidRecord(n, Refusal("required_field", "name")) for n in range(invalid)])
     report.add_submissions([Submission((1,), "a", records - 1, 0), Submission((2,), "b", 1, 0)])
     return report
@@ -63,7 +63,7 @@ def test_counts_that_do_not_add_up_are_no_success(outcomes: list[JobOutcome]) ->
 
 
 def test_only_fullstory_knows_the_count_of_jobs_that_others_started() -> None:
-    report = ImportReport(job_ids=["a"], records=None)
+    report = ImportReport("events", job_ids=["a"], records=None)
     report.finish([outcome("a", 3, 1)])
 
     assert (report.records, report.imported, report.rejected) == (4, 3, 1)
@@ -290,7 +290,7 @@ def invalid_for(*reasons: str) -> list[InvalidRecord]:
 
 
 def test_the_five_most_frequent_reasons_are_named_and_all_are_counted() -> None:
-    report = ImportReport()
+    report = ImportReport("events")
     for count in range(1, 8):
         report.add_invalid(invalid_for(*[f"reason {count}"] * count))
 
@@ -305,7 +305,7 @@ def test_the_five_most_frequent_reasons_are_named_and_all_are_counted() -> None:
 
 
 def test_reasons_without_number_take_little_room() -> None:
-    report = ImportReport()
+    report = ImportReport("events")
     report.add_invalid(invalid_for(*(f"column {n}: " + "x" * 5_000 for n in range(2_000))))
 
     assert sum(report.reasons.values()) == 2_000
@@ -315,7 +315,7 @@ def test_reasons_without_number_take_little_room() -> None:
 
 
 def test_a_message_of_fullstory_which_may_hold_a_value_is_no_reason() -> None:
-    report = ImportReport()
+    report = ImportReport("events")
     report.add_rejected([RecordError(code="user_not_found", message="no user secret"), RecordError()])
     assert report.reasons == {"user_not_found, says FullStory": 1, "unknown, says FullStory": 1}
 

@@ -12,7 +12,6 @@ from unittest.mock import Mock
 
 import pytest
 
-from airflow_provider_fullstory.api.events import Shared
 from airflow_provider_fullstory.api.jobs import Job, JobState, JobStatus
 from airflow_provider_fullstory.batch_import.batching.batch import Batch, BatchLimits
 from airflow_provider_fullstory.batch_import.batching.batcher import Batcher
@@ -29,13 +28,14 @@ from airflow_provider_fullstory.exceptions import (
     FullStorySourceError,
     FullStoryTimeoutError,
 )
-from airflow_provider_fullstory.records.events import events_of_records
-from airflow_provider_fullstory.records.mapping import MappingOptions
+from airflow_provider_fullstory.records.kinds import EVENTS
+from airflow_provider_fullstory.records.mapping import map_records
+from airflow_provider_fullstory.records.options import MappingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-OPTIONS = MappingOptions(event_name="e", allow_anonymous=True)
+OPTIONS = MappingOptions(EVENTS, event_name="e", allow_anonymous=True)
 
 
 class FakeFullStory:
@@ -103,8 +103,8 @@ def make_importer(client: Any, **options: Any) -> Importer:
 
 
 def batches(count: int, size: int = 1) -> Iterator[Batch]:
-    batcher = Batcher(RunIdentity("d", "r", "t"), BatchLimits(records=size), Shared(), lambda _: None)
-    return batcher.batches(events_of_records(({"index": n} for n in range(count * size)), OPTIONS))
+    batcher = Batcher(RunIdentity("d", "r", "t"), BatchLimits(records=size), OPTIONS, lambda _: None)
+    return batcher.batches(map_records(({"index": n} for n in range(count * size)), OPTIONS))
 
 
 def test_jobs_come_in_the_order_of_their_batches(fullstory: FakeFullStory) -> None:

@@ -11,8 +11,9 @@ from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
 from airflow_provider_fullstory.batch_import.batching.batcher import Batcher
 from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
 from airflow_provider_fullstory.batch_import.sending.quota import RemainingQuota
-from airflow_provider_fullstory.records.events import events_of_records
-from airflow_provider_fullstory.records.mapping import MappingOptions
+from airflow_provider_fullstory.records.kinds import EVENTS
+from airflow_provider_fullstory.records.mapping import map_records
+from airflow_provider_fullstory.records.options import MappingOptions
 from tests.tries import orders
 
 if TYPE_CHECKING:
@@ -22,10 +23,9 @@ if TYPE_CHECKING:
 
 
 def made(count: int) -> list[Batch]:
-    batcher = Batcher(
-        RunIdentity("dag", "run-1", "task"), BatchLimits(records=10), MappingOptions().shared, print
-    )
-    return list(batcher.batches(events_of_records(orders(count), MappingOptions())))
+    options = MappingOptions(EVENTS)
+    batcher = Batcher(RunIdentity("dag", "run-1", "task"), BatchLimits(records=10), options, print)
+    return list(batcher.batches(map_records(orders(count), options)))
 
 
 @pytest.mark.parametrize("count", [0, 1, 10, 11, 95])

@@ -18,7 +18,7 @@ try:
 except ImportError:
     from airflow.io.store import attach
 
-from airflow_provider_fullstory.api.events import Event, Shared
+from airflow_provider_fullstory.api.events import Event
 from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
 from airflow_provider_fullstory.batch_import.batching.batcher import Batcher
 from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
@@ -33,7 +33,9 @@ from airflow_provider_fullstory.exceptions import (
     FullStorySourceError,
     FullStoryStorageError,
 )
-from airflow_provider_fullstory.records.mapping import MappedChunk
+from airflow_provider_fullstory.records.column_mapping import MappedChunk
+from airflow_provider_fullstory.records.kinds import EVENTS
+from airflow_provider_fullstory.records.options import MappingOptions
 from tests.tries import (
     QUERY,
     REFUSED_BY_FULLSTORY,
@@ -462,14 +464,14 @@ def peak_of(batches: int, path: Path) -> int:
     folder = Folder(ObjectStoragePath(f"file://{path}"))
     area = StagingArea(folder, "1", "arguments")
     run = RunIdentity("dag", "run", "task")
-    batcher = Batcher(run, BatchLimits(records=100), Shared(), lambda _: None)
+    batcher = Batcher(run, BatchLimits(records=100), MappingOptions(EVENTS), lambda _: None)
     names = (f"{number:>2000}" for number in range(batches * 100))
     chunks = (
         MappedChunk([Event(name=next(names)) for _ in range(100)], range(100), []) for _ in range(batches)
     )
     tracemalloc.start()
     try:
-        manifest = area.fill(batcher.batches(chunks), ImportReport)
+        manifest = area.fill(batcher.batches(chunks), lambda: ImportReport("events"))
         assert sum(len(bytes(batch.body)) for batch in area.batches(manifest, run)) > batches * 200_000
         return tracemalloc.get_traced_memory()[1]
     finally:

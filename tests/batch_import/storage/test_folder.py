@@ -16,6 +16,7 @@ from fsspec.spec import AbstractBufferedFile
 from airflow_provider_fullstory.batch_import.reporting.refused_file import RefusedFile
 from airflow_provider_fullstory.batch_import.storage.folder import Folder
 from airflow_provider_fullstory.exceptions import FullStoryStorageError
+from airflow_provider_fullstory.records.kinds import EVENTS
 from tests.conftest import attached
 
 if TYPE_CHECKING:
@@ -197,6 +198,6 @@ def test_a_file_is_read_once_however_short_its_lines_are(name: str, monkeypatch:
     lines = b'{"refusal": {"import": "A", "outcome": "invalid"}}\n' * 20_000
     monkeypatch.setattr(CountedFile, "content", gzip.compress(lines) if name.endswith("gz") else lines)
     monkeypatch.setattr(CountedFile, "given", 0)
-    file = RefusedFile(folder_at(attached(Storage())), name, "A", name)
+    file = RefusedFile(EVENTS, folder_at(attached(Storage())), name, "A", name)
     assert file.is_complete(20_000, {})
     assert CountedFile.given == len(CountedFile.content)

@@ -13,8 +13,9 @@ import pytest
 
 from airflow_provider_fullstory.api.encoding import ENCODER
 from airflow_provider_fullstory.exceptions import FullStorySourceError
-from airflow_provider_fullstory.records.events import events_of_rows
-from airflow_provider_fullstory.records.mapping import MappingOptions
+from airflow_provider_fullstory.records.kinds import EVENTS
+from airflow_provider_fullstory.records.mapping import map_rows
+from airflow_provider_fullstory.records.options import MappingOptions
 from airflow_provider_fullstory.sources.query import query
 from demo.processes import wait_for
 from tests.sources.drivers.drivers import (
@@ -278,10 +279,10 @@ def test_a_style_of_dates_that_cannot_be_read_fails_the_query(driver: str) -> No
 def test_a_time_beyond_those_of_python_is_refused_with_its_record_alone(driver: str, value: str) -> None:
     due = f"CASE n WHEN 2 THEN {value} END AS due"
     sql = f"SELECT 'u' AS \"user.uid\", n, {due} FROM generate_series(1, 3) AS n"
-    options = MappingOptions(event_name="A")
+    options = MappingOptions(EVENTS, event_name="A")
 
     with query(hook_of(driver), sql, None) as result:
-        [chunk] = events_of_rows(result.columns, result.chunks, options)
+        [chunk] = map_rows(result.columns, result.chunks, options)
         [text] = [row for row in read_all(driver, sql.replace(value, f"({value})::text"))[1] if row[2]]
 
     assert chunk.positions == [1, 3]

@@ -1,0 +1,305 @@
+"""
+From columns to records: compiled once for each set of columns, applied to chunks of rows.
+
+A compiled mapping is a tree like the record itself: groups (``user``, ``context.browser``, ``properties``)
+and columns as its leaves. It works column by column, since checks and conversions of a column run in C.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
+from msgspec import UNSET
+
+from airflow_provider_fullstory.records.columns import Column, convert_column, property_column
+from airflow_provider_fullstory.records.refusals import InvalidRecord, Refusal
+from airflow_provider_fullstory.records.refused_records import refused_record
+from airflow_provider_fullstory.records.schema import misfits, record_types, schemas
+from airflow_provider_fullstory.records.targets import targets_of
+from airflow_provider_fullstory.records.timestamps import TimestampSummary, summary
+
+if TYPE_CHECKING:
+    from airflow_provider_fullstory.records.fields import Path
+    from airflow_provider_fullstory.records.kind import Identity, RecordKind, RequiredField
+    from airflow_provider_fullstory.records.options import MappingOptions
+
+Row = Sequence[Any]
+
+
+@dataclasses.dataclass(slots=True)
+class MappedChunk:
+    """
+    Records that can be sent, and those that cannot, both in the order of the source.
+
+    :param records: The records that can be sent.
+    :param positions: The place of each of these in the source, from 1.
+    :param invalid: The records that cannot be sent.
+    :param timestamps: The earliest and the latest timestamp of the records that can be sent.
+    """
+
+    records: list[msgspec.Struct]
+    positions: Sequence[int]
+    invalid: list[InvalidRecord]
+    timestamps: TimestampSummary = dataclasses.field(default_factory=TimestampSummary)
+
+
+class ColumnMapping:
+    """
+    Turn rows of one set of columns into records.
+
+    :param columns: Names of the columns, in the order of the values of a row.
+    :param options: What the user said.
+    """
+
+    def __init__(self, columns: Sequence[str], options: MappingOptions) -> None:
+        self.options = options
+        self.columns = columns
+        self.targets, self.problems = targets_of(columns, options)
+        self._misplaced = sorted(set(range(len(columns))) - set(self.targets.values()))
+        self.has_objects = any(".".join(path) in options.kind.objects for path in self.targets)
+        trees = {} if self.has_objects else _trees(self.targets)
+        self._parts = {root: _part((root,), tree, options.kind) for root, tree in trees.items()}
+
+    def map(
+        self,
+        rows: Sequence[Row],
+        positions: Sequence[int],
+        refusal: Refusal | None = None,
+        refused_values: Iterable[tuple[Path, Any]] = (),
+    ) -> MappedChunk:
+        """
+        Return the records of a chunk, and why other rows give none.
+
+        :param rows: Rows with as many values as there are columns.
+        :param positions: The place of each row in the source.
+        :param refusal: Why none of the rows can be sent, where that is known.
+        :param refused_values: What the first row has besides its columns, and where each would go.
+        """
+        # Without rows there are no columns to take apart.
+        columns = list(zip(*rows, strict=True)) or [()] * len(self.columns)
+        chunk = _Chunk(columns, len(rows), self.options)
+        if refusal is not None:
+            chunk.refuse(dict.fromkeys(range(len(rows)), refusal))
+            self._keep_misplaced(chunk, refused_values)
+        records, timestamps = self._records(chunk)
+        if not chunk.refusals:
+            return MappedChunk(records, positions, [], _summary(timestamps))
+        return MappedChunk(
+            chunk.without_refused(records),
+            chunk.without_refused(positions),
+            [
+                InvalidRecord(positions[row], chunk.refusals[row], self._refused(records[row], chunk, row))
+                for row in sorted(chunk.refusals)
+            ],
+            _summary(None if timestamps is None else chunk.without_refused(timestamps)),
+        )
+
+    def _records(self, chunk: _Chunk) -> tuple[list[msgspec.Struct], Sequence[Any] | None]:
+        """Return a record for each row, without the values that were refused, and the timestamps of all."""
+        kind, nothing = self.options.kind, [UNSET] * chunk.rows
+        built = {root: part.build(chunk) for root, part in self._parts.items()}
+        values: dict[str, Sequence[Any]] = {root: column.values for root, column in built.items()}
+        if kind.name is not None:
+            values[kind.name.path] = self._names(kind.name, built, chunk)
+        for root, schema in kind.property_roots.items():
+            values[schema] = self._schemas(root, built.get(schema), chunk)
+        if kind.identity is not None:
+            self._check_identities(kind.identity, chunk)
+        if kind.timestamp is not None:
+            self._check_timestamps(kind.timestamp, built, chunk)
+        records = list(map(kind.struct, *(values.get(root, nothing) for root in kind.members[()])))
+        return records, None if kind.timestamp is None else values.get(kind.timestamp.path, nothing)
+
+    def _refused(self, record: msgspec.Struct, chunk: _Chunk, row: int) -> dict[str, Any]:
+        options = self.options
+        values = chunk.refused_values.get(row, ())
+        return refused_record(options.kind, record, values, options.zone, options.schema)
+
+    def _keep_misplaced(self, chunk: _Chunk, refused_values: Iterable[tuple[Path, Any]]) -> None:
+        """Keep the values that go to no field, for the records as they are written down."""
+        for row in range(chunk.rows):
+            for index in self._misplaced:
+                chunk.keep(row, (self.columns[index],), chunk.columns[index][row])
+        for path, value in refused_values:
+            chunk.keep(0, path, value)
+
+    def _names(self, field: RequiredField, built: Mapping[str, Column], chunk: _Chunk) -> Sequence[Any]:
+        if field.path not in built:
+            if self.options.event_name is None:
+                chunk.refuse(dict.fromkeys(range(chunk.rows), field.missing.refusal()))
+            return [self.options.event_name or UNSET] * chunk.rows
+        names = built[field.path]
+        if not names.is_full:
+            missing = field.missing.refusal()
+            chunk.refuse({row: missing for row, name in enumerate(names.values) if name is UNSET})
+        return names.values
+
+    def _schemas(self, root: str, own: Column | None, chunk: _Chunk) -> Sequence[Any]:
+        """Return the types that each row declares for its properties."""
+        kind = self.options.kind
+        columns = {".".join(path[1:]): column for path, column in chunk.leaves.items() if path[0] == root}
+        explicit = self.options.schema if root == kind.default_root else {}
+        chunk.refuse(misfits(columns, explicit, own))
+        if getattr(self.options.shared, kind.property_roots[root], UNSET) is not UNSET:
+            # FullStory refuses records that have what is shared as well.
+            return [UNSET] * chunk.rows
+        return schemas(columns, explicit, own, chunk.rows)
+
+    def _check_timestamps(self, field: RequiredField, built: Mapping[str, Column], chunk: _Chunk) -> None:
+        """Refuse NULLs: in FullStory the record would have the time of the import, for ever."""
+        column = built.get(field.path)
+        if column is None or column.is_full or self.options.allow_missing_timestamp:
+            return
+        missing = field.missing.refusal()
+        for row, moment in enumerate(column.values):
+            if moment is UNSET and row not in column.refusals:
+                chunk.refuse({row: missing})
+                # Without the NULL, the record would be written down without a timestamp, which is allowed.
+                chunk.keep(row, (field.path,), None)
+
+    def _check_identities(self, identity: Identity, chunk: _Chunk) -> None:
+        columns = {
+            field: chunk.leaves[path]
+            for field in identity.fields
+            if (path := tuple(field.split("."))) in chunk.leaves
+        }
+        partial = {field: column for field, column in columns.items() if not column.is_full}
+        given = {field for field in identity.fields if _has(self.options.shared, field)} | {
+            field for field in columns if field not in partial
+        }
+
+        @functools.cache
+        def refusal(*marks: bool) -> Refusal | None:
+            broken = identity.broken(frozenset(given.union(itertools.compress(partial, marks))))
+            is_allowed = broken is identity.anonymous and self.options.allow_anonymous
+            return None if broken is None or is_allowed else broken.refusal()
+
+        if not partial:
+            if (broken := refusal()) is not None:
+                chunk.refuse(dict.fromkeys(range(chunk.rows), broken))
+            return
+        for row, values in enumerate(zip(*(column.values for column in partial.values()), strict=True)):
+            if (broken := refusal(*(value is not UNSET for value in values))) is not None:
+                chunk.refuse({row: broken})
+
+
+@dataclasses.dataclass(slots=True)
+class _Chunk:
+    """The state of one chunk on its way through the tree."""
+
+    columns: Sequence[Sequence[Any]]
+    rows: int
+    options: MappingOptions
+    refusals: dict[int, Refusal] = dataclasses.field(default_factory=dict)
+    refused_values: dict[int, list[tuple[Path, Any]]] = dataclasses.field(default_factory=dict)
+    leaves: dict[Path, Column] = dataclasses.field(default_factory=dict)
+
+    def refuse(self, refusals: Mapping[int, Refusal]) -> None:
+        """Keep the first refusal of each row."""
+        for row, refusal in refusals.items():
+            self.refusals.setdefault(row, refusal)
+
+    def keep(self, row: int, path: Path, value: Any) -> None:
+        """Keep a value that is not sent, for the record as it is written down."""
+        self.refused_values.setdefault(row, []).append((path, value))
+
+    def without_refused(self, items: Sequence[Any]) -> list[Any]:
+        """Return the items of the rows that are not refused."""
+        return [item for row, item in enumerate(items) if row not in self.refusals]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Leaf:
+    path: Path
+    index: int
+
+    def build(self, chunk: _Chunk) -> Column:
+        values = chunk.columns[self.index]
+        column = chunk.leaves[self.path] = self._converted(values, chunk.options)
+        chunk.refuse(column.refusals)
+        for row in column.refusals:
+            chunk.keep(row, self.path, values[row])
+        return column
+
+    def _converted(self, values: Sequence[Any], options: MappingOptions) -> Column:
+        root, *rest = self.path
+        kind = options.kind
+        if root in kind.property_roots:
+            name = ".".join(rest)
+            declared = options.schema.get(name) if root == kind.default_root else None
+            return property_column(name, values, options.zone, declared)
+        if root in kind.schema_roots:
+            return convert_column(values, lambda value: (record_types(root, value), None))
+        return kind.fields[".".join(self.path)].column(values, options.zone)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Group:
+    struct: Callable[..., Any]
+    members: tuple[_Leaf | _Group | None, ...]
+
+    def build(self, chunk: _Chunk) -> Column:
+        built = [member.build(chunk) if member else None for member in self.members]
+        values = [column.values if column else itertools.repeat(UNSET, chunk.rows) for column in built]
+        if any(column and column.is_full for column in built):
+            return Column(list(map(self.struct, *values)), is_full=True)
+        groups = [
+            UNSET if all(value is UNSET for value in members) else self.struct(*members)
+            for members in zip(*values, strict=True)
+        ]
+        return Column(groups, is_full=False)
+
+
+#: Columns by the parts of their paths, as deep as these go.
+_Tree: TypeAlias = "dict[str, int | _Tree]"
+
+
+def _trees(targets: Mapping[Path, int]) -> _Tree:
+    trees: _Tree = {}
+    for path, index in targets.items():
+        tree: Any = trees
+        for part in path[:-1]:
+            tree = tree.setdefault(part, {})
+        tree[path[-1]] = index
+    return trees
+
+
+def _part(path: Path, tree: int | _Tree, kind: RecordKind) -> _Leaf | _Group:
+    if isinstance(tree, int):
+        return _Leaf(path, tree)
+    if path[0] in kind.property_roots:
+        # Sorted, so that the order of the columns does not change the bytes.
+        names: Sequence[str] = sorted(tree)
+        struct = _property_struct(names)
+    else:
+        names, struct = kind.members[path], kind.structs[path]
+    members = (_part((*path, name), tree[name], kind) if name in tree else None for name in names)
+    return _Group(struct, tuple(members))
+
+
+def _property_struct(names: Sequence[str]) -> type[msgspec.Struct]:
+    # Properties may be named like Python's keywords, fields of a struct may not.
+    attributes = {f"property_{number}": name for number, name in enumerate(names)}
+    return msgspec.defstruct(
+        "Properties",
+        [(attribute, Any, UNSET) for attribute in attributes],
+        rename=attributes,
+        omit_defaults=True,
+        gc=False,
+    )
+
+
+def _summary(timestamps: Sequence[Any] | None) -> TimestampSummary:
+    return TimestampSummary() if timestamps is None else summary(timestamps)
+
+
+def _has(record: Any, field: str) -> bool:
+    """Return whether a record, or what several have in common, fills a field."""
+    for part in field.split("."):
+        record = getattr(record, part, UNSET)
+    return record is not UNSET

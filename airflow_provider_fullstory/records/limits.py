@@ -1,0 +1,100 @@
+"""What the text or the number in one field must keep to, as data, and the checks for it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Final
+
+from airflow_provider_fullstory.records import rules
+from airflow_provider_fullstory.records.json_values import is_utf8
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Sequence
+    from decimal import Decimal
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Limits:
+    """
+    The limits of one field.
+
+    :param source: Where they are documented.
+    :param shortest: Fewest characters.
+    :param longest: Most characters.
+    :param form: What text must look like.
+    :param form_name: The same, for a person.
+    :param is_id: Whether text is an id: FullStory takes ``"u1 "`` and ``"u1"`` for two users.
+    :param url_rule: The rule that a URL breaks, where people mistake one for the value.
+    :param lowest: Smallest number.
+    :param highest: Largest number.
+    """
+
+    source: str
+    shortest: int = 0
+    longest: int | None = None
+    form: re.Pattern[str] | None = None
+    form_name: str = ""
+    is_id: bool = False
+    url_rule: rules.Rule | None = None
+    lowest: int | None = None
+    highest: int | None = None
+
+
+#: The limits of a field for which FullStory documents none.
+NO_LIMITS: Final = Limits("")
+
+
+def check_text(field: str, text: str, limits: Limits) -> str:
+    """
+    Return text that a field takes.
+
+    :param field: Path of the field, for the reason of refusal.
+    :param text: The text.
+    :param limits: The limits of the field.
+    :raises ValueRefusedError: Where the text is beyond a limit.
+    """
+    if len(text) < limits.shortest:
+        raise rules.EMPTY.broken(field=field)
+    if limits.longest is not None and len(text) > limits.longest:
+        raise rules.TOO_LONG.broken(field=field, longest=limits.longest)
+    if limits.is_id and text != text.strip():
+        raise rules.PADDED.broken(field=field)
+    if limits.url_rule is not None and "://" in text:
+        raise limits.url_rule.broken(field=field)
+    if limits.form is not None and not limits.form.fullmatch(text):
+        raise rules.WRONG_FORM.broken(field=field, form=limits.form_name)
+    return text
+
+
+def are_texts(texts: Sequence[str], limits: Limits) -> bool:
+    """
+    Return whether a field takes all texts; checking them together is much faster than one by one.
+
+    :param texts: The texts, at least one.
+    :param limits: The limits of the field.
+    """
+    lengths = set(map(len, texts))
+    return (
+        is_utf8("".join(texts))
+        and min(lengths) >= limits.shortest
+        and (limits.longest is None or max(lengths) <= limits.longest)
+        and (not limits.is_id or list(map(str.strip, texts)) == list(texts))
+        and (limits.form is None or all(map(limits.form.fullmatch, set(texts))))
+    )
+
+
+def check_number(field: str, number: float | Decimal, limits: Limits) -> float | Decimal:
+    """
+    Return a number that a field takes.
+
+    :param field: Path of the field, for the reason of refusal.
+    :param number: The number, which is finite.
+    :param limits: The limits of the field.
+    :raises ValueRefusedError: Where the number is beyond a limit.
+    """
+    if (limits.lowest is not None and number < limits.lowest) or (
+        limits.highest is not None and number > limits.highest
+    ):
+        raise rules.OUT_OF_RANGE.broken(field=field, lowest=limits.lowest, highest=limits.highest)
+    return number
