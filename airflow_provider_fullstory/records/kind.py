@@ -1,8 +1,8 @@
 """
-What sets one kind of records apart from another: data that the rest of the package reads.
+A kind of records as data, which the rest of the package reads.
 
-The fields of a kind are read from its wire type. A field that is added there is mapped, checked, sent,
-previewed, written down where its record is refused, and found again in what FullStory echoes.
+The fields of a kind are read from its wire type. A field that is added there is mapped, checked, sent and
+previewed, written down where its record is refused, and part of the fingerprint of its record.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Struct: TypeAlias = type[msgspec.Struct]
 @dataclasses.dataclass(frozen=True, slots=True)
 class RequiredField:
     """
-    A field that every record should fill.
+    A field that every record of the kind should fill.
 
     :param path: The field, directly inside a record.
     :param missing: The rule that a record without it breaks.
@@ -45,9 +45,9 @@ class Identity:
     How a record says whom it is about.
 
     :param fields: Dotted paths of the fields that say so.
-    :param broken: Returns the rule that a record breaks which fills these of the fields, None where it breaks
+    :param broken: Returns the rule that a record breaks if it fills just the given fields, None if it breaks
         none.
-    :param anonymous: The rule that a record breaks which is about nobody; users may allow that.
+    :param anonymous: The rule that a record about nobody breaks; users may allow these records.
     """
 
     fields: tuple[str, ...]
@@ -60,14 +60,14 @@ class RecordKind:
     """
     One kind of records that FullStory imports.
 
-    :param resource: Its part of the URL; also what people call several, and the operator's argument for them.
-    :param noun: What people call one; also its key in FullStory's list of a job's errors and in a line of the
-        file of refused records.
+    :param resource: Its part of the URL; also the word for several records, and the operator's argument.
+    :param noun: The word for one record; also its key in FullStory's list of a job's errors, and in a line of
+        the file of refused records.
     :param struct: Its wire type, whose order of fields is the order of the bytes in a body.
     :param property_roots: Fields whose members users name, each with the field that declares the types of
-        these. A column whose name is no field's becomes a property of the first.
+        these. A column without a field becomes a property of the first.
     :param limits: Limits of fields by dotted path.
-    :param shared: Wire type of what the records of a request may have in common, None where they share
+    :param shared: Wire type of what the records of a request may have in common, None where that is
         nothing.
     :param identity: How a record says whom it is about, None where it need not.
     :param name: The field that one name may fill for all records of an import, None where there is none.
@@ -94,7 +94,7 @@ class RecordKind:
 
     @cached_property
     def members(self) -> dict[Path, tuple[str, ...]]:
-        """The names of the members of each of these, in the order in which they are sent."""
+        """The names of the members of each struct, in the order in which they are sent."""
         return {
             path: tuple(field.encode_name for field in _fields(struct))
             for path, struct in self.structs.items()
@@ -129,7 +129,7 @@ class RecordKind:
 
     @cached_property
     def default_root(self) -> str:
-        """The field whose members are all columns that are no field's."""
+        """The field that takes every column without a field."""
         return next(iter(self.property_roots))
 
     def path_of(self, name: str) -> tuple[Path | None, str | None]:

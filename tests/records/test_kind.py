@@ -14,7 +14,8 @@ import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 from msgspec import UNSET, UnsetType
 
-from airflow_provider_fullstory.api.events import Context, Event, Properties, RequestPart
+from airflow_provider_fullstory.api.encoding import ENCODER
+from airflow_provider_fullstory.api.events import Context, Event, Properties, RequestPart, Shared
 from airflow_provider_fullstory.api.jobs import Resource
 from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
 from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
@@ -169,6 +170,20 @@ def test_it_is_checked_written_down_found_again_and_sent_once_fixed(
 
     assert again["imported"] == 3
     assert [line["event"] for line in wider.events()] == [SENT[0], SENT[0], SENT[1]]
+
+
+def test_a_field_that_is_added_to_what_is_shared_is_checked_and_sent() -> None:
+    class WiderShared(Shared):
+        score: int | UnsetType = UNSET
+
+    made = MappingOptions(dataclasses.replace(WIDER, shared=WiderShared), event_name="A")
+
+    assert ENCODER.encode(shared_part({"score": Decimal(5)}, made)) == b'{"score":5}'
+    with pytest.raises(FullStoryInputError, match="score must be a whole number, not str"):
+        shared_part({"score": "many"}, made)
+    both = dataclasses.replace(made, shared=shared_part({"score": 5}, made))
+    with pytest.raises(FullStoryMappingError, match="column 'score' goes to 'score', which is in shared too"):
+        map_rows(["user.uid", "score"], [], both)
 
 
 def test_a_field_of_a_type_without_a_conversion_is_refused_by_name() -> None:
