@@ -175,7 +175,7 @@ def test_rows_that_changed_are_told_from_arguments_that_did(
     rows = failure_of(task, FullStorySourceChangedError, **QUERY)
 
     assert "Its arguments changed (sql, parameters, mapping, batch_size, ...)" in other
-    assert "With the old ones, clearing the task goes on where the last try ended" in other
+    assert "With the old ones, clearing the task resumes where the last try ended" in other
     assert "Its rows or their order changed.\nORDER BY a unique column; stage_batches=True keeps" in rows
 
 
