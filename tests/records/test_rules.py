@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from airflow_provider_fullstory.api.jobs import MAX_BATCH_RECORDS
 from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
-from airflow_provider_fullstory.emulator.bodies import read_events
+from airflow_provider_fullstory.emulator.rules.bodies import read_events
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryMappingError
 from airflow_provider_fullstory.records import rules
 from airflow_provider_fullstory.records.events import shared_part
@@ -486,9 +486,9 @@ def test_what_just_keeps_to_other_rules_passes(record: dict[str, Any]) -> None:
 def rejected_by_the_emulator(sent: Sent) -> list[str]:
     """Return what the emulator says of the records that this package would send."""
     return [
-        f"{refusal.code}: {refusal.message}"
+        f"{rejection.code}: {rejection.message}"
         for body in sent.bodies
-        for refusal in read_events(body, MAX_BATCH_RECORDS).refusals.values()
+        for rejection in read_events(body, MAX_BATCH_RECORDS).rejections.values()
     ]
 
 
