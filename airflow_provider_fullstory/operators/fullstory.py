@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
     from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
+    from airflow_provider_fullstory.batch_import.batching.submissions import Submission
     from airflow_provider_fullstory.batch_import.ledger.ledger import Ledger
     from airflow_provider_fullstory.batch_import.reporting.preview import Preview
     from airflow_provider_fullstory.batch_import.reporting.refusal_log import RefusalLog
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
     from airflow_provider_fullstory.batch_import.sending.importer import Importer
     from airflow_provider_fullstory.batch_import.sending.quota import RemainingQuota
-    from airflow_provider_fullstory.batch_import.sending.submissions import Submission
     from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
     from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
     from airflow_provider_fullstory.records.mapping import MappedChunk
