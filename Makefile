@@ -15,7 +15,7 @@ NEXT := 3.4.0b2
 # Versions of Airflow, and days by which they were released: their constraints pin what was newest then.
 PINS := 2.11.2@2026-03-14 3.1.8@2026-03-12 3.2.2@2026-05-29 3.3.2@2026-09-17
 
-# $(call install,folder,interpreter,constraints)
+# $(call install,folder,interpreter,constraints,groups)
 define install
 	@test -n "$(2)" || { echo "No fitting Python with the venv module was found; set PYTHON=."; exit 1; }
 	@echo "Installing into $(1) with $$($(2) --version), once ..."
@@ -23,9 +23,11 @@ define install
 	@$(2) -m venv $(1)
 	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(3) uv
 	@$(1)/bin/uv pip install --quiet --python $(1)/bin/python --constraints $(3) --build-constraints $(3) \
-		--editable . --group dev
+		--editable . $(4)
 	@touch $(1)/.installed
 endef
+
+TESTS := --group test --group build
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-ui chaos bench bench-flat bench-imports bench-pipe bench-rules bench-wait test test-fast test-airflow-2 test-airflow-next test-airflow-pins test-mariadb lint format constraints clean
@@ -34,13 +36,14 @@ help: ## Show the targets.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 19
 
 $(VENV)/.installed: pyproject.toml constraints.txt
-	$(call install,$(VENV),$(PYTHON),constraints.txt)
+	$(call install,$(VENV),$(PYTHON),constraints.txt,--group dev)
 
+# Without the group lint: Airflow 2.11 and import-linter need different versions of rich.
 .venv-airflow-2/.installed: pyproject.toml constraints-airflow-2.txt
-	$(call install,.venv-airflow-2,$(PYTHON_AIRFLOW_2),constraints-airflow-2.txt)
+	$(call install,.venv-airflow-2,$(PYTHON_AIRFLOW_2),constraints-airflow-2.txt,$(TESTS))
 
 .venv-airflow-next/.installed: pyproject.toml constraints-airflow-next.txt
-	$(call install,.venv-airflow-next,$(PYTHON),constraints-airflow-next.txt)
+	$(call install,.venv-airflow-next,$(PYTHON),constraints-airflow-next.txt,$(TESTS))
 
 demo: $(VENV)/.installed ## Import 69,659 purchases into a local FullStory with a real Airflow, and check every one.
 	@$(BIN)/python -m demo
@@ -120,22 +123,25 @@ $(VENV)/.installed-mariadb: $(VENV)/.installed
 test-mariadb: $(VENV)/.installed-mariadb ## Run the tests of MySQL's drivers on a real MariaDB.
 	$(BIN)/python -m pytest -m mariadb $(PYTEST_ARGS)
 
-lint: $(VENV)/.installed ## Check style, docstrings and types.
+lint: $(VENV)/.installed ## Check style, docstrings, types and the direction of imports.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 
 format: $(VENV)/.installed ## Format the code.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-COMPILE := $(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --no-emit-index-url --no-header \
-	--no-annotate --group dev --group mariadb --group bench pyproject.toml
+# UPGRADE= keeps the versions that are pinned and still fit.
+UPGRADE := --upgrade
+COMPILE := $(BIN)/uv pip compile --quiet $(UPGRADE) --python-version 3.11 --no-emit-index-url --no-header \
+	--no-annotate --group mariadb --group bench pyproject.toml
 
 constraints: $(VENV)/.installed ## Refresh the constraints with the newest versions that fit together.
-	$(COMPILE) --universal --output-file constraints.txt
-	$(COMPILE) --constraints <(echo 'apache-airflow~=2.11.0') --output-file constraints-airflow-2.txt
-	$(COMPILE) --constraints <(printf 'apache-airflow%s\n' ==$(NEXT) -core==$(NEXT) -task-sdk==$(NEXT:3.%=1.%)) \
+	$(COMPILE) --group dev --universal --output-file constraints.txt
+	$(COMPILE) $(TESTS) --constraints <(echo 'apache-airflow~=2.11.0') --output-file constraints-airflow-2.txt
+	$(COMPILE) $(TESTS) --constraints <(printf 'apache-airflow%s\n' ==$(NEXT) -core==$(NEXT) -task-sdk==$(NEXT:3.%=1.%)) \
 		--output-file constraints-airflow-next.txt
 
 clean: ## Remove what the other targets made.
