@@ -30,7 +30,7 @@ endef
 TESTS := --group test --group build
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui chaos bench bench-flat bench-imports bench-pipe bench-rules bench-wait test test-fast test-airflow-2 test-airflow-next test-airflow-pins test-mariadb lint format constraints clean
+.PHONY: help demo demo-ui chaos bench bench-flat bench-imports bench-pipe bench-rules bench-wait test test-fast test-airflow-2 test-airflow-next test-airflow-pins test-mariadb lint map format check-build constraints clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 19
@@ -128,6 +128,9 @@ lint: $(VENV)/.installed ## Check style, docstrings, types and the direction of 
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
+
+map: $(VENV)/.installed ## Write the map of modules in CONTRIBUTING.md.
+	$(BIN)/python -m tools.module_map
 
 format: $(VENV)/.installed ## Format the code.
 	$(BIN)/ruff format .
