@@ -148,4 +148,4 @@ constraints: $(VENV)/.installed ## Refresh the constraints with the newest versi
 		--output-file constraints-airflow-next.txt
 
 clean: ## Remove what the other targets made.
-	rm -rf $(VENV) .venv-airflow-2 .venv-airflow-next .venv-pins .demo .hypothesis .mypy_cache .ruff_cache build dist
+	rm -rf $(VENV) .venv-airflow-2 .venv-airflow-next .venv-pins .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
