@@ -136,6 +136,17 @@ format: $(VENV)/.installed ## Format the code.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+check-build: $(VENV)/.installed ## Build wheel and sdist, check both, and load the provider from the wheel.
+	rm -rf dist
+	$(BIN)/uv build --quiet --python $(BIN)/python --build-constraints constraints.txt
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-wheel
+	$(BIN)/uv pip install --quiet --python .venv-wheel --constraints constraints.txt dist/*.whl
+	.venv-wheel/bin/fullstory-emulator --help >/dev/null
+	AIRFLOW_HOME=$(CURDIR)/.venv-wheel/airflow .venv-wheel/bin/airflow providers list --output plain | \
+		grep "^airflow-provider-fullstory .* $$($(BIN)/hatchling version)$$"
+
 # UPGRADE= keeps the versions that are pinned and still fit.
 UPGRADE := --upgrade
 COMPILE := $(BIN)/uv pip compile --quiet $(UPGRADE) --python-version 3.11 --no-emit-index-url --no-header \
@@ -148,4 +159,4 @@ constraints: $(VENV)/.installed ## Refresh the constraints with the newest versi
 		--output-file constraints-airflow-next.txt
 
 clean: ## Remove what the other targets made.
-	rm -rf $(VENV) .venv-airflow-2 .venv-airflow-next .venv-pins .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .venv-airflow-2 .venv-airflow-next .venv-pins .venv-wheel .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
