@@ -30,7 +30,7 @@ endef
 TESTS := --group test --group build
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui chaos bench bench-flat bench-imports bench-pipe bench-rules bench-wait test test-fast test-airflow-2 test-airflow-next test-airflow-pins test-mariadb lint map format check-build constraints clean
+.PHONY: help demo demo-ui chaos bench bench-flat bench-imports bench-pipe bench-rules bench-wait test test-fast test-fast-airflow-2 test-airflow-2 test-airflow-next test-airflow-pins test-mariadb lint map format check-build constraints clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 19
@@ -90,8 +90,10 @@ TOUCH_AIRFLOW := tests/test_*.py tests/batch_import tests/hooks tests/operators 
 test-fast: $(VENV)/.installed ## Run the tests that need no running Airflow.
 	$(BIN)/python -m pytest $(FAST) $(PYTEST_ARGS)
 
-test-airflow-2: .venv-airflow-2/.installed ## Run the tests of what touches Airflow on the oldest one.
+test-fast-airflow-2: .venv-airflow-2/.installed ## Run the fast tests of what touches Airflow on the oldest one.
 	.venv-airflow-2/bin/python -m pytest $(FAST) $(TOUCH_AIRFLOW) $(PYTEST_ARGS)
+
+test-airflow-2: test-fast-airflow-2 ## The same, then tests on a real Airflow of that version.
 	.venv-airflow-2/bin/python -m pytest -m "real_airflow and all_airflows" $(PYTEST_ARGS)
 
 test-airflow-next: .venv-airflow-next/.installed ## Run all tests on the Airflow to come, NEXT in the Makefile.
@@ -101,10 +103,10 @@ test-airflow-next: .venv-airflow-next/.installed ## Run all tests on the Airflow
 test-airflow-pins: $(PINS:%=test-airflow-pins-%) ## Install beside what Airflow was released with, and run an import.
 
 # The pins hold what was newest on the day of the release; only what the tests need besides may be newer.
-test-airflow-pins-%: RELEASE = $(subst @, ,$*)
-test-airflow-pins-%: AIRFLOW = apache-airflow==$(word 1,$(RELEASE))
-test-airflow-pins-%: PINNED = .venv-pins/$(word 1,$(RELEASE))
-test-airflow-pins-%: $(VENV)/.installed
+test-fast-pins-% test-airflow-pins-%: RELEASE = $(subst @, ,$*)
+test-fast-pins-% test-airflow-pins-%: AIRFLOW = apache-airflow==$(word 1,$(RELEASE))
+test-fast-pins-% test-airflow-pins-%: PINNED = .venv-pins/$(word 1,$(RELEASE))
+test-fast-pins-%: $(VENV)/.installed
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(PINNED)
 	echo $(AIRFLOW) | $(BIN)/uv pip compile --quiet --exclude-newer $(word 2,$(RELEASE)) \
 		--python $(PINNED) --no-emit-index-url --output-file $(PINNED)/pins.txt pyproject.toml -
@@ -112,6 +114,8 @@ test-airflow-pins-%: $(VENV)/.installed
 		$(AIRFLOW) --editable . --group test
 	$(BIN)/uv pip check --python $(PINNED)
 	$(PINNED)/bin/python -m pytest tests/test_provider_info.py tests/hooks tests/triggers $(PYTEST_ARGS)
+
+test-airflow-pins-%: test-fast-pins-%
 	$(PINNED)/bin/python -m pytest -m real_airflow -k buttons tests/real_airflow/test_local_airflow.py $(PYTEST_ARGS)
 
 $(VENV)/.installed-mariadb: $(VENV)/.installed
@@ -123,11 +127,17 @@ $(VENV)/.installed-mariadb: $(VENV)/.installed
 test-mariadb: $(VENV)/.installed-mariadb ## Run the tests of MySQL's drivers on a real MariaDB.
 	$(BIN)/python -m pytest -m mariadb $(PYTEST_ARGS)
 
-lint: $(VENV)/.installed ## Check style, docstrings, types and the direction of imports.
+lint: $(VENV)/.installed ## Check style, docstrings, types, the direction of imports, and the files of GitHub.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema custom.github-workflows-require-timeout .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms \
+		$(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 
 map: $(VENV)/.installed ## Write the map of modules in CONTRIBUTING.md.
 	$(BIN)/python -m tools.module_map
