@@ -74,21 +74,14 @@ class Settings:
         :raises ValueError: If a name is unknown or a value is of the wrong type or negative.
         """
         for name, value in changes.items():
-            check_setting(name, value)
+            _check(name, value)
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]  # checked just above
 
 
 _FLAGS = {field.name for field in dataclasses.fields(Settings) if field.default is False}
 
 
-def check_setting(name: str, value: object) -> None:
-    """
-    Check the name and the value of a setting.
-
-    :param name: Name of a field of :class:`Settings`.
-    :param value: Its new value.
-    :raises ValueError: If it is not acceptable.
-    """
+def _check(name: str, value: object) -> None:
     if name in _FLAGS:
         acceptable = isinstance(value, bool)
     elif name == "organization":

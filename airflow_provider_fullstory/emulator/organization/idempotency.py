@@ -11,13 +11,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from airflow_provider_fullstory.emulator.answers import Answer, ApiError, invalid
-from airflow_provider_fullstory.emulator.store.entries import StoredAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_provider_fullstory.emulator.clock import Clock
-    from airflow_provider_fullstory.emulator.store.answers import AnswerStore
+    from airflow_provider_fullstory.emulator.store.database import Database
 
 MEMORY_SECONDS = 24 * 60 * 60
 MAX_KEY_LENGTH = 255
@@ -27,12 +26,12 @@ class IdempotencyMemory:
     """
     Remember the answer for each key.
 
-    :param answers: Where answers are kept.
+    :param database: Where answers are kept.
     :param clock: The organization's clock.
     """
 
-    def __init__(self, answers: AnswerStore, clock: Clock) -> None:
-        self._answers = answers
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
         self._clock = clock
         self._executing: set[tuple[str, str]] = set()
 
@@ -64,12 +63,16 @@ class IdempotencyMemory:
         :param digest: SHA-256 of the body of this request.
         :raises ApiError: If the key came with another body before.
         """
-        stored = self._answers.find(scope, key)
-        if stored is None or stored.created + MEMORY_SECONDS <= self._clock.now():
+        row = self._database.connection.execute(
+            "SELECT digest, status, body, records FROM answers WHERE scope = ? AND key = ? AND created > ?",
+            (scope, key, self._clock.now() - MEMORY_SECONDS),
+        ).fetchone()
+        if row is None:
             return None
-        if stored.digest != digest:
+        used_digest, status, body, records = row
+        if used_digest != digest:
             raise invalid("this Idempotency-Key was used with another request body")
-        return Answer(stored.status, stored.body, records=stored.records)
+        return Answer(status, body, records=records)
 
     def remember(self, scope: str, key: str, digest: str, answer: Answer, *, server_errors: bool) -> None:
         """
@@ -84,8 +87,7 @@ class IdempotencyMemory:
         # "Server errors above 500" can be retried; whether that includes 500 itself is unknown. Here it does.
         retryable = answer.status in (409, 429) or (answer.status >= 500 and not server_errors)
         if not retryable:
-            self._answers.save(
-                StoredAnswer(
-                    scope, key, digest, self._clock.now(), answer.status, answer.body, answer.records
-                )
+            self._database.connection.execute(
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (scope, key, digest, self._clock.now(), answer.status, answer.body, answer.records),
             )

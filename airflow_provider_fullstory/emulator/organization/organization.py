@@ -12,7 +12,6 @@ from airflow_provider_fullstory.emulator.injection.rejections import OrderedReje
 from airflow_provider_fullstory.emulator.organization.idempotency import IdempotencyMemory
 from airflow_provider_fullstory.emulator.organization.imports import Imports
 from airflow_provider_fullstory.emulator.organization.results import Results
-from airflow_provider_fullstory.emulator.store.answers import AnswerStore
 from airflow_provider_fullstory.emulator.store.database import Database
 from airflow_provider_fullstory.emulator.store.jobs import JobStore
 from airflow_provider_fullstory.emulator.store.users import UserStore
@@ -74,7 +73,7 @@ class Organization:
         self.rejections = OrderedRejections()
         self.imports = Imports(self.jobs, self.users, self.clock, settings, self.rejections)
         self.results = Results(self.jobs, self.clock, settings)
-        self.idempotency = IdempotencyMemory(AnswerStore(self.database), self.clock)
+        self.idempotency = IdempotencyMemory(self.database, self.clock)
         self.faults = Faults()
         # Only the latest ones are kept, so that polling for days does not fill the memory.
         self.requests: deque[LoggedRequest] = deque(maxlen=_LOGGED_REQUESTS)

@@ -82,26 +82,3 @@ class StoredUser:
     id: str
     uid: str | None
     text: bytes
-
-
-@dataclasses.dataclass(frozen=True)
-class StoredAnswer:
-    """
-    Hold the answer remembered for an idempotency key.
-
-    :param scope: Endpoint that the key belongs to.
-    :param key: The key.
-    :param digest: SHA-256 of the body it came with.
-    :param created: When it was first used, in seconds since 1970.
-    :param status: HTTP status code of the answer.
-    :param body: Body of the answer.
-    :param records: How many records the request carried.
-    """
-
-    scope: str
-    key: str
-    digest: str
-    created: float
-    status: int
-    body: bytes
-    records: int | None
