@@ -123,11 +123,3 @@ def test_an_option_that_cannot_be_used_is_an_error(arguments: list[str], word: s
     assert done.returncode != 0
     assert word in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_the_pytest_plugin_is_light():
-    code = "import sys, airflow_provider_fullstory.emulator.pytest_plugin; print('aiohttp' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
-    )
-    assert done.stdout.strip() == "False"

@@ -5,8 +5,6 @@ import json
 
 import pytest
 
-from airflow_provider_fullstory.emulator.embedded import EmulatorServer
-
 
 def test_requests_are_logged_without_the_key(api, fullstory_emulator):
     body = b'{"requests": [{"name": "A"}, {"name": ""}]}'
@@ -76,35 +74,3 @@ def test_reset_forgets_everything(api, fullstory_emulator):
 )
 def test_the_clock_only_moves_forward(api, body):
     assert api.post("/_emulator/clock", body).status_code == 400
-
-
-def test_connections_for_airflow(fullstory_emulator):
-    from airflow.models.connection import Connection
-
-    for value in (fullstory_emulator.connection_json(), fullstory_emulator.connection_uri()):
-        arguments = {"uri": value} if value.startswith("fullstory:") else json.loads(value)
-        connection = Connection(**arguments)
-        assert connection.conn_type == "fullstory"
-        assert connection.host == fullstory_emulator.url
-        assert connection.password == fullstory_emulator.architect_key
-    assert fullstory_emulator.standard_key in fullstory_emulator.connection_json(
-        fullstory_emulator.standard_key
-    )
-    assert len(fullstory_emulator.keys) == 3
-
-
-def test_an_embedded_server_keeps_its_data_when_asked_to(tmp_path):
-    data = tmp_path / "fullstory.sqlite"
-    with EmulatorServer(data=data, page_size=7) as emulator:
-        emulator.advance_clock(3600)
-        assert emulator.configure()["page_size"] == 7
-    with EmulatorServer(data=data) as emulator:
-        assert emulator.configure()["page_size"] == 100
-
-
-def test_a_server_that_cannot_start_says_why(tmp_path):
-    with (
-        pytest.raises(Exception, match="unable to open database"),
-        EmulatorServer(data=tmp_path / "no" / "data"),
-    ):
-        pass
