@@ -132,8 +132,8 @@ class EmulatorClient:
         :param code: Code in ``/errors``; None leaves it out.
         :param message: Message in ``/errors``; None leaves it out.
         """
-        meant = None if values is None else list(values)
-        self._call("POST", "rejections", {"path": path, "values": meant, "code": code, "message": message})
+        wanted = None if values is None else list(values)
+        self._call("POST", "rejections", {"path": path, "values": wanted, "code": code, "message": message})
 
     def rejections(self) -> list[dict[str, Any]]:
         """Return the rejections that are ordered; see :meth:`order_rejection`."""
