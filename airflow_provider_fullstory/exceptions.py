@@ -1,4 +1,4 @@
-"""What can go wrong, as types that retry policies and callbacks can tell apart."""
+"""The errors of this package, by type, for retry policies and callbacks."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any, ClassVar
 
 class FullStoryError(Exception):
     """
-    Say what went wrong on the way to FullStory and what to do next.
+    Base class of all errors. Each says what happened, what FullStory has, and what to do next.
 
-    :param message: What a person needs to read; never holds the API key or a value of a record.
-    :param status_code: HTTP status of FullStory's answer, None where there was no answer.
-    :param code: FullStory's own code (``too_many_requests``, ``forbidden``, ...), where it gave one.
-    :param retry_after: Seconds that FullStory asked to wait, where it did.
+    :param message: The message. It never holds the API key or a value of a record.
+    :param status_code: HTTP status of FullStory's answer, None without an answer.
+    :param code: FullStory's error code (``too_many_requests``, ``forbidden``, ...), None without one.
+    :param retry_after: Seconds that FullStory asked to wait, None if it did not.
     """
 
-    #: True where the same request may well succeed later.
+    #: Whether the same request may succeed later.
     is_transient: ClassVar[bool] = False
-    #: True where FullStory may have done what it was asked for, although no answer says so.
+    #: Whether FullStory may have done what the request asked for, although no answer says so.
     is_ambiguous: bool = False
 
     def __init__(
@@ -32,61 +32,61 @@ class FullStoryError(Exception):
         self.status_code = status_code
         self.code = code
         self.retry_after = retry_after
-        #: What became of every record, in the form of the operator's XCom; None while that is not known.
+        #: The report so far, in the form of the operator's XCom; None if there is none.
         self.report: dict[str, Any] | None = None
 
     def add(self, sentence: str) -> None:
-        """Add a line to the message: what only a caller knows, such as what FullStory already has."""
+        """Add a line to the message that only a caller knows, such as what FullStory already has."""
         self.args = (f"{self}\n{sentence}",)
 
 
 class FullStoryInputError(FullStoryError, ValueError):
-    """Refuse arguments, a connection or a source that no retry can make right; nothing was sent."""
+    """Arguments, a connection or a source are wrong, and no retry fixes that."""
 
 
 class FullStoryMissingConnectionError(FullStoryInputError):
-    """Say that Airflow finds no connection of that name."""
+    """Airflow has no connection of that name."""
 
 
 class FullStoryConnectionLookupError(FullStoryError):
-    """Say that Airflow could not look up the connection at the moment; nothing was sent."""
+    """Airflow could not look up the connection at the moment; nothing was sent."""
 
     is_transient = True
 
 
 class FullStoryMappingError(FullStoryInputError):
-    """Refuse columns that do not fit FullStory's fields; raised before the first row is read."""
+    """Columns do not fit FullStory's fields; raised before the first row is read."""
 
 
 class FullStorySourceError(FullStoryError):
-    """Say that the source could not be read, and how much of it FullStory already has."""
+    """The source could not be read; the message says how much of it FullStory already has."""
 
 
 class FullStoryTransportError(FullStoryError):
-    """Say that no answer came: the connection broke or timed out."""
+    """No answer arrived: the connection broke or timed out."""
 
     is_transient = True
     is_ambiguous = True
 
 
 class FullStoryUnreachableError(FullStoryTransportError):
-    """Say that no connection could be made, so that FullStory never saw the request."""
+    """No connection could be made, so FullStory never saw the request."""
 
     is_ambiguous = False
 
 
 class FullStoryProtocolError(FullStoryError):
-    """Say that an answer is not one that FullStory's API gives; often a wrong host or a proxy's page."""
+    """An answer does not come from FullStory's API; often a wrong host or a proxy's page."""
 
     is_ambiguous = True
 
 
 class FullStoryApiError(FullStoryError):
-    """Carry an error that FullStory answered with."""
+    """FullStory answered with an error."""
 
 
 class FullStoryBadRequestError(FullStoryApiError):
-    """400 or 422: FullStory refuses the request as it stands."""
+    """400 or 422: FullStory does not accept the request as it is."""
 
 
 class FullStoryAuthenticationError(FullStoryApiError):
@@ -102,14 +102,14 @@ class FullStoryNotFoundError(FullStoryApiError):
 
 
 class FullStoryConflictError(FullStoryApiError):
-    """409: the same request is being worked on at this moment; FullStory stores no result for it."""
+    """409: the same request is in flight; FullStory stores no result for it."""
 
     is_transient = True
     is_ambiguous = True
 
 
 class FullStoryBodyTooLargeError(FullStoryApiError):
-    """413: the body has more bytes than FullStory takes."""
+    """413: the body has more bytes than FullStory accepts."""
 
 
 class FullStoryRateLimitError(FullStoryApiError):
@@ -126,53 +126,53 @@ class FullStoryServerError(FullStoryApiError):
 
 
 class FullStoryNotReadyError(FullStoryApiError):
-    """202 on a page of results: the job is still being worked on."""
+    """202 on a page of results: the job is not finished."""
 
     is_transient = True
     is_ambiguous = True
 
 
 class FullStoryTimeoutError(FullStoryError):
-    """Say that the jobs did not finish in time; they go on in FullStory, which cannot cancel them."""
+    """The jobs did not finish in time; they go on in FullStory, which cannot cancel them."""
 
 
 class FullStoryRecordsRefusedError(FullStoryError):
-    """Say that an import ended with records that are not in FullStory."""
+    """More records of an import were refused than the task allows."""
 
 
 class FullStoryTooFewRecordsError(FullStoryError):
-    """Say that the source gave fewer records than it has to."""
+    """The source gave fewer records than it must."""
 
 
 class FullStoryQuotaError(FullStoryError):
-    """Say that an import does not fit into the organization's monthly quota of server events."""
+    """An import does not fit into the organization's monthly quota of server events."""
 
 
 class FullStoryAccountingError(FullStoryError):
-    """Say that FullStory's counts do not add up to what it was sent."""
+    """FullStory's counts do not add up to the records that it was sent."""
 
 
 class FullStoryKilledError(FullStoryError):
-    """Say that the task was told to end before its import did, and what goes on in FullStory."""
+    """The task was told to end before its import did; its jobs go on in FullStory."""
 
 
 class FullStoryStorageError(FullStoryError):
-    """Say that a file or the state of the import cannot be read or written; that may pass."""
+    """A file or the state of the import cannot be read or written; that may pass."""
 
 
 class FullStoryLedgerError(FullStoryError):
-    """Say that what the ledger or the staged batches of an import hold cannot be used."""
+    """The ledger or a staged batch of an import is damaged, or of another version."""
 
 
 class FullStoryDiskError(FullStoryError):
-    """The worker's disk did not take a batch that was to be sent, or a record that was refused."""
+    """The worker's disk is full: a batch or refused records could not be written to it."""
 
 
 class FullStorySourceChangedError(FullStoryError):
-    """Say that the source gives other batches than those which an earlier try has sent."""
+    """The source gives other batches than an earlier try has sent."""
 
 
 class FullStoryAmbiguousError(FullStoryError):
-    """Say that nobody can know whether FullStory has a batch: its answer was lost more than a day ago."""
+    """The outcome of a batch is unknown, such as when its answer was lost more than a day ago."""
 
     is_ambiguous = True

@@ -1,4 +1,4 @@
-"""Words for a person: numbers of things, and lists."""
+"""Text for messages: counts and lists."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 def plural(count: int, noun: str) -> str:
     """
-    Return a number of things as words: ``1 batch``, ``2,000 batches``.
+    Return a count with its noun: ``1 batch``, ``2,000 batches``.
 
-    :param count: How many.
-    :param noun: What one is called.
+    :param count: The count.
+    :param noun: The noun in the singular.
     """
     if count == 1:
         return f"1 {noun}"
@@ -22,10 +22,10 @@ def plural(count: int, noun: str) -> str:
 
 def some(names: Sequence[str], most: int = 10) -> str:
     """
-    Return a list for a message, cut where it is too long to read.
+    Return a list for a message, shortened if it is too long to read.
 
-    :param names: What to list.
-    :param most: How many at most.
+    :param names: The items.
+    :param most: How many items are shown.
     """
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

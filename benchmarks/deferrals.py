@@ -1,7 +1,7 @@
 """
 Put deferred tasks into Airflow's database, as workers would.
 
-A program of its own, run with the environment of the Airflow that is measured; its argument says what to do.
+A separate program, run with the environment of the Airflow that is measured; its argument says what to do.
 A thousand workers would take an hour to get there.
 """
 

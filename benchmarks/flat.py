@@ -2,7 +2,7 @@
 What grows with the number of rows: the engine at several sizes, from each kind of source.
 
 ``python -m benchmarks.flat`` sends orders from a query, from a file of newline-delimited JSON and from a
-generator, each in a process of its own, and prints the peak of its memory beside what it wrote and logged.
+generator, each in its own process, and prints the peak of its memory beside what it wrote and logged.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 How full the pipe to FullStory is kept: a large import against its ideal.
 
 ``python -m benchmarks.pipe`` runs the operator on a query that gives full batches, against an emulator in a
-process of its own that takes a fixed time per batch and has room for ten at once. The ideal is that time for
+separate process that takes a fixed time per batch and works on ten at once. The ideal is that time for
 each round of ten batches: no client can be faster within FullStory's limits. What the import adds to it is
 the time until the first ten batches are made (the processor's), until finished jobs are noticed, and until
 the next batches have arrived.
@@ -52,7 +52,7 @@ class Sync:
 
     :param batches: How many full batches.
     :param batch_size: Records of each.
-    :param at_once: Batches for which FullStory has room.
+    :param at_once: Batches that FullStory works on at the same time.
     :param processing_seconds: How long FullStory works on a batch.
     :param answer_seconds: How long FullStory takes to accept a batch, on top of reading it.
     :param max_parallel_uploads: The operator's argument of that name.
@@ -82,7 +82,7 @@ class Measurement:
     Hold what was measured.
 
     :param ratio: Of the time taken to the ideal.
-    :param until_full: Seconds until FullStory had no more room for the first time.
+    :param until_full: Seconds until FullStory was working on that many for the first time.
     :param refill_median: Seconds from the end of a job until FullStory worked on a batch in its place.
     :param until_noticed: Seconds from the end of the last job until the import knew.
     :param refused_requests: Answers other than 200.
@@ -216,7 +216,7 @@ def main() -> None:
     add = parser.add_argument
     add("--batches", type=int, default=60)
     add("--batch-size", type=int, default=50_000)
-    add("--at-once", type=int, default=10, help="batches for which FullStory has room")
+    add("--at-once", type=int, default=10, help="batches that FullStory works on at the same time")
     add("--processing-seconds", type=float, default=20.0)
     add("--answer-seconds", type=float, default=0.0, help="how long FullStory takes to accept a batch")
     add("--max-parallel-uploads", type=int, default=4)

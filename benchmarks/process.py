@@ -1,5 +1,5 @@
 """
-One measured piece of work in a process of its own.
+One measured piece of work, in its own process.
 
 ``python -m benchmarks.process MODULE FUNCTION PLACE [ARGUMENTS]`` calls a function, and prints as JSON how
 long it took, how much memory the process had at most, and what the function returned.

@@ -121,7 +121,7 @@ class Triggerer:
         return order
 
     def watch(self, what: str, is_over: Callable[[], bool], seconds: float = 120) -> None:
-        """Measure until something is over, which has to be within so many seconds."""
+        """Measure until something is over, which has to be within some seconds."""
         deadline = time.time() + seconds
         while not is_over():
             self.process.check()

@@ -113,7 +113,7 @@ class Benchmark:
         self.blocked: dict[str, list[Blocked]] = {}
 
     def measure_airflow(self, count: int) -> None:
-        """Measure the triggerer with nothing to do, and with so many triggers that only sleep."""
+        """Measure the triggerer with nothing to do, and with triggers that only sleep."""
         start = time.time()
         self._triggerer.start()
         self._triggerer.share_for(5)

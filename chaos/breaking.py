@@ -52,7 +52,7 @@ class Breaker:
                 return self._signal(self._tasks(), signal.SIGKILL)
             case "worker killed":
                 return self._signal(self._workers(), signal.SIGKILL)
-            case "worker told to end":
+            case "worker terminated":
                 return self._signal(self._workers(), signal.SIGTERM)
             case "triggerer killed" | "scheduler killed" as kind:
                 self._restart(kind.removesuffix(" killed"))

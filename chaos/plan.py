@@ -9,7 +9,7 @@ from dataclasses import dataclass
 KINDS = (
     "task killed",
     "worker killed",
-    "worker told to end",
+    "worker terminated",
     "triggerer killed",
     "scheduler killed",
     "database down",
@@ -91,7 +91,7 @@ def _breakage(kind: str, dag_id: str, chance: random.Random) -> Breakage:
         progress = chance.uniform(0.0, 1.05)
     elif kind == "triggerer killed" and waits_elsewhere:
         progress = chance.uniform(1.0, 1.1)
-    elif kind in {"task killed", "worker killed", "worker told to end"} and not waits_elsewhere:
+    elif kind in {"task killed", "worker killed", "worker terminated"} and not waits_elsewhere:
         progress = chance.uniform(0.0, 1.1)
     else:
         progress = chance.uniform(0.0, 0.97)

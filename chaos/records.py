@@ -52,7 +52,7 @@ class Differences:
 
 
 def create_records(warehouse: Warehouse, count: int) -> None:
-    """Fill the warehouse with so many records."""
+    """Fill the warehouse with records."""
     with warehouse.cursor() as cursor:
         cursor.execute(_TABLE.format(count=count))
 

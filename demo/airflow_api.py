@@ -289,7 +289,7 @@ class Airflow2Api(AirflowApi):
     def unhealthy_components(self) -> list[str]:
         """Return the names of the components that have not yet given a sign of life."""
         health = self._get("/health")
-        # The DAG processor is a part of the scheduler, and has no status of its own.
+        # The DAG processor is a part of the scheduler, and has no status.
         return [name for name, component in health.items() if component["status"] not in {"healthy", None}]
 
     def _dated(self, logical_date: datetime | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""FullStory's emulator as a process of its own."""
+"""FullStory's emulator, in its own process."""
 
 from __future__ import annotations
 

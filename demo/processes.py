@@ -27,7 +27,7 @@ class ProcessDiedError(Exception):
 @dataclass
 class Process:
     """
-    Run a command in a session of its own, with its output in a log file.
+    Run a command in its own session, with its output in a log file.
 
     The session is what makes it possible to end everything that the command starts in its turn. A guardian
     does so when this process ends without having done it, even when it is killed.
@@ -92,7 +92,7 @@ class Process:
         return False
 
     def stop(self, patience: float = 10) -> None:
-        """Ask the command to end, and kill what is left of it after so many seconds."""
+        """Ask the command to end, and kill what is left of it after some seconds."""
         if self._popen is None:
             return
         self._popen.send_signal(self.stop_signal)
@@ -144,7 +144,7 @@ def _tell_guardian(message: str) -> None:
 
 @functools.cache
 def _guardian() -> subprocess.Popen[str]:
-    # In a session of its own, so that no Ctrl-C meant for us ends it.
+    # In its own session, so that no Ctrl-C meant for us ends it.
     return subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("guardian.py"))],
         stdin=subprocess.PIPE,

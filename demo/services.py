@@ -96,7 +96,7 @@ def running_services(
     :param dags_folder: The folder of the DAG files.
     :param settings: Environment variables for Airflow.
     :param timeout: Seconds after which tasks give up a request to the emulated FullStory.
-    :param has_own_metadata: Whether Airflow's database is to have a server of its own, which can break alone.
+    :param has_own_metadata: Whether Airflow's database has its own server, which can break alone.
     """
     with ExitStack() as stack:
         emulator = Emulator(directory, processing_seconds)

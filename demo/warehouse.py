@@ -51,7 +51,7 @@ class Order:
 
 class Warehouse(PostgreSQL):
     """
-    Hold the rows that are imported, and Airflow's metadata unless that has a server of its own.
+    Hold the rows that are imported, and Airflow's metadata unless that has its own server.
 
     :param directory: An existing directory with a short path.
     """

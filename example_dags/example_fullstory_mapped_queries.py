@@ -1,5 +1,5 @@
 """
-Import the results of several queries, each in a task of its own.
+Import the results of several queries, each in its own task.
 
 Dynamic task mapping makes one import for each entry of the list; `max_active_tis_per_dag` keeps the number
 that run at once small, since all imports of an organisation share FullStory's limits.

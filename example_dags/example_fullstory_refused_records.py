@@ -1,5 +1,5 @@
 """
-Keep the records that are refused, and send them again once they are mended.
+Keep refused records, and send them again once they are fixed.
 
 The first DAG imports orders, and tolerates that one in twenty is refused, by this package or by FullStory.
 Those are written to a file, each with its reason and in a form that can be sent again. Mend the file, then

@@ -6,12 +6,14 @@ import asyncio
 import datetime
 import importlib
 import json
+import logging
 import os
 import sys
 import tempfile
 import time
 import types
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_fullstory.emulator.client import EmulatorClient
     from demo.warehouse import Warehouse
-    from tests.tries import Task
+    from tests.logs import Log
+    from tests.tries import Clock, Task
 
 # Before anything imports Airflow: it reads its configuration once.
 _HOME = tempfile.TemporaryDirectory(prefix="airflow-")
@@ -239,10 +242,30 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let requests that fail in a passing way be repeated at once, and not for long."""
+def retry_for(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Give a function that sets for how many seconds an import repeats requests that fail for a moment."""
+    return partial(monkeypatch.setattr, "airflow_provider_fullstory.task.import_run.RETRY_FOR")
+
+
+@pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch, retry_for: Callable[[float], None]) -> None:
+    """Let requests that fail for a moment be repeated at once, and not for long."""
     monkeypatch.setattr("airflow_provider_fullstory.api.protocol.FIRST_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr("airflow_provider_fullstory.operators.fullstory._RETRY_FOR", 0.05)
+    retry_for(0.05)
+
+
+@pytest.fixture
+def unknown_jobs_are_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a job that FullStory does not know count as lost at once, however young it is."""
+    monkeypatch.setattr("airflow_provider_fullstory.batch_import.waiting.polling.YOUNG_SECONDS", 0.0)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Give the time of the task and of FullStory, which passes only where a test says so."""
+    from tests.tries import Clock
+
+    return Clock(monkeypatch)
 
 
 @pytest.fixture
@@ -273,3 +296,32 @@ def memory() -> str:
         pseudo_dirs: ClassVar[list[str]] = [""]
 
     return attached(Storage())
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
+    """Give the log of the package; where operators log through structlog, that too."""
+    from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
+    from tests.logs import Log
+
+    log = Log()
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            log.lines.append(record.getMessage())
+
+    package = logging.getLogger("airflow_provider_fullstory")
+    handler = Handler()
+    package.addHandler(handler)
+    before = package.level
+    package.setLevel(logging.DEBUG)
+
+    from airflow.providers.common.compat.sdk import BaseOperator
+    from airflow.triggers.base import BaseTrigger
+
+    logger = logging.getLogger("airflow_provider_fullstory.test")
+    for kind in (BaseOperator, BaseTrigger, FullStoryHook):
+        monkeypatch.setattr(kind, "log", property(lambda _: logger), raising=False)
+    yield log
+    package.removeHandler(handler)
+    package.setLevel(before)

@@ -37,8 +37,8 @@ def in_the_task(context: Any, **arguments: Any) -> dict[str, Any]:
 
 
 def in_the_triggerer(context: Any, **arguments: Any) -> dict[str, Any]:
-    # A job that is finished at the first look needs no deferral.
-    with patch.object(Importer, "look", lambda _, job_ids: None if job_ids else []):
+    # A job that is finished at the first poll needs no deferral.
+    with patch.object(Importer, "poll", lambda _, job_ids: None if job_ids else []):
         return dict(run(importing(deferrable=True, **arguments), context))
 
 
@@ -55,7 +55,7 @@ def in_the_sensor(context: Any, **arguments: Any) -> dict[str, Any]:
             **{name: arguments[name] for name in names if name in arguments},
         }
     )
-    with patch.object(FullStoryImportJobSensor, "_look"):
+    with patch.object(FullStoryImportJobSensor, "_poll"):
         return dict(run(sensor, context))
 
 

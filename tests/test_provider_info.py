@@ -107,6 +107,7 @@ print(sorted(set(sys.modules) - before))
         "airflow_provider_fullstory.task.intervals",
         "airflow_provider_fullstory.operators",
         "airflow_provider_fullstory.operators.fullstory",
+        "airflow_provider_fullstory.operators.imports",
         "airflow_provider_fullstory.task.hidden_records",
         "airflow_provider_fullstory.task.completion",
         "airflow_provider_fullstory.sources",

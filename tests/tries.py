@@ -256,6 +256,12 @@ class Task:
             (self.folder / "ledger" / f"{key}.json").write_text(json.dumps(value))
 
 
+def clear_later(task: Task, clock: Clock, passed: float) -> None:
+    """Clear a task some seconds later."""
+    clock.now += passed
+    task.clear()
+
+
 def failure_of(task: Task, error: type[FullStoryError], **arguments: Any) -> str:
     """Return the message of a try that fails without a retry."""
     with pytest.raises(AirflowFailException) as caught:

@@ -1,4 +1,4 @@
-"""How JSON is read and written: numbers keep their digits, and equal records give equal bytes."""
+"""JSON in which numbers keep their digits, and equal records are equal bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 class Digits(Decimal):
     """
-    A number that was read from JSON, and is written as it was spelled there.
+    A number that was read from JSON, and is written with the same digits.
 
     :param text: The number.
     """
@@ -31,7 +31,7 @@ class Digits(Decimal):
 
 def spelled(value: Any) -> msgspec.Raw:
     """
-    Return what an encoder writes for a number that was read from JSON.
+    Return the form that an encoder writes for a number that was read from JSON.
 
     :param value: The number.
     """
@@ -45,16 +45,16 @@ ENCODER: Final = msgspec.json.Encoder(decimal_format="number", order="determinis
 DECODER: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(float_hook=Digits)
 
 
-#: What reading JSON of any kind may raise: nothing else comes of odd bytes, numbers and depths.
+#: All errors that reading JSON may raise, whatever its bytes, numbers and depth.
 UNREADABLE: Final = (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError)
 
 
 @functools.cache
 def decoder(wire_type: type[T]) -> msgspec.json.Decoder[T]:
     """
-    Return what reads FullStory's answers of a type.
+    Return a decoder of FullStory's answers of a type.
 
     :param wire_type: The type.
     """
-    # total_records, usage and limit come as strings of digits; echoed numbers keep their digits.
+    # total_records, usage and limit arrive as strings of digits; echoed numbers keep their digits.
     return msgspec.json.Decoder(wire_type, strict=False, float_hook=Digits)

@@ -1,4 +1,4 @@
-"""Which error an answer of FullStory's stands for."""
+"""The error that an answer of FullStory's stands for."""
 
 from __future__ import annotations
 
@@ -28,11 +28,7 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.api.http import Response
 
 _LONGEST_CODE = 100
-
-
 _REFUSED = "The request itself is refused; the same request will be refused again."
-
-
 _ERRORS: dict[int, tuple[type[FullStoryApiError], str]] = {
     400: (FullStoryBadRequestError, _REFUSED),
     401: (FullStoryAuthenticationError, "The API key is unknown: check the password of the connection."),
@@ -50,11 +46,7 @@ _ERRORS: dict[int, tuple[type[FullStoryApiError], str]] = {
         "Too many requests, or 200 batches or 500,000 records of the organization are unfinished.",
     ),
 }
-
-
 _NO_JOB = "No such job in this organization: check the id, and the connection that created it."
-
-
 _NO_ENDPOINT = "FullStory has no such endpoint: check the host of the connection."
 
 
@@ -62,10 +54,10 @@ def error_of(
     response: Response, secrets: Collection[str] = (), *, purpose: str, level: str, names_job: bool
 ) -> FullStoryError:
     """
-    Return the error of an answer that is none of success.
+    Return the error of an answer that reports no success.
 
     :param response: The answer.
-    :param secrets: What no error may show, should the answer hold it.
+    :param secrets: Texts that no error may show.
     :param purpose: What the call was for.
     :param level: The lowest level of API key that may make it.
     :param names_job: Whether the call was about a job.
@@ -91,13 +83,13 @@ def error_of(
         code=code,
         retry_after=response.retry_after,
     )
-    # A success that is none of this API's may be that of something in between.
+    # A proxy may have answered with another kind of success.
     error.is_ambiguous = error.is_ambiguous or response.status < 300
     return error
 
 
 def _error_body(body: bytes, secrets: Collection[str]) -> tuple[str | None, str]:
-    """Return FullStory's code and message; an answer in another form gives neither of its bytes to a log."""
+    """Return FullStory's code and message; the bytes of an answer in another form reach no log."""
     try:
         content = msgspec.json.decode(body)
     except UNREADABLE:

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class Content(Protocol):
-    """The bytes of a request that come piece by piece, anew each time they are asked for."""
+    """The bytes of a request in pieces, which can be read more than once."""
 
     def __len__(self) -> int:
         """Return the number of bytes."""
 
     def __iter__(self) -> Iterator[bytes]:
-        """Begin anew."""
+        """Yield the pieces from the beginning."""
 
     def __bytes__(self) -> bytes:
         """Return all of them."""
@@ -27,7 +27,7 @@ class Content(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request, all but the host and the API key."""
+    """One HTTP request, without the host and the API key."""
 
     method: str
     path: str
@@ -46,7 +46,7 @@ class Response:
 
     @property
     def retry_after(self) -> float | None:
-        """For how many seconds FullStory asks to wait, None where it does not ask."""
+        """The seconds that FullStory asks to wait, None if it does not ask."""
         value = self.headers.get("Retry-After")
         if not value:
             return None

@@ -1,4 +1,4 @@
-"""What FullStory says of an import job, and how it is asked."""
+"""The endpoints of import jobs, and their answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from airflow_provider_fullstory.api.encoding import decoder
 from airflow_provider_fullstory.api.http import Content, Request
-from airflow_provider_fullstory.api.protocol import Call
+from airflow_provider_fullstory.api.protocol import IDEMPOTENCY_SECONDS, Call
 
 #: Most records that one batch may hold.
 MAX_BATCH_RECORDS = 50_000
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Resource(enum.StrEnum):
-    """Name what a batch import carries; the value is its part of the URL."""
+    """What a batch import carries; the value is its part of the URL."""
 
     EVENTS = "events"
     USERS = "users"
@@ -29,10 +29,10 @@ class Resource(enum.StrEnum):
 
 class JobState(enum.StrEnum):
     """
-    Name the documented states of an import job.
+    The documented states of an import job.
 
-    It says whether FullStory still works, never how it went: FAILED covers partial success, and COMPLETED
-    has been documented with errors. Counts decide.
+    A state says whether FullStory still works, not how many records it imported: FAILED covers partial
+    success, and COMPLETED has been documented with errors. The counts decide.
     """
 
     PROCESSING = "PROCESSING"
@@ -40,15 +40,15 @@ class JobState(enum.StrEnum):
     FAILED = "FAILED"
 
 
-#: An id goes into URLs and logs: one without characters, with spaces or with line breaks is none.
+#: An id goes into URLs and logs: it has no spaces and no line breaks, and is not empty.
 JobId = Annotated[str, Meta(min_length=1, max_length=1_000, pattern=r"\A[^\x00-\x20\x7f]+\Z")]
 
 
 class Job(msgspec.Struct, frozen=True):
     """
-    Identify an import job.
+    An import job.
 
-    ``status`` is FullStory's word, usually one of :class:`JobState`; empty where the answer has none.
+    ``status`` is FullStory's word, usually one of :class:`JobState`; empty if the answer has none.
     """
 
     id: JobId
@@ -65,7 +65,7 @@ class JobCreated(msgspec.Struct, frozen=True):
 
 class JobStatus(msgspec.Struct, frozen=True):
     """
-    Say how far a job is.
+    The status of a job.
 
     ``imports`` and ``errors`` count records.
     """
@@ -86,7 +86,7 @@ class JobStatus(msgspec.Struct, frozen=True):
 
 
 class JobStatusAnswer(msgspec.Struct, frozen=True):
-    """Answer of a job's status; FullStory leaves a count out where there is nothing to count."""
+    """Answer of a job's status; FullStory leaves a count out if there is nothing to count."""
 
     job: Job
     imports: Annotated[int, Meta(ge=0)] | None = None
@@ -100,9 +100,9 @@ class JobStatusAnswer(msgspec.Struct, frozen=True):
 
 class RecordError(msgspec.Struct, frozen=True):
     """
-    One record that FullStory refused, as it echoes it.
+    One record that FullStory rejected, as it echoes it.
 
-    ``event`` or ``user`` holds the record, whichever the import was of.
+    ``event`` or ``user`` holds the record, depending on the import.
     """
 
     message: str | None = None
@@ -116,7 +116,7 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     """
     One page of a job's results.
 
-    ``total_records`` counts all pages together; None where FullStory leaves it out.
+    ``total_records`` counts all pages together; None if FullStory leaves it out.
     """
 
     results: list[T] = []
@@ -124,7 +124,9 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     next_page_token: str | None = None
 
 
-def create_import(resource: Resource, body: bytes | Content, idempotency_key: str) -> Call[Job]:
+def create_import(
+    resource: Resource, body: bytes | Content, idempotency_key: str, sent_before: float | None = None
+) -> Call[Job]:
     """Send a batch of records; FullStory answers with the job that imports them."""
     return Call(
         Request(
@@ -135,11 +137,13 @@ def create_import(resource: Resource, body: bytes | Content, idempotency_key: st
         ),
         lambda content: decoder(JobCreated).decode(content).job,
         f"create an import of {resource}",
+        repeatable_for=IDEMPOTENCY_SECONDS,
+        sent_before=sent_before,
     )
 
 
 def job_status(resource: Resource, job_id: str) -> Call[JobStatus]:
-    """Ask how far a job is."""
+    """Read the status of a job."""
     return Call(
         Request("GET", _job_path(resource, job_id)),
         lambda content: decoder(JobStatusAnswer).decode(content).status,
@@ -161,17 +165,17 @@ def imports_page(
 
 
 def errors_page(resource: Resource, job_id: str, page_token: str | None = None) -> Call[Page[RecordError]]:
-    """Read a page of the records that a finished job refused; needs an Architect key."""
+    """Read a page of the records of a finished job that FullStory rejected; needs an Architect key."""
     return Call(
         Request("GET", f"{_job_path(resource, job_id)}/errors", _page(page_token)),
         decoder(Page[RecordError]).decode,
-        f"read the refused records of job {job_id!r} ({resource})",
+        f"read the rejected records of job {job_id!r} ({resource})",
         level="Architect",
     )
 
 
 def _job_path(resource: Resource, job_id: str) -> str:
-    # Job ids hold characters such as = and / that mean something in a URL.
+    # Job ids hold characters such as = and / that have a meaning in a URL.
     return f"/v2/{resource}/batch/{quote(job_id, safe='')}"
 
 

@@ -1,4 +1,4 @@
-"""What FullStory says of an organization: whose key it is, and its quotas."""
+"""The endpoints of an organization: the owner of the API key, and the quotas."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_provider_fullstory.api.protocol import Call
 
 
 class Account(msgspec.Struct, frozen=True, rename="camel"):
-    """Tell whose API key it is; ``email`` is blank for keys made before keys had owners."""
+    """The owner and the role of an API key; ``email`` is blank for keys made before keys had owners."""
 
     org_id: str
     role: str = "UNKNOWN"
@@ -23,12 +23,12 @@ class Account(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def reads_results(self) -> bool:
-        """Tell whether the key may read a job's imported and refused records (Architect and above)."""
+        """Return whether the key may read a job's imported and rejected records (Architect and above)."""
         return self.role in ("ARCHITECT", "ADMIN")
 
 
 class Quota(msgspec.Struct, frozen=True):
-    """Tell how much of a quota is used in the period; no ``limit``, or one below 0, says there is none."""
+    """The usage of a quota in the period; without a ``limit``, or with one below 0, it is unlimited."""
 
     usage: int = 0
     limit: int | None = None
@@ -37,19 +37,19 @@ class Quota(msgspec.Struct, frozen=True):
 
 
 class Quotas(msgspec.Struct, frozen=True):
-    """Tell the organization's quotas for sessions and for server events."""
+    """The organization's quotas for sessions and for server events."""
 
     session_quota: Quota | None = None
     server_event_quota: Quota | None = None
 
 
 def quotas() -> Call[Quotas]:
-    """Ask for the organization's quotas."""
+    """Read the organization's quotas."""
     return Call(
         Request("GET", "/v2/organization/quotas"), decoder(Quotas).decode, "read the organization's quotas"
     )
 
 
 def me() -> Call[Account]:
-    """Ask whose API key it is."""
+    """Read the owner and the role of the API key."""
     return Call(Request("GET", "/me"), decoder(Account).decode, "identify the API key")

@@ -1,14 +1,15 @@
 """
 FullStory's HTTP protocol without any I/O.
 
-A function here turns an endpoint into a Call: the request to send and the way to read its answer. A transport
-sends the request and hands the answer to ``Call.result``, which gives the result or raises a typed error.
-Both hooks are such transports, so every rule stands here once.
+Functions of this package turn each endpoint into a Call: the request to send and the way to read its answer.
+A transport sends the request and passes the answer to ``Call.result``, which returns the result or raises a
+typed error. Both hooks have a transport, so each rule is here once.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -32,7 +33,7 @@ LONGEST_RETRY_SECONDS = 60.0
 #: How long a request may be sent again under its idempotency key. FullStory remembers keys for 24 hours
 #: (developer.fullstory.com/server/idempotent-requests); clocks differ, and requests take their time.
 IDEMPOTENCY_SECONDS = 24 * 60 * 60.0 - 15 * 60.0
-#: Bytes of an answer, unpacked, after which reading it ends: far more than a page of results has.
+#: Bytes of an unpacked answer after which reading it ends: far more than a page of results has.
 LONGEST_ANSWER = 256 * 1024 * 1024
 
 T = TypeVar("T")
@@ -48,19 +49,24 @@ class Call(Generic[T]):
     :param read: Turns the bytes of a good answer into the result.
     :param purpose: What the call is for, as a person would say it; part of every error message.
     :param level: The lowest level of API key that may make it.
+    :param repeatable_for: Seconds for which FullStory recognizes the request if it is sent again; after that
+        it would do the work twice.
+    :param sent_before: When the request was first sent, in seconds since the epoch, if its answer is unknown.
     """
 
     request: Request
     read: Callable[[bytes], T]
     purpose: str
     level: str = "Standard"
+    repeatable_for: float = math.inf
+    sent_before: float | None = None
 
     def result(self, response: Response, secrets: Collection[str] = ()) -> T:
         """
-        Return what the answer says.
+        Return the result that the answer holds.
 
         :param response: The answer to ``request``.
-        :param secrets: What no error may show, should the answer hold it.
+        :param secrets: Texts that no error may show.
         :raises FullStoryError: The type that fits the answer.
         """
         if response.status == 202:
@@ -93,7 +99,7 @@ class Call(Generic[T]):
 
 
 def user_agent() -> str:
-    """Return the User-Agent of all requests."""
+    """Return the User-Agent header of all requests."""
     return f"airflow-provider-fullstory/{__version__}"
 
 
@@ -101,7 +107,7 @@ def authorization(api_key: str) -> str:
     """
     Return the Authorization header for a key.
 
-    FullStory takes the key as it is after the word Basic, not base64 of a name and a password
+    FullStory expects the key as it is after the word Basic, not base64 of a name and a password
     (developer.fullstory.com/server/authentication).
     """
     return f"Basic {api_key}"
@@ -111,8 +117,8 @@ def retry_seconds(error: BaseException, attempt: int) -> float:
     """
     Return how long to wait before a transient failure is tried again.
 
-    ``Retry-After`` counts first, unless it asks for no wait at all; else the wait doubles from 1 second up to
-    60, of which a random half is left out so that many tasks do not come back at the same moment.
+    ``Retry-After`` comes first, unless it is 0. Else the wait doubles from 1 second up to 60, less a random
+    part of up to a half, so that many tasks do not come back at the same moment.
 
     :param error: What the last attempt failed with.
     :param attempt: How many attempts were made, from 1.

@@ -1,4 +1,4 @@
-"""How text that others wrote (FullStory, proxies, drivers, storage) is quoted in messages and logs."""
+"""Foreign text (of FullStory, proxies, drivers, storage) in messages and logs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 #: Characters of foreign text that one message shows.
 LONGEST_QUOTE: Final = 2_000
-#: What stands for a secret, as in Airflow's own logs.
+#: Stands for a secret, as in Airflow's own logs.
 HIDDEN: Final = "***"
 #: A shorter secret would hide ordinary words.
 _SHORTEST_SECRET: Final = 4
@@ -19,14 +19,14 @@ _SHORTEST_SECRET: Final = 4
 
 def quoted(text: object, secrets: Iterable[str] = (), longest: int = LONGEST_QUOTE) -> str:
     """
-    Return foreign text in a form that fits into a message: cut, on one line, and without secrets.
+    Return foreign text in a form that fits into a message: cut, on one line, without secrets.
 
-    :param text: The text, or an object whose text is meant.
-    :param secrets: What the text must not show; see :func:`forms_of`.
+    :param text: The text, or an object that has one.
+    :param secrets: Texts that must not be shown; see :func:`forms_of`.
     :param longest: Characters after which it is cut.
     """
     shown = str(text)
-    # Before anything is cut: half a secret would not be found. The longest first, since it may hold others.
+    # Before the text is cut: half a secret would not be found. The longest first, since it may hold others.
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= _SHORTEST_SECRET:
             shown = shown.replace(secret, HIDDEN)

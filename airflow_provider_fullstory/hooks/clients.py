@@ -1,9 +1,9 @@
 """
-What the asynchronous hooks of one event loop share: settings of connections, and HTTP clients.
+The HTTP clients and connection settings that the asynchronous hooks of one event loop share.
 
-A triggerer follows a thousand imports on one loop. If each looked up its connection, Airflow, which does so
-for one after the other, would be busy for minutes; if each had its own client, most looks would begin with a
-TLS handshake. aiohttp, since a request of other clients takes several times the processor's time.
+A triggerer follows a thousand imports on one loop. If each looked up its connection, Airflow would be busy
+for minutes, since it does so one after the other. If each had its own client, most polls would begin with a
+TLS handshake. The clients are aiohttp's, since a request of others takes several times the processor time.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Client:
     """
     Send requests to one host with one API key, over pooled connections.
 
-    :param settings: Where, with which key, and how.
-    :param ssl_context: Whom to trust.
+    :param settings: The settings of the connection.
+    :param ssl_context: The trusted certificate authorities.
     """
 
     ERRORS: ClassVar = TransportErrors(
@@ -69,8 +69,8 @@ class Client:
         Return the answer to a request.
 
         :param request: What to send.
-        :param limit: How long that may take.
-        :raises aiohttp.ClientError: Where there is none; see ``ERRORS.all`` for all that may be raised.
+        :param limit: How long the request may take.
+        :raises aiohttp.ClientError: If there is none; see ``ERRORS.all`` for all that may be raised.
         """
         query = f"?{urlencode(request.query)}" if request.query else ""
         async with (
@@ -80,12 +80,12 @@ class Client:
                 # Encoded already: aiohttp would send the %2F of a job's id as a slash.
                 URL(f"{self._settings.base_url}{request.path}{query}", encoded=True),
                 headers={**request.headers, **self._authorization},
-                # As a stream it is written piece by piece, which leaves other tasks of the loop their turn.
+                # A stream is written piece by piece, so that other tasks of the loop run meanwhile.
                 data=None if request.body is None else io.BytesIO(bytes(request.body)),
                 timeout=aiohttp.ClientTimeout(
                     total=None, sock_connect=CONNECT_TIMEOUT, sock_read=self._settings.timeout
                 ),
-                # Given here, since aiohttp itself would also take credentials from ~/.netrc.
+                # Passed here, since aiohttp itself would also read credentials from ~/.netrc.
                 proxy=self._settings.proxy,
                 allow_redirects=False,
             ) as response,
@@ -111,7 +111,7 @@ class _Lease:
 
 
 class SharedClients:
-    """Hold what the hooks of one event loop share."""
+    """The clients and settings that the hooks of one event loop share."""
 
     _of_loops: ClassVar[dict[asyncio.AbstractEventLoop, SharedClients]] = {}
 
@@ -122,7 +122,7 @@ class SharedClients:
 
     @classmethod
     def of_this_loop(cls) -> SharedClients:
-        """Return the one of the running event loop; a forked process has loops of its own."""
+        """Return those of the running event loop; a forked process has other loops."""
         for loop in [loop for loop in cls._of_loops if loop.is_closed()]:
             del cls._of_loops[loop]
         return cls._of_loops.setdefault(asyncio.get_running_loop(), cls())
@@ -131,11 +131,11 @@ class SharedClients:
         self, connection: Hashable, read: Callable[[], Awaitable[Settings]], since: float
     ) -> Settings:
         """
-        Return what a connection says, looked up once for all that ask for it at the same time.
+        Return the settings of a connection, looked up once for all that ask for them at the same time.
 
-        :param connection: What tells it from others.
+        :param connection: Identifies the connection.
         :param read: Looks it up.
-        :param since: Earliest time, on the loop's clock, at which that may have been done.
+        :param since: Earliest time, on the loop's clock, of a look-up that is recent enough.
         """
         async with self._locks[connection]:
             read_at, settings = self._settings.get(connection, (0.0, None))
@@ -149,7 +149,7 @@ class SharedClients:
         """
         Return the client for these settings, to be given back.
 
-        :param settings: Where requests go, with which key, and how.
+        :param settings: The settings of the connection.
         """
         async with self._locks[settings]:
             if settings not in self._leases:
@@ -164,7 +164,7 @@ class SharedClients:
         """
         Keep a client for one more use, to be given back too.
 
-        :param settings: Those it was taken with.
+        :param settings: The settings that it was taken with.
         """
         self._leases[settings].users += 1
 
@@ -172,7 +172,7 @@ class SharedClients:
         """
         Close the client for these settings, unless others use it.
 
-        :param settings: Those it was taken with.
+        :param settings: The settings that it was taken with.
         """
         lease = self._leases[settings]
         lease.users -= 1

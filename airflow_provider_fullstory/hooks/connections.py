@@ -1,4 +1,4 @@
-"""How a hook gets the settings of its Airflow connection, in a task and in a triggerer's event loop."""
+"""How a hook reads the settings of its Airflow connection, in a task and in a triggerer's event loop."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def settings_of(hook: BaseHook, conn_id: str) -> Settings:
 
     :param hook: Looks it up.
     :param conn_id: The connection.
-    :raises FullStoryInputError: Where there is none, or it holds what cannot work.
-    :raises FullStoryConnectionLookupError: Where Airflow cannot be asked at the moment.
+    :raises FullStoryInputError: If there is no connection, or a value of it cannot work.
+    :raises FullStoryConnectionLookupError: If Airflow cannot look it up at the moment.
     """
     try:
         connection = hook.get_connection(conn_id)
@@ -93,7 +93,7 @@ async def get_async_extra(connection: Connection) -> Any:
 
 def _settings(connection: Connection, extra: Any) -> Settings:
     settings = Settings.from_connection(connection, extra)
-    # Airflow masks the connection's password by itself, and nothing within an extra's URL.
+    # Airflow itself masks the connection's password, but no password within a URL of the extra.
     for secret in settings.proxy_secrets:
         mask_secret(secret)
     return settings
@@ -122,7 +122,7 @@ def _failure(error: Exception, conn_id: str) -> FullStoryError:
 
 
 def _is_readable_in_environment(conn_id: str) -> bool:
-    """Return whether Airflow can parse the variable; it hides that it cannot, and asks other backends."""
+    """Return whether Airflow can parse the variable; if not, it silently asks other backends."""
     from airflow.secrets.environment_variables import EnvironmentVariablesBackend
 
     try:

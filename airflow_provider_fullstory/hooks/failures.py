@@ -1,4 +1,4 @@
-"""What it means that no answer came, in terms that both transports share."""
+"""The error for a request that got no answer, in terms that both transports share."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class TransportErrors:
     """
     Types of errors of one transport.
 
-    :param all: What it raises where no answer arrives.
-    :param unsent: What fails before a connection stands, so that not a byte of the request was sent.
-    :param of_proxy: What a proxy on the way is to blame for.
+    :param all: Errors that it raises if no answer arrives.
+    :param unsent: Errors before a connection is made, so that not a byte of the request was sent.
+    :param of_proxy: Errors that a proxy on the way causes.
     """
 
     all: tuple[type[Exception], ...]
@@ -42,7 +42,7 @@ class TransportErrors:
 
 def time_is_up(call: Call[Any]) -> FullStoryUnreachableError:
     """
-    Return the error for a request that was not sent, since nobody has use of its answer any more.
+    Return the error for a request that was not sent because the deadline has passed.
 
     :param call: What the request is for.
     """
@@ -53,13 +53,13 @@ def transport_error(
     call: Call[Any], settings: Settings, error: BaseException, limit: TimeLimit, errors: TransportErrors
 ) -> FullStoryTransportError | FullStoryInputError:
     """
-    Return the error for a request that got no answer; it holds no password of a proxy.
+    Return the error for a request that got no answer, without the password of a proxy.
 
     :param call: What the request is for.
-    :param settings: Where it went.
+    :param settings: The settings of the connection.
     :param error: What the transport raised.
     :param limit: The time the request had.
-    :param errors: The types of the transport.
+    :param errors: The types of errors of the transport.
     """
     causes = _causes(error)
     cause = causes[-1]

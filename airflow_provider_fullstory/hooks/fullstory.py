@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import importlib
-import threading
-import time
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import tenacity
 from airflow.providers.common.compat.sdk import BaseHook
 
-from airflow_provider_fullstory.api import jobs, organization, protocol
+from airflow_provider_fullstory.api import jobs, organization
 from airflow_provider_fullstory.api.jobs import Resource
-from airflow_provider_fullstory.exceptions import (
-    FullStoryAuthenticationError,
-    FullStoryError,
-    FullStoryRateLimitError,
-)
-from airflow_provider_fullstory.get_provider_info import connection_type
-from airflow_provider_fullstory.hooks import sessions
+from airflow_provider_fullstory.exceptions import FullStoryError
+from airflow_provider_fullstory.hooks import connection_form
 from airflow_provider_fullstory.hooks.connections import async_settings_of, settings_of
-from airflow_provider_fullstory.hooks.failures import time_is_up, transport_error
-from airflow_provider_fullstory.hooks.retrying import RateLimitTurn, RetryLimit, UnknownOutcome, failure_of
-from airflow_provider_fullstory.hooks.time_limit import TimeLimit
+from airflow_provider_fullstory.hooks.pages import async_pages, pages
+from airflow_provider_fullstory.hooks.retrying import Retries
+from airflow_provider_fullstory.hooks.transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Iterator
     from typing import Self
 
     import requests
@@ -36,29 +26,21 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.api.http import Content
     from airflow_provider_fullstory.api.jobs import Job, JobStatus, Page, RecordError
     from airflow_provider_fullstory.api.organization import Account, Quotas
-    from airflow_provider_fullstory.hooks.clients import Client, SharedClients
+    from airflow_provider_fullstory.api.protocol import Call
+    from airflow_provider_fullstory.hooks.async_transport import AsyncTransport
     from airflow_provider_fullstory.hooks.settings import Settings
 
 T = TypeVar("T")
-R = TypeVar("R")
-
-#: Of hundreds of 429 in a row, one line now and then says enough.
-_SECONDS_BETWEEN_LIMIT_LINES = 60.0
-#: Seconds for which hooks that are opened on the same event loop look up a connection only once.
-_SETTINGS_SECONDS = 30.0
 
 
 class FullStoryBaseHook(BaseHook):
     """
-    What both hooks share: the connection and when a request is sent again.
+    What both hooks share: the connection, and when a request is sent again.
 
-    :param fullstory_conn_id: The connection: password is the API key, host optional.
-    :param retry_for: Seconds for which a request that fails in a passing way (no answer, 429, 5xx) is sent
-        again: first after FullStory's ``Retry-After``, else after growing waits. 0 sends each request once.
-    :param rate_limited_for: Seconds for which that goes on where the answer is 429, by default as long. An
-        organization whose limit of unfinished records is reached may need much longer than a fault to pass.
-    :param deadline: When no request may go on any longer, in seconds since the epoch; by default a request is
-        bounded by its own size only: the connection's ``timeout``, and time for its bytes at 50 kB a second.
+    :param fullstory_conn_id: The connection.
+    :param retry_for: Seconds for which passing faults are retried.
+    :param rate_limited_for: Seconds for which 429 is retried.
+    :param deadline: When no request may go on any longer, in seconds since the epoch.
     """
 
     conn_name_attr = "fullstory_conn_id"
@@ -79,46 +61,20 @@ class FullStoryBaseHook(BaseHook):
         self.retry_for = retry_for
         self.rate_limited_for = rate_limited_for
         self.deadline = deadline
-        #: How many requests were sent again.
-        self.retries = 0
-        self._closing = threading.Event()
-        self._limited = threading.Lock()
-        self._next_limit_line_at = 0.0
+        self._retries = Retries(self.log.warning, retry_for, rate_limited_for, deadline)
 
-    def _retry_options(self, outcome: UnknownOutcome) -> dict[str, Any]:
-        """Return the arguments that both kinds of tenacity's retrying take."""
-        limit = RetryLimit(self.retry_for, self.rate_limited_for, self.deadline)
-        return {
-            "retry": tenacity.retry_if_exception(protocol.is_transient),
-            "wait": lambda state: protocol.retry_seconds(failure_of(state), state.attempt_number),
-            "stop": lambda state: limit.is_over(state) or outcome.forbids(state.upcoming_sleep),
-            "before_sleep": self._log_retry,
-            "reraise": True,
-        }
-
-    def _log_retry(self, state: tenacity.RetryCallState) -> None:
-        self.retries += 1
-        failure = failure_of(state)
-        if isinstance(failure, FullStoryRateLimitError):
-            if (now := time.monotonic()) < self._next_limit_line_at:
-                return
-            self._next_limit_line_at = now + _SECONDS_BETWEEN_LIMIT_LINES
-            self.log.warning(
-                "%s The request is repeated until FullStory takes it: %d attempts in %.0f s so far.",
-                failure,
-                state.attempt_number,
-                state.seconds_since_start or 0.0,
-            )
-            return
-        self.log.warning("%s Trying again in %.1f s.", failure, state.upcoming_sleep)
+    @property
+    def retries(self) -> int:
+        """How many requests were sent again."""
+        return self._retries.count
 
 
 class FullStoryHook(FullStoryBaseHook):
     """
     Call FullStory's server API from a task.
 
-    One session with pooled connections serves all calls of a hook and may be used from several threads. Good
-    as a context manager; ``close`` frees the connections.
+    One session with pooled connections serves all calls of a hook, from several threads. The hook is a
+    context manager; ``close`` frees the connections.
 
     .. code-block:: python
 
@@ -127,12 +83,27 @@ class FullStoryHook(FullStoryBaseHook):
 
     :param fullstory_conn_id: The connection: password is the API key, host optional.
     :param retry_for: Seconds for which a request that fails in a passing way (no answer, 429, 5xx) is sent
-        again: first after FullStory's ``Retry-After``, else after growing waits. 0 sends each request once.
-    :param rate_limited_for: Seconds for which that goes on where the answer is 429, by default as long. An
-        organization whose limit of unfinished records is reached may need much longer than a fault to pass.
-    :param deadline: When no request may go on any longer, in seconds since the epoch; by default a request is
-        bounded by its own size only: the connection's ``timeout``, and time for its bytes at 50 kB a second.
+        again: after FullStory's ``Retry-After``, else after growing waits. 0 sends each request once.
+    :param rate_limited_for: Seconds for which a request is sent again if the answer is 429; by default
+        ``retry_for``. An organization at its limit of unfinished records may need much longer than a fault.
+    :param deadline: When no request may go on any longer, in seconds since the epoch. By default a request
+        has the connection's ``timeout``, and time for its bytes at 50 kB a second.
+    :param transport: Settings and session of another hook, to be shared; by default the hook has its own.
     """
+
+    def __init__(
+        self,
+        fullstory_conn_id: str = FullStoryBaseHook.default_conn_name,
+        *,
+        retry_for: float = 300.0,
+        rate_limited_for: float | None = None,
+        deadline: float | None = None,
+        transport: Transport | None = None,
+    ) -> None:
+        super().__init__(
+            fullstory_conn_id, retry_for=retry_for, rate_limited_for=rate_limited_for, deadline=deadline
+        )
+        self._transport = transport or Transport(self._read_settings)
 
     def __enter__(self) -> Self:
         return self
@@ -142,33 +113,36 @@ class FullStoryHook(FullStoryBaseHook):
 
     def close(self) -> None:
         """
-        Free the connections, and end the retries of calls that other threads have under way.
+        Free the connections, and end the retries of calls that are in flight in other threads.
 
         The next call opens new connections.
         """
-        self._closing.set()
-        self._closing = threading.Event()
-        self._access.close()
-
-    def without_retries(self) -> Self:
-        """Return a hook on the same session that sends each request once, for a caller that polls again."""
-        hook = copy.copy(self)
-        hook.retry_for, hook.rate_limited_for = 0.0, None
-        return hook
+        self._retries.close()
+        self._transport.close()
 
     @property
     def settings(self) -> Settings:
-        """What the connection says; looked up once."""
-        return self._access.settings
+        """The settings of the connection, looked up once."""
+        return self._transport.settings
 
     @property
     def session(self) -> requests.Session:
         """The HTTP session."""
-        return self._access.session
+        return self._transport.session
 
-    @cached_property
-    def _access(self) -> _Access:
-        return _Access(lambda: settings_of(self, self.fullstory_conn_id))
+    def without_retries(self) -> Self:
+        """Return a hook on the same session that sends each request once, for a caller that polls."""
+        return type(self)(
+            self.fullstory_conn_id, retry_for=0.0, deadline=self.deadline, transport=self._transport
+        )
+
+    def imports(self, resource: Resource | str) -> ResourceImports:
+        """
+        Return a client for the imports of one resource.
+
+        :param resource: ``events`` or ``users``.
+        """
+        return ResourceImports(self, resource)
 
     def create_import(
         self,
@@ -182,22 +156,21 @@ class FullStoryHook(FullStoryBaseHook):
         Start an import of a batch.
 
         :param resource: ``events`` or ``users``.
-        :param body: The request's JSON: ``{"requests": [...]}``, at most 50,000 of them; bytes, or what
-            gives them piece by piece, anew for each attempt.
+        :param body: The request's JSON: ``{"requests": [...]}``, at most 50,000 of them; bytes, or an object
+            that yields them piece by piece, anew for each attempt.
         :param idempotency_key: For 24 hours FullStory answers the same key and body with the same job, and
             refuses the key with another body (developer.fullstory.com/server/idempotent-requests). After
-            that it would import the batch again, so no request that may already have been done is repeated.
-        :param sent_before: When this request was first sent, in seconds since the epoch, where its answer
-            is not known.
-        :raises FullStoryError: Where FullStory did not accept the batch. ``is_ambiguous`` tells whether it
-            may have done so without its answer arriving.
+            that it would import the batch again, so a request with an unknown outcome is not repeated then.
+        :param sent_before: When this request was first sent, in seconds since the epoch, if its answer is
+            unknown.
+        :raises FullStoryError: If FullStory did not accept the batch. ``is_ambiguous`` says whether it may
+            have accepted it without its answer arriving.
         """
-        call = jobs.create_import(Resource(resource), body, idempotency_key)
-        return self._call(call, UnknownOutcome(sent_before))
+        return self._call(jobs.create_import(Resource(resource), body, idempotency_key, sent_before))
 
     def get_job_status(self, resource: Resource | str, job_id: str) -> JobStatus:
         """
-        Return how far a job is.
+        Return the status of a job, with counts of its records.
 
         :param resource: ``events`` or ``users``.
         :param job_id: Id of the job.
@@ -213,42 +186,44 @@ class FullStoryHook(FullStoryBaseHook):
         :param resource: ``events`` or ``users``.
         :param job_id: Id of the job.
         :param include_schema: Whether records come with the types of their properties.
-        :raises FullStoryPermissionError: Where the key is below Architect level.
-        :raises FullStoryNotReadyError: Where the job is still processed after ``retry_for`` seconds.
+        :raises FullStoryPermissionError: If the key is below Architect level.
+        :raises FullStoryNotReadyError: If the job is still processed after ``retry_for`` seconds.
         """
-        return self._pages(
-            lambda token: jobs.imports_page(Resource(resource), job_id, token, include_schema=include_schema)
+        kind = Resource(resource)
+        return pages(
+            lambda token: self._call(jobs.imports_page(kind, job_id, token, include_schema=include_schema))
         )
 
     def iter_errors(self, resource: Resource | str, job_id: str) -> Iterator[Page[RecordError]]:
         """
-        Yield the records that a job refused, page by page.
+        Yield the records of a job that FullStory rejected, page by page.
 
         :param resource: ``events`` or ``users``.
         :param job_id: Id of the job.
-        :raises FullStoryPermissionError: Where the key is below Architect level.
-        :raises FullStoryNotReadyError: Where the job is still processed after ``retry_for`` seconds.
+        :raises FullStoryPermissionError: If the key is below Architect level.
+        :raises FullStoryNotReadyError: If the job is still processed after ``retry_for`` seconds.
         """
-        return self._pages(lambda token: jobs.errors_page(Resource(resource), job_id, token))
+        kind = Resource(resource)
+        return pages(lambda token: self._call(jobs.errors_page(kind, job_id, token)))
 
     def get_quotas(self) -> Quotas:
         """Return the organization's quotas for sessions and server events."""
         return self._call(organization.quotas())
 
     def get_account(self) -> Account:
-        """Return whose API key the connection holds."""
+        """Return the owner and the level of the connection's API key."""
         return self._call(organization.me())
 
     def test_connection(self) -> tuple[bool, str]:
-        """Tell whether FullStory knows the connection's key, and what the key may do."""
+        """Return whether FullStory knows the connection's key, and what the key may do."""
         try:
-            account = FullStoryHook(self.fullstory_conn_id, retry_for=0).get_account()
+            account = self.without_retries().get_account()
         except FullStoryError as error:
             return False, str(error)
         message = f"Connected to FullStory organization {account.org_id}; the key's role is {account.role}."
         if not account.reads_results:
             message += (
-                " Imports work, but this key cannot read which records FullStory refused and why: "
+                " Imports work, but this key cannot read which records FullStory rejected and why: "
                 "that takes an Architect or Admin key."
             )
         return True, message
@@ -256,87 +231,57 @@ class FullStoryHook(FullStoryBaseHook):
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Return how the connection form looks (Airflow below 3.2)."""
-        behaviour = connection_type()["ui-field-behaviour"]
-        return {
-            "hidden_fields": behaviour["hidden-fields"],
-            "relabeling": behaviour["relabeling"],
-            "placeholders": behaviour["placeholders"],
-        }
+        return connection_form.ui_field_behaviour()
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the additional fields of the connection form (Airflow below 3.2)."""
-        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
-        from wtforms import IntegerField, StringField
-        from wtforms.validators import Optional
+        return connection_form.widgets()
 
-        fields = {"integer": IntegerField, "string": StringField}
-        return {
-            name: fields[_form_type(field)](
-                field["label"],
-                description=field["description"],
-                widget=BS3TextFieldWidget(),
-                validators=[Optional()],
-            )
-            for name, field in connection_type()["conn-fields"].items()
-        }
+    def _call(self, call: Call[T]) -> T:
+        return self._retries.call(call, lambda: self._transport.send(call, self.deadline))
 
-    def _call(self, call: protocol.Call[T], outcome: UnknownOutcome | None = None) -> T:
-        """Send a request, again where that can help, and return what the answer says."""
-        outcome = outcome or UnknownOutcome()
-        closing = self._closing
-        options = self._retry_options(outcome)
-        is_enough = options["stop"]
-        options |= {
-            "sleep": tenacity.sleep_using_event(closing),
-            "stop": lambda state: closing.is_set() or is_enough(state),
-        }
+    def _read_settings(self) -> Settings:
+        return settings_of(self, self.fullstory_conn_id)
 
-        with RateLimitTurn(self._limited, closing) as turn:
 
-            def prepare(state: tenacity.RetryCallState) -> None:
-                self._log_retry(state)
-                if isinstance(failure_of(state), FullStoryRateLimitError):
-                    turn.wait()
+class ResourceImports:
+    """
+    Create and follow the imports of one resource.
 
-            def attempt() -> T:
-                with outcome.watching():
-                    return self._send(call)
+    Polls are sent once, since a caller that polls decides itself when to poll again.
 
-            return tenacity.Retrying(**options | {"before_sleep": prepare})(attempt)
+    :param hook: Sends the requests.
+    :param resource: ``events`` or ``users``.
+    """
 
-    def _send(self, call: protocol.Call[T]) -> T:
-        settings = self.settings
-        limit = TimeLimit.of(call.request, settings.timeout, self.deadline)
-        if not limit.left:
-            raise time_is_up(call)
-        try:
-            response = sessions.send(self.session, settings, call.request, limit)
-        except sessions.ERRORS.all as error:
-            failure = transport_error(call, settings, error, limit, sessions.ERRORS)
-        else:
-            return call.result(response, settings.secrets)
-        # Raised here, since the errors below may hold a proxy's password.
-        raise failure
+    def __init__(self, hook: FullStoryHook, resource: Resource | str) -> None:
+        self._hook = hook
+        self._polling_hook = hook.without_retries()
+        self._resource = Resource(resource)
 
-    def _pages(self, page: Callable[[str | None], protocol.Call[Page[R]]]) -> Iterator[Page[R]]:
-        tokens: set[str] = set()
-        token: str | None = None
-        while True:
-            result = self._call(page(token))
-            yield result
-            token = _next_token(result, tokens)
-            if token is None:
-                return
+    def create_import(
+        self, body: bytes | Content, idempotency_key: str, *, sent_before: float | None = None
+    ) -> Job:
+        """Start an import of a batch; see :meth:`FullStoryHook.create_import`."""
+        return self._hook.create_import(self._resource, body, idempotency_key, sent_before=sent_before)
+
+    def get_job_status(self, job_id: str) -> JobStatus:
+        """Return the status of a job; see :meth:`FullStoryHook.get_job_status`."""
+        return self._polling_hook.get_job_status(self._resource, job_id)
+
+    def iter_errors(self, job_id: str) -> Iterator[Page[RecordError]]:
+        """Yield the rejected records of a job; see :meth:`FullStoryHook.iter_errors`."""
+        return self._hook.iter_errors(self._resource, job_id)
 
 
 class FullStoryAsyncHook(FullStoryBaseHook):
     """
-    Call FullStory's server API from a trigger, without ever blocking its event loop.
+    Call FullStory's server API from a trigger, without blocking its event loop.
 
-    An asynchronous context manager. Hooks that are open on the same event loop with the same host and key
-    share pooled connections, and one that FullStory tells that its key is unknown looks for another key in
-    the connection before it gives up, so a key may be replaced while imports wait.
+    The hook is an asynchronous context manager. Hooks that are open on the same event loop with the same host
+    and key share pooled connections. If FullStory does not know the key, the hook looks the connection up
+    again before it gives up, so a key may be replaced while imports wait.
 
     .. code-block:: python
 
@@ -344,177 +289,53 @@ class FullStoryAsyncHook(FullStoryBaseHook):
             status = await hook.get_job_status("events", job_id)
 
     :param fullstory_conn_id: The connection: password is the API key, host optional.
-    :param retry_for: Seconds for which a request that fails in a passing way (no answer, 429, 5xx) is sent
-        again: first after FullStory's ``Retry-After``, else after growing waits. 0 sends each request once.
-    :param rate_limited_for: Seconds for which that goes on where the answer is 429, by default as long. An
-        organization whose limit of unfinished records is reached may need much longer than a fault to pass.
-    :param deadline: When no request may go on any longer, in seconds since the epoch; by default a request is
-        bounded by its own size only: the connection's ``timeout``, and time for its bytes at 50 kB a second.
+    :param retry_for: Seconds for which a request that fails in a passing way is sent again; see
+        :class:`FullStoryHook`, also for the following.
+    :param rate_limited_for: Seconds for which a request is sent again if the answer is 429.
+    :param deadline: When no request may go on any longer, in seconds since the epoch.
     """
 
-    _shared: SharedClients
-    _client: Client
-    _settings: Settings
+    _transport: AsyncTransport
 
     async def __aenter__(self) -> Self:
         # The import takes tenths of a second: not in the event loop.
-        clients = await asyncio.to_thread(importlib.import_module, "airflow_provider_fullstory.hooks.clients")
-        self._shared = clients.SharedClients.of_this_loop()
-        self._settings = await self._settings_since(_now() - _SETTINGS_SECONDS)
-        self._client = await self._shared.take(self._settings)
+        module = "airflow_provider_fullstory.hooks.async_transport"
+        transports = await asyncio.to_thread(importlib.import_module, module)
+        transport = transports.AsyncTransport((type(self), self.fullstory_conn_id), self._read_settings)
+        self._transport = await transport.__aenter__()
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        await self._shared.give_back(self._settings)
-
-    async def create_import(
-        self,
-        resource: Resource | str,
-        body: bytes | Content,
-        idempotency_key: str,
-        *,
-        sent_before: float | None = None,
-    ) -> Job:
-        """Start an import of a batch; see :meth:`FullStoryHook.create_import`."""
-        call = jobs.create_import(Resource(resource), body, idempotency_key)
-        return await self._call(call, UnknownOutcome(sent_before))
+        await self._transport.__aexit__(*exception)
 
     async def get_job_status(self, resource: Resource | str, job_id: str) -> JobStatus:
-        """Return how far a job is; see :meth:`FullStoryHook.get_job_status`."""
+        """Return the status of a job; see :meth:`FullStoryHook.get_job_status`."""
         return await self._call(jobs.job_status(Resource(resource), job_id))
 
     def iter_imports(
         self, resource: Resource | str, job_id: str, *, include_schema: bool = False
     ) -> AsyncIterator[Page[dict[str, Any]]]:
         """Yield the records that a job imported; see :meth:`FullStoryHook.iter_imports`."""
-        return self._pages(
-            lambda token: jobs.imports_page(Resource(resource), job_id, token, include_schema=include_schema)
+        kind = Resource(resource)
+        return async_pages(
+            lambda token: self._call(jobs.imports_page(kind, job_id, token, include_schema=include_schema))
         )
 
     def iter_errors(self, resource: Resource | str, job_id: str) -> AsyncIterator[Page[RecordError]]:
-        """Yield the records that a job refused; see :meth:`FullStoryHook.iter_errors`."""
-        return self._pages(lambda token: jobs.errors_page(Resource(resource), job_id, token))
+        """Yield the records that FullStory rejected; see :meth:`FullStoryHook.iter_errors`."""
+        kind = Resource(resource)
+        return async_pages(lambda token: self._call(jobs.errors_page(kind, job_id, token)))
 
     async def get_quotas(self) -> Quotas:
         """Return the organization's quotas for sessions and server events."""
         return await self._call(organization.quotas())
 
     async def get_account(self) -> Account:
-        """Return whose API key the connection holds."""
+        """Return the owner and the level of the connection's API key."""
         return await self._call(organization.me())
 
-    async def _settings_since(self, since: float) -> Settings:
-        return await self._shared.settings((type(self), self.fullstory_conn_id), self._read_settings, since)
+    async def _call(self, call: Call[T]) -> T:
+        return await self._retries.call_async(call, lambda: self._transport.send(call, self.deadline))
 
     async def _read_settings(self) -> Settings:
         return await async_settings_of(self, self.fullstory_conn_id)
-
-    async def _call(self, call: protocol.Call[T], outcome: UnknownOutcome | None = None) -> T:
-        outcome = outcome or UnknownOutcome()
-
-        async def attempt() -> T:
-            sent_at, settings = _now(), self._settings
-            with outcome.watching():
-                try:
-                    return await self._send(call)
-                except FullStoryAuthenticationError:
-                    if not await self._has_changed(settings, sent_at):
-                        raise
-                return await self._send(call)
-
-        if not self.retry_for and not self.rate_limited_for:
-            # Retrying would make up a fifth of what it costs a thousand waits to look at their jobs.
-            return await attempt()
-        return await tenacity.AsyncRetrying(**self._retry_options(outcome))(attempt)
-
-    async def _has_changed(self, refused: Settings, since: float) -> bool:
-        """Read the connection anew, and go on with what it says, if that is not what FullStory refused."""
-        settings = await self._settings_since(since)
-        if settings == refused:
-            return False
-        client = await self._shared.take(settings)
-        former, self._settings, self._client = self._settings, settings, client
-        await self._shared.give_back(former)
-        return True
-
-    async def _send(self, call: protocol.Call[T]) -> T:
-        client, settings = self._client, self._settings
-        limit = TimeLimit.of(call.request, settings.timeout, self.deadline)
-        if not limit.left:
-            raise time_is_up(call)
-        # Another call may meanwhile find that the connection has changed, and give the client back.
-        self._shared.take_again(settings)
-        try:
-            response = await client.send(call.request, limit)
-        except client.ERRORS.all as error:
-            failure = transport_error(call, settings, error, limit, client.ERRORS)
-        else:
-            return call.result(response, settings.secrets)
-        finally:
-            await self._shared.give_back(settings)
-        raise failure
-
-    async def _pages(self, page: Callable[[str | None], protocol.Call[Page[R]]]) -> AsyncIterator[Page[R]]:
-        tokens: set[str] = set()
-        token: str | None = None
-        while True:
-            result = await self._call(page(token))
-            yield result
-            token = _next_token(result, tokens)
-            if token is None:
-                return
-
-
-class _Access:
-    """
-    What a hook and its copies share: the settings of the connection, and a session made from them.
-
-    :param read: Looks the connection up.
-    """
-
-    def __init__(self, read: Callable[[], Settings]) -> None:
-        self._read = read
-        self._lock = threading.RLock()
-        self._settings: Settings | None = None
-        self._session: requests.Session | None = None
-
-    @property
-    def settings(self) -> Settings:
-        """The settings; a look-up that fails is tried again by the next call."""
-        with self._lock:
-            if self._settings is None:
-                self._settings = self._read()
-            return self._settings
-
-    @property
-    def session(self) -> requests.Session:
-        """The session; a new one after ``close``."""
-        with self._lock:
-            if self._session is None:
-                self._session = sessions.new_session(self.settings)
-            return self._session
-
-    def close(self) -> None:
-        """Close the session."""
-        with self._lock:
-            session, self._session = self._session, None
-        if session is not None:
-            session.close()
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
-
-
-def _next_token(page: Page[Any], seen: set[str]) -> str | None:
-    """Return the token of the next page; a token that comes again would read the same pages for ever."""
-    token = page.next_page_token
-    if not token or token in seen:
-        return None
-    seen.add(token)
-    return token
-
-
-def _form_type(field: dict[str, Any]) -> str:
-    kinds = field["schema"]["type"]
-    return str(next(kind for kind in kinds if kind != "null"))

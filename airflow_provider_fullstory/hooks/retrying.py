@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import tenacity
+from tenacity.stop import stop_any, stop_base, stop_before_delay, stop_when_event_set
 
 from airflow_provider_fullstory.api import protocol
 from airflow_provider_fullstory.exceptions import (
@@ -14,33 +18,44 @@ from airflow_provider_fullstory.exceptions import (
 )
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from typing import Self
 
-    import tenacity
+    from airflow_provider_fullstory.api.protocol import Call
 
-_SECONDS_BETWEEN_CLOSING_CHECKS = 0.5
+#: Hundreds of answers of 429 in a row are logged once a minute.
+_SECONDS_BETWEEN_LIMIT_LINES: Final = 60.0
+_SECONDS_BETWEEN_CLOSING_CHECKS: Final = 0.5
+
+T = TypeVar("T")
 
 
-class UnknownOutcome:
+class UnknownOutcome(stop_base):
     """
-    Remember over the attempts of one request since when FullStory may have done it without our knowing.
+    Remember over the attempts of a call since when FullStory may have done it without an answer.
 
-    :param since: When a request was sent that got no answer, in seconds since the epoch.
+    As a stop, it ends the attempts before FullStory no longer recognizes the request.
+
+    :param call: The call.
     """
 
-    def __init__(self, since: float | None = None) -> None:
-        self._since = since
+    def __init__(self, call: Call[Any]) -> None:
+        # Not the call itself: tenacity's objects are in a cycle, which would keep the body in memory.
+        self._repeatable_for = call.repeatable_for
+        self._since = call.sent_before
+
+    def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
+        """Return whether the next attempt would come too late."""
+        return not self._is_repeatable(retry_state.upcoming_sleep)
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
+    def attempt(self) -> Iterator[None]:
         """
         Watch one attempt: a later refusal does not undo that an earlier attempt may have worked.
 
-        :raises FullStoryAmbiguousError: Where FullStory may have forgotten the key.
+        :raises FullStoryAmbiguousError: If FullStory may no longer recognize the request.
         """
-        if self.forbids(0):
+        if not self._is_repeatable():
             raise FullStoryAmbiguousError(
                 "FullStory may have this batch, but would no longer recognize it: it was first sent almost "
                 "24 hours ago, and no answer arrived. It was not sent again. Look for its records in "
@@ -55,54 +70,174 @@ class UnknownOutcome:
             error.is_ambiguous = self._since is not None
             raise
 
-    def forbids(self, wait: float) -> bool:
-        """
-        Return whether FullStory may have forgotten the key by the time of the next attempt.
-
-        :param wait: Seconds until then.
-        """
-        return self._since is not None and time.time() + wait >= self._since + protocol.IDEMPOTENCY_SECONDS
+    def _is_repeatable(self, wait: float = 0.0) -> bool:
+        return self._since is None or time.time() + wait < self._since + self._repeatable_for
 
 
-class RetryLimit:
+class StopBeforeDeadline(stop_base):
     """
-    Say over the attempts of one request when to give it up.
+    Stop if the next attempt would begin after a deadline.
 
-    :param retry_for: Seconds for which a fault may last.
-    :param rate_limited_for: Seconds for which the answer may be 429. A fault that comes after such answers
-        has its own time: FullStory was there meanwhile.
-    :param deadline: When the caller has no more use of an answer, in seconds since the epoch. After 429 only
-        ``rate_limited_for`` counts: whoever waits for FullStory's limits ends the wait, and says so.
+    :param deadline: Seconds since the epoch.
+    :param passing: Failures that may last longer.
     """
 
-    def __init__(self, retry_for: float, rate_limited_for: float | None, deadline: float | None) -> None:
+    def __init__(self, deadline: float, passing: tuple[type[Exception], ...]) -> None:
+        self._deadline = deadline
+        self._passing = passing
+
+    def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
+        """Return whether to stop."""
+        if isinstance(failure_of(retry_state), self._passing):
+            return False
+        return time.time() + retry_state.upcoming_sleep >= self._deadline
+
+
+class StopBeforeFaultsLast(stop_base):
+    """
+    Stop if faults would last longer than a time at the next attempt.
+
+    :param seconds: The time.
+    :param passing: Failures that do not count. A fault after one has the whole time: FullStory was there
+        meanwhile.
+    """
+
+    def __init__(self, seconds: float, passing: tuple[type[Exception], ...]) -> None:
+        self._seconds = seconds
+        self._passing = passing
+        self._since: float | None = 0.0
+
+    def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
+        """Return whether to stop."""
+        if isinstance(failure_of(retry_state), self._passing):
+            self._since = None
+            return False
+        passed = retry_state.seconds_since_start or 0.0
+        if self._since is None:
+            self._since = passed
+        return passed - self._since + retry_state.upcoming_sleep >= self._seconds
+
+
+class StopBeforeLimitLasts(stop_before_delay):
+    """Stop if the answer is 429 and the next attempt would come later than a time after the first."""
+
+    def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
+        """Return whether to stop."""
+        return isinstance(failure_of(retry_state), FullStoryRateLimitError) and super().__call__(retry_state)
+
+
+class Retries:
+    """
+    Send calls again if that can help, and count how often.
+
+    :param warn: Logs a line, with arguments for its placeholders.
+    :param retry_for: Seconds for which a fault may last; 0 sends each request once.
+    :param rate_limited_for: Seconds for which the answer may be 429; None if that is a fault like others.
+    :param deadline: When no attempt may begin any more, in seconds since the epoch. After 429 only
+        ``rate_limited_for`` counts: the caller that waits for FullStory's limits ends the wait itself.
+    """
+
+    def __init__(
+        self,
+        warn: Callable[..., None],
+        retry_for: float,
+        rate_limited_for: float | None,
+        deadline: float | None,
+    ) -> None:
+        #: How many requests were sent again.
+        self.count = 0
+        self._warn = warn
         self._retry_for = retry_for
         self._rate_limited_for = rate_limited_for
         self._deadline = deadline
-        self._faulty_since: float | None = 0.0
+        self._closing = threading.Event()
+        self._limited = threading.Lock()
+        self._next_limit_line_at = 0.0
 
-    def is_over(self, state: tenacity.RetryCallState) -> bool:
+    def call(self, call: Call[T], send: Callable[[], T]) -> T:
         """
-        Return whether the next attempt would come too late.
+        Return the result of a call.
 
-        :param state: What was attempted so far.
+        :param call: The call.
+        :param send: Makes one attempt; other threads may do the same for other calls.
         """
-        passed = state.seconds_since_start or 0.0
-        if self._rate_limited_for is not None and isinstance(failure_of(state), FullStoryRateLimitError):
-            self._faulty_since = None
-            return passed + state.upcoming_sleep >= self._rate_limited_for
-        if self._deadline is not None and time.time() + state.upcoming_sleep >= self._deadline:
-            return True
-        if self._faulty_since is None:
-            self._faulty_since = passed
-        return passed - self._faulty_since + state.upcoming_sleep >= self._retry_for
+        outcome, closing = UnknownOutcome(call), self._closing
+
+        with RateLimitTurn(self._limited, closing) as turn:
+
+            def before_sleep(state: tenacity.RetryCallState) -> None:
+                self._note(state)
+                if isinstance(failure_of(state), FullStoryRateLimitError):
+                    turn.wait()
+
+            def attempt() -> T:
+                with outcome.attempt():
+                    return send()
+
+            options = self._options(stop_when_event_set(closing), outcome)
+            options |= {"sleep": tenacity.sleep_using_event(closing), "before_sleep": before_sleep}
+            return tenacity.Retrying(**options)(attempt)
+
+    async def call_async(self, call: Call[T], send: Callable[[], Awaitable[T]]) -> T:
+        """
+        Return the result of a call, in an event loop.
+
+        :param call: The call.
+        :param send: Makes one attempt.
+        """
+        outcome = UnknownOutcome(call)
+
+        async def attempt() -> T:
+            with outcome.attempt():
+                return await send()
+
+        if not self._retry_for and not self._rate_limited_for:
+            # Retrying would take a fifth of the processor time of a thousand waits.
+            return await attempt()
+        return await tenacity.AsyncRetrying(**self._options(outcome))(attempt)
+
+    def close(self) -> None:
+        """End the retries of calls that are in flight; later calls are retried as before."""
+        self._closing.set()
+        self._closing = threading.Event()
+
+    def _options(self, *stops: stop_base) -> dict[str, Any]:
+        """Return the arguments that both kinds of tenacity's retrying take."""
+        passing = () if self._rate_limited_for is None else (FullStoryRateLimitError,)
+        stop = stop_any(StopBeforeFaultsLast(self._retry_for, passing), *stops)
+        if self._rate_limited_for is not None:
+            stop |= StopBeforeLimitLasts(self._rate_limited_for)
+        if self._deadline is not None:
+            stop |= StopBeforeDeadline(self._deadline, passing)
+        return {
+            "retry": tenacity.retry_if_exception(protocol.is_transient),
+            "wait": lambda state: protocol.retry_seconds(failure_of(state), state.attempt_number),
+            "stop": stop,
+            "before_sleep": self._note,
+            "reraise": True,
+        }
+
+    def _note(self, state: tenacity.RetryCallState) -> None:
+        """Count a retry, and log it."""
+        self.count += 1
+        failure = failure_of(state)
+        if not isinstance(failure, FullStoryRateLimitError):
+            self._warn("%s Trying again in %.1f s.", failure, state.upcoming_sleep)
+        elif (now := time.monotonic()) >= self._next_limit_line_at:
+            self._next_limit_line_at = now + _SECONDS_BETWEEN_LIMIT_LINES
+            self._warn(
+                "%s The request is repeated until FullStory takes it: %d attempts in %.0f s so far.",
+                failure,
+                state.attempt_number,
+                state.seconds_since_start or 0.0,
+            )
 
 
 class RateLimitTurn:
     """
-    Have one of several requests that are answered with 429 ask again at a time; a context manager for one.
+    Let only one of several requests that are answered with 429 be repeated; a context manager for one.
 
-    Each may carry a batch of many megabytes, and what FullStory does not take from one it takes from none.
+    Each may carry a batch of many megabytes, and if FullStory does not take one, it takes none.
 
     :param taken: Shared by these requests.
     :param closing: Ends the wait.
@@ -121,7 +256,7 @@ class RateLimitTurn:
             self._taken.release()
 
     def wait(self) -> None:
-        """Wait until no other one asks; this one then does so until it is done."""
+        """Wait until no other request is repeated; this one then is, until it is done."""
         while not self._is_mine and not self._closing.is_set():
             self._is_mine = self._taken.acquire(timeout=_SECONDS_BETWEEN_CLOSING_CHECKS)
 
@@ -130,7 +265,7 @@ def failure_of(state: tenacity.RetryCallState) -> BaseException:
     """
     Return what the last attempt failed with.
 
-    :param state: What was attempted so far.
+    :param state: The attempts so far.
     """
     error = state.outcome.exception() if state.outcome else None
     return error or FullStoryError("The request failed.")

@@ -1,8 +1,8 @@
 """
-Requests of tasks: pooled connections, and a limit on the time that one request takes as a whole.
+The HTTP requests of tasks: pooled connections, and a limit on the time that one request takes as a whole.
 
-The timeouts of requests end a pause between two bytes. An answer whose bytes trickle has no such pause, so a
-timer closes the connection under a request that has no time left.
+The timeouts of the requests library limit the pause between two bytes. An answer that trickles never pauses
+that long, so a timer closes the connection of a request that has no time left.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_fullstory.hooks.time_limit import TimeLimit
 
-#: Connections that one session keeps open; as many uploads of a task may go on at the same time.
+#: Connections that one session keeps open; a task may have as many uploads in flight.
 POOL_SIZE: Final = 16
 ERRORS: Final = TransportErrors(
     all=(requests.RequestException, HTTPError, HTTPException, OSError, ValueError),
@@ -45,7 +45,7 @@ def new_session(settings: Settings) -> requests.Session:
     """
     Return a session for one host and one API key.
 
-    :param settings: Where requests go, with which key, and how.
+    :param settings: The settings of the connection.
     """
     session = requests.Session()
     for scheme in ("https://", "http://"):
@@ -65,12 +65,12 @@ def send(
     Return the answer to a request.
 
     :param session: What :func:`new_session` returned.
-    :param settings: Those it was made with.
+    :param settings: The settings that the session was made with.
     :param request: What to send.
-    :param limit: How long that may take.
-    :raises requests.RequestException: Where there is none; see ``ERRORS.all`` for all that may be raised.
+    :param limit: How long the request may take.
+    :raises requests.RequestException: If there is none; see ``ERRORS.all`` for all that may be raised.
     """
-    # More than 0, which sockets take for no timeout at all.
+    # More than 0, which means no timeout to a socket.
     left = max(limit.left, 0.001)
     with (
         _cut_at(limit) as cut,
@@ -83,7 +83,7 @@ def send(
             timeout=(min(CONNECT_TIMEOUT, left), min(settings.timeout, left)),
             allow_redirects=False,
             stream=True,
-            # Both are given here, since on a session the environment's would override them.
+            # Both are passed here, since the environment overrides those of a session.
             verify=settings.ca_bundle or True,
             proxies={"http": settings.proxy, "https": settings.proxy} if settings.proxy else None,
         ) as response,
@@ -96,13 +96,13 @@ def send(
                 break
         if cut.is_made:
             # An answer that ends with its connection looks complete.
-            raise TimeoutError("The connection was closed under a request that took too long.")
+            raise TimeoutError("The connection was closed because the request took too long.")
         return http.Response(response.status_code, response.headers, bytes(content))
 
 
 class _Upload:
     """
-    A body in small pieces: a socket has its timeout for each of them, and not for the body as a whole.
+    A body in small pieces: the timeout of a socket is for each of them, not for the body as a whole.
 
     :param body: The body.
     """
@@ -123,7 +123,7 @@ class _Upload:
 
 class _Cut:
     """
-    Close the connection under a request that has no time left.
+    Close the connection of a request that has no time left.
 
     :param limit: How long the request may take.
     """
@@ -140,13 +140,13 @@ class _Cut:
 
     def follow(self, connection: Any) -> None:
         """
-        Take note of the connection that the request is on.
+        Note the connection that the request uses.
 
         :param connection: The connection.
         """
         connection.cut = self
         self._connection = connection
-        # An answer that ends with its connection takes the socket over.
+        # The socket is handed to an answer that ends with its connection.
         self._socket = connection.sock or self._socket
 
     def end(self) -> None:
@@ -188,7 +188,7 @@ def _cut_at(limit: TimeLimit) -> Iterator[_Cut]:
 
 
 def _shut(sock: Any) -> None:
-    """Wake whoever waits for the other end; closing is left to the thread that uses the socket."""
+    """Wake the thread that waits for the other end; it closes the socket itself."""
     # A tunnel through a proxy that speaks TLS itself has its socket inside.
     inner = getattr(sock, "socket", sock)
     if isinstance(inner, socket.socket):
@@ -198,7 +198,7 @@ def _shut(sock: Any) -> None:
 
 
 class _Followed:
-    """A connection that tells the request which is on it."""
+    """A connection that announces itself to the request that uses it."""
 
     cut: _Cut | None = None
 

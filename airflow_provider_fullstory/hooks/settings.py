@@ -1,4 +1,4 @@
-"""What an Airflow connection of type ``fullstory`` says: where requests go, with which key, and how."""
+"""The settings of an Airflow connection of type ``fullstory``: host, API key, timeout, proxy."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Settings:
     :param api_key: The key as FullStory shows it.
     :param timeout: Seconds without a byte after which a request is given up.
     :param ca_bundle: File of certificate authorities to trust instead of the usual ones.
-    :param proxy: URL of the proxy that requests pass: the connection's, else the environment's
-        ``HTTPS_PROXY``, else none. Requests that stay on this machine pass none, since it would see the key.
+    :param proxy: URL of the proxy: the connection's, else the environment's ``HTTPS_PROXY``, else None.
+        Requests that stay on this machine use no proxy, since it would see the key.
     """
 
     base_url: str
@@ -51,12 +51,12 @@ class Settings:
 
     @property
     def secrets(self) -> set[str]:
-        """What no message may show, in each form it may come back in."""
+        """Texts that no message may show: the key and the proxy's password in each form."""
         return forms_of(self.api_key).union(*map(forms_of, self.proxy_secrets))
 
     @property
     def proxy_secrets(self) -> list[str]:
-        """The proxy's URL, its user and password together, and its password, where it has one."""
+        """The proxy's URL, its user and password together, and its password, if it has one."""
         password = urlsplit(self.proxy or "").password
         if self.proxy is None or not password:
             return []
@@ -77,8 +77,8 @@ class Settings:
 
         :param connection: Password holds the API key, host (optional) FullStory's host.
         :param extra: The connection's extra: ``timeout``, ``ca_bundle``, ``proxy``.
-        :raises FullStoryInputError: Where the key is missing, the host is not one a key may be sent to, or
-            the extra holds what cannot work.
+        :raises FullStoryInputError: If the key is missing, the key may not be sent to the host, or a value of
+            the extra cannot work.
         """
         conn_id = connection.conn_id
         if not isinstance(extra, Mapping):
@@ -104,7 +104,7 @@ def _api_key(conn_id: str, password: str | None) -> str:
         )
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise FullStoryInputError(
-            f"The password of connection {conn_id!r} is no FullStory API key: it holds characters that no "
+            f"The password of connection {conn_id!r} is not a FullStory API key: it holds characters that no "
             "key has. In a connection written as a URI, characters such as / must be percent-encoded."
         )
     return key
@@ -119,7 +119,7 @@ def _base_url(conn_id: str, host: str | None, port: int | None, scheme: str | No
         port = url.port or port or None
         name = url.hostname or ""
     except ValueError as error:
-        raise FullStoryInputError(f"The host of connection {conn_id!r} is no host: {error}.") from None
+        raise FullStoryInputError(f"The host of connection {conn_id!r} is not valid: {error}.") from None
     if (
         url.scheme not in ("http", "https")
         or not _is_host(name)
@@ -142,7 +142,7 @@ def _base_url(conn_id: str, host: str | None, port: int | None, scheme: str | No
 
 
 def _proxy(conn_id: str, value: object, base_url: str) -> str | None:
-    """Return the URL of the proxy that requests pass; messages never quote one, which may hold a password."""
+    """Return the URL of the proxy; messages never quote it, since it may hold a password."""
     if value:
         if not isinstance(value, str) or not _is_proxy(value):
             raise FullStoryInputError(
@@ -157,7 +157,7 @@ def _proxy(conn_id: str, value: object, base_url: str) -> str | None:
     if not _is_proxy(proxy):
         raise FullStoryInputError(
             "The proxy of the environment (HTTPS_PROXY or ALL_PROXY) is not the URL of an HTTP proxy. Write "
-            f"it as {_PROXY_FORM}; or give connection {conn_id!r} a proxy of its own. Nothing was sent."
+            f"it as {_PROXY_FORM}; or set the proxy of connection {conn_id!r}. Nothing was sent."
         )
     return proxy
 
@@ -168,7 +168,7 @@ def _is_proxy(text: str) -> bool:
         user, _, address = url.netloc.rpartition("@")
         # An Authorization header of a proxy holds characters of Latin-1 only.
         unquote(user, errors="strict").encode("latin-1")
-        # Port 0 is none that anybody listens at.
+        # Nothing can listen at port 0.
         has_port = url.port != 0
     except ValueError:
         return False

@@ -1,4 +1,4 @@
-"""How long one request may take as a whole, whatever its bytes do."""
+"""How long one request may take as a whole, even if its bytes keep coming."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SLOWEST: Final = 50_000
 
 class TimeLimit:
     """
-    Say how long a request may still take.
+    The time that a request may still take, from now on.
 
-    It begins when this is made. A request has the time to connect, the connection's ``timeout``, and time for
-    its bytes in both directions at 50 kB a second; it never outlives the caller's deadline.
+    A request has time to connect, the connection's ``timeout``, and time for its bytes in both directions at
+    50 kB a second; but no time after the caller's deadline.
 
     :param timeout: The connection's ``timeout``, in seconds.
     :param size: Bytes to send.
-    :param deadline: When the caller has no more use of an answer, in seconds since the epoch.
+    :param deadline: When the caller has no more use for an answer, in seconds since the epoch.
     """
 
     def __init__(self, timeout: float, size: int = 0, deadline: float | None = None) -> None:
@@ -39,13 +39,13 @@ class TimeLimit:
 
         :param request: What is sent.
         :param timeout: The connection's ``timeout``, in seconds.
-        :param deadline: When the caller has no more use of an answer, in seconds since the epoch.
+        :param deadline: When the caller has no more use for an answer, in seconds since the epoch.
         """
         return cls(timeout, 0 if request.body is None else len(request.body), deadline)
 
     @property
     def left(self) -> float:
-        """Seconds that are left, 0 where there are none."""
+        """Seconds that are left, at least 0."""
         return max(0.0, min(self._ends_at, self._deadline) - time.monotonic())
 
     @property

@@ -18,22 +18,21 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_fullstory.exceptions import (
     FullStoryConnectionLookupError,
-    FullStoryError,
     FullStoryInputError,
     FullStoryKilledError,
     FullStoryTimeoutError,
 )
-from airflow_provider_fullstory.task.completion import clean_up, complete, judge
+from airflow_provider_fullstory.task.completion import Completion
 from airflow_provider_fullstory.task.deferral import deadline_of, wait_in_triggerer
 from airflow_provider_fullstory.task.errors import airflow_error, without_retry
 from airflow_provider_fullstory.task.identity import run_identity
-from airflow_provider_fullstory.task.metrics import tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_fullstory.batch_import.client import ImportClient
     from airflow_provider_fullstory.batch_import.reporting.refused_file import RefusedFile
     from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
     from airflow_provider_fullstory.batch_import.waiting.job_watch import JobWatch
@@ -41,31 +40,30 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 
 
-#: FullStory says no more of an id than that characters such as "=" may be in it.
+#: FullStory documents only that an id may have characters such as "=".
 _JOB_ID: Final = re.compile(r"\S+")
 
 
 class FullStoryImportJobSensor(BaseSensorOperator):
     """
-    Wait until FullStory has finished import jobs, and judge them.
+    Wait until FullStory has finished import jobs, and check how many records were refused.
 
-    Takes the jobs of a :class:`FullStoryImportEventsOperator` that did not wait, or those of any other
-    import. Succeeds only if no more records were refused than ``max_rejected`` allows, and returns the
-    report of the import, as the operator does; for jobs given by id, what is counted is what FullStory
-    counts.
+    The jobs may be those of a :class:`FullStoryImportEventsOperator` that did not wait, or of any other
+    import. The sensor succeeds only if no more records were refused than ``max_rejected`` allows. It returns
+    the report of the import, as the operator does; for jobs given by id, with the counts of FullStory.
 
     :param job_ids: One id, a list of them, or the report of the operator (``submit.output``); reports of
         mapped tasks count as one. (templated)
-    :param resource: What the jobs import: ``events`` or ``users``. The report, where one is given, says it.
-    :param deferrable: Whether the task waits in the triggerer, without a worker slot. It looks once before.
-    :param poke_interval: Seconds between two looks. In the triggerer it is the shortest time, which grows to
+    :param resource: What the jobs import: ``events`` or ``users``. A report has its own.
+    :param deferrable: Whether the task waits in the triggerer, without a worker slot. It polls once before.
+    :param poke_interval: Seconds between two polls. In the triggerer it is the shortest time, which grows to
         a tenth of the time waited.
-    :param max_rejected: How many records may be refused, here and by FullStory together, before the task
+    :param max_rejected: How many records may be refused, invalid and rejected ones together, before the task
         fails: a number of records, or below 1 a share of all.
     :param rejected_uri: File of newline-delimited JSON, in any object storage, for the records that FullStory
-        refused; by default the one of the operator, as its report says. (templated)
-    :param log_values: Whether the log shows refused records with their values; the first five are shown where
-        no file takes them.
+        rejected; by default the file of the operator, which its report names. (templated)
+    :param log_values: Whether the log shows refused records with their values; without a file, it shows the
+        first five.
     :param fullstory_conn_id: Connection with the API key. (templated)
     """
 
@@ -100,7 +98,7 @@ class FullStoryImportJobSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """
-        Look at all jobs once, and go on waiting in the triggerer where that is wanted.
+        Poll all jobs once, and go on waiting in the triggerer if the sensor is deferrable.
 
         :param context: The task's context.
         """
@@ -115,17 +113,17 @@ class FullStoryImportJobSensor(BaseSensorOperator):
             self._check_arguments()
         with without_retry(), self._new_hook(deadline) as hook:
             reports = self._reports()
-            # What is wrong with the file shows before the wait.
+            # A file that cannot be used fails the task before the wait.
             self._files(context, reports)
             report = ImportReport.merged(reports)
             if self._watch is None or self._watch.job_ids != report.job_ids:
-                # A process of its own for each poke cannot know how long the wait takes by now.
+                # With a process for each poke, the time that the wait has taken is unknown.
                 started_at = 0.0 if self.reschedule else now
                 self._watch = JobWatch(
                     report.job_ids, started_at=started_at, poll_interval=0, deadline=deadline
                 )
             watch = self._watch
-            self._look(hook, report.resource, watch)
+            self._poll(hook.imports(report.resource), watch)
             if self._is_killed:
                 # Airflow lets a task go on after on_kill, and it would be green if it did.
                 raise FullStoryKilledError("The task was told to end.")
@@ -143,7 +141,7 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         return PokeReturnValue(False)
 
     def on_kill(self) -> None:
-        """End the task at its next look at the latest, and say what goes on in FullStory."""
+        """End the task at its next poll at the latest, and log which jobs go on."""
         from airflow_provider_fullstory.batch_import.waiting.outcomes import still_running
 
         self._is_killed = True
@@ -152,10 +150,10 @@ class FullStoryImportJobSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """
-        Judge the import after the wait in the triggerer.
+        Check the import after the wait in the triggerer.
 
         :param context: The task's context.
-        :param event: What the trigger found.
+        :param event: The event of the trigger.
         """
         from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
         from airflow_provider_fullstory.triggers.fullstory import outcomes_of
@@ -176,7 +174,7 @@ class FullStoryImportJobSensor(BaseSensorOperator):
     def _end(
         self, context: Context, hook: FullStoryHook, outcomes: Sequence[JobOutcome], waited: float
     ) -> dict[str, Any]:
-        """Complete the reports of all imports, and judge them as one."""
+        """Complete the reports of all imports, and check them as one."""
         from airflow_provider_fullstory.batch_import.reporting.refusal_log import RefusalLog
         from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
 
@@ -184,28 +182,29 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         of_job = {outcome.job_id: outcome for outcome in outcomes}
         if not of_job.keys() >= {job_id for report in reports for job_id in report.job_ids}:
             raise FullStoryInputError(
-                "job_ids names other jobs than those that were waited for: what they come from was run again "
-                "meanwhile. Clear this task to wait for the new ones."
+                "job_ids names other jobs than those that were waited for: the task they come from has run "
+                "again. Clear this task to wait for the new ones."
             )
+        completion = Completion(self, context, hook)
         files, target = self._files(context, reports)
         with nullcontext() if target is None else target.claimed():
             for refused, group in _by_file(reports, files, target):
                 refusal_log = RefusalLog({}, shows_records=refused is None, shows_values=self.log_values)
                 ended = [of_job[job_id] for report in group for job_id in report.job_ids]
-                complete(hook, group, ended, refused, refusal_log)
+                completion.complete(group, ended, refused, refusal_log)
         filled = [str(refused) for refused in files.values() if refused.exists]
         for uri in filled:
             self.log.info("Refused records are in %s.", uri)
         for refused in files.values():
-            clean_up(self, refused.release)
+            completion.clean_up(refused.release)
         report = ImportReport.merged(reports)
-        tell(report, self, retries=hook.retries, waited=waited)
-        return judge(report, self, context, max_rejected=self.max_rejected, files=filled)
+        completion.report(report, waited=waited)
+        return completion.result(report, max_rejected=self.max_rejected, files=filled)
 
     def _files(
         self, context: Context, reports: Sequence[ImportReport]
     ) -> tuple[dict[str, RefusedFile], RefusedFile | None]:
-        """Return the files of all imports by their URIs, and the one that this task is to fill, if any."""
+        """Return the files of all imports by their URIs, and the file that this task fills, if any."""
         from airflow_provider_fullstory.task.storage import refused_file
 
         run = run_identity(context, self.task_id)
@@ -227,26 +226,20 @@ class FullStoryImportJobSensor(BaseSensorOperator):
 
         if self._hook is None:
             self._hook = FullStoryHook(self.fullstory_conn_id, deadline=deadline)
-            # Polling tells of a look-up that fails, and tolerates it; a missing connection is final.
+            # Polling logs a look-up that fails, and tolerates it; a missing connection is final.
             with suppress(FullStoryConnectionLookupError):
                 _ = self._hook.settings
         return self._hook
 
-    def _look(self, hook: FullStoryHook, resource: str, watch: JobWatch) -> None:
-        once = hook.without_retries()
+    def _poll(self, client: ImportClient, watch: JobWatch) -> None:
         for job_id in watch.pending:
-            try:
-                status = once.get_job_status(resource, job_id)
-            except FullStoryError as error:
-                watch.missed(error, job_id, now=time.time())
+            if (error := watch.poll(client, job_id)) is not None:
                 # The next poke is the sensor's own way of trying again.
                 self.log.warning("%s", error)
                 return
-            if line := watch.saw(job_id, status):
-                self.log.warning("%s", line)
 
     def _reports(self) -> list[ImportReport]:
-        """Return a report for each import; jobs given by id are one."""
+        """Return a report for each import; jobs given by id are one import."""
         from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
 
         given = _read(self.job_ids)
@@ -263,11 +256,11 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         return [ImportReport(resource=self.resource, job_ids=job_ids, batches=len(job_ids), records=None)]
 
     def _check_arguments(self) -> None:
-        """Put each argument into its declared type, or refuse it: a template can give anything."""
+        """Convert each argument to its declared type, or refuse it: a template can return anything."""
         from airflow_provider_fullstory.task.arguments import ImportJobSensorArguments, checked
 
         arguments = checked(ImportJobSensorArguments, vars(self))
-        # In place, as Airflow renders templates: from here on each is what the constructor declares.
+        # In place, as Airflow renders templates: from here on each has the declared type.
         for name in arguments.__struct_fields__:
             setattr(self, name, getattr(arguments, name))
 
@@ -276,14 +269,14 @@ def _by_file(
     reports: Sequence[ImportReport], files: Mapping[str, RefusedFile], target: RefusedFile | None
 ) -> Iterator[tuple[RefusedFile | None, list[ImportReport]]]:
     """
-    Yield each file of refused records that is to be written, with the reports whose records it holds.
+    Yield each file of refused records to write, with the reports whose records it holds.
 
-    None takes the place of a file where no one is wanted.
+    None stands for no file.
     """
     groups: dict[str, list[ImportReport]] = {}
     for report in reports:
         uri = str(target or report.rejected_uri or "")
-        # What was waited for before, with a file elsewhere, is complete.
+        # An import that was waited for before, with another file, is complete.
         if report.imported is None or report.rejected_uri in (None, uri):
             groups.setdefault(uri, []).append(report)
     for uri, group in groups.items():
@@ -293,7 +286,7 @@ def _by_file(
 
 
 def _read(job_ids: Any) -> Any:
-    """Return jobs as they were before a template made text of them: reports of imports, as JSON."""
+    """Return the jobs, parsed if a template made JSON of the reports of imports."""
     if not isinstance(job_ids, str) or job_ids.lstrip()[:1] not in ("{", "["):
         return job_ids
     with suppress(ValueError):

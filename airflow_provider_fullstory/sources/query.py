@@ -1,4 +1,4 @@
-"""Where records come from: values, files of newline-delimited JSON, queries. All are read piece by piece."""
+"""The result of a query, read piece by piece."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from airflow_provider_fullstory.sources.drivers.known import driver_of, unpooled
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-#: From here on, an error of the database may be about the pause before it.
+#: After a pause as long as this, an error of the database may be about the pause.
 _LONG_PAUSE_SECONDS = 1.0
 
 
@@ -36,12 +36,12 @@ def query(hook: DbApiHook, sql: str, parameters: Any) -> Iterator[QueryResult]:
     """
     Run a query and read its rows piece by piece.
 
-    Connection and cursor are open as long as the context.
+    Connection and cursor stay open until the context ends.
 
     :param hook: Hook of the database.
     :param sql: One statement that returns rows.
     :param parameters: Parameters of the statement, in the form of the database's driver.
-    :raises FullStorySourceError: Where the database refuses, at the start or midway.
+    :raises FullStorySourceError: If the query fails, at the start or midway.
     """
     with ExitStack() as stack:
         driver = None
@@ -55,7 +55,7 @@ def query(hook: DbApiHook, sql: str, parameters: Any) -> Iterator[QueryResult]:
             cursor.execute(statement) if parameters is None else cursor.execute(statement, parameters)
             pieces = driver.fetch(cursor)
             stack.callback(pieces.close)
-            # A server-side cursor of psycopg2 knows its columns only after the first rows.
+            # A server-side cursor of psycopg2 has its columns only after the first rows.
             first = next(pieces, [])
         except Exception as error:
             advice = driver.advice(error) if driver else ""
@@ -70,7 +70,7 @@ def query(hook: DbApiHook, sql: str, parameters: Any) -> Iterator[QueryResult]:
 
 
 def _quietly(close: Callable[[Any], None], what: Any) -> None:
-    # What was read is read, and what broke may refuse to be closed.
+    # The rows are read, and a broken connection may fail to close.
     with suppress(Exception):
         close(what)
 
@@ -82,7 +82,7 @@ def _chunks(
     read: Callable[[Sequence[Any]], Sequence[Any]],
 ) -> Iterator[Sequence[Any]]:
     rows, count = first, 0
-    # What is fetched ahead was begun after the pause before the last one.
+    # Pieces that are fetched ahead were begun before the last pauses.
     pauses: deque[float] = deque(maxlen=1 + pieces_ahead)
     while rows:
         fetched_at = time.monotonic()
@@ -108,7 +108,7 @@ def _failed(rows: int, error: Exception, pause: float = 0.0) -> FullStorySourceE
 
 
 def _pause_advice(seconds: float) -> str:
-    """Return what may have been the matter where nothing was read for long, as FullStory can make it."""
+    """Return advice on a failure after a pause, which FullStory can cause."""
     if seconds < _LONG_PAUSE_SECONDS:
         return ""
     return (
@@ -120,7 +120,7 @@ def _pause_advice(seconds: float) -> str:
 
 
 def _tuples(columns: Sequence[str], rows: Sequence[Any]) -> Sequence[Sequence[Any]]:
-    """Return rows as tuples; a connection can be set up to give them as dicts."""
+    """Return rows as tuples; a connection can be set up to return dicts."""
     if isinstance(rows[0], Mapping):
         return [tuple(row[name] for name in columns) for row in rows]
     return rows

@@ -1,9 +1,9 @@
 """
-What the arguments of operators and sensors may be, declared once.
+The arguments of operators and sensors, each declared once.
 
-Airflow renders arguments to text, and upstream tasks give anything, so what is right shows only when a task
-runs. Text that says a number or a boolean is taken for it. This module is heavy: import it then, not when a
-DAG file is parsed.
+Airflow renders arguments to text, and upstream tasks may return anything, so arguments are checked when a
+task runs. Text that spells a number or a boolean is converted. This module is heavy: import it when a task
+runs, not when a DAG file is parsed.
 """
 
 from __future__ import annotations
@@ -11,19 +11,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta
 
-from airflow_provider_fullstory.api.jobs import MAX_BATCH_RECORDS
+from airflow_provider_fullstory.api.jobs import MAX_BATCH_RECORDS, Resource
 from airflow_provider_fullstory.batch_import.sending.importer import MAX_PARALLEL_UPLOADS
 from airflow_provider_fullstory.exceptions import FullStoryInputError
 from airflow_provider_fullstory.sources.locations import is_location
+from airflow_provider_fullstory.task.hidden_records import HiddenRecords
 
 #: Characters of a value that an error shows.
 _SHOWN_CHARACTERS: Final = 200
-#: Beyond any wait that is meant, and far below what clocks and threads can count.
+#: Longer than any wait that makes sense, and far below what clocks and threads can count.
 _YEAR_SECONDS: Final = 366 * 24 * 3600
 
 _Boolean = Annotated[bool, Meta(description="True or False")]
@@ -45,27 +46,51 @@ _MaxRejected = Annotated[
 ]
 
 
-class ImportEventsArguments(msgspec.Struct, kw_only=True, frozen=True):
-    """
-    Arguments of the operator that imports events; see there what each means.
+class StateArguments(msgspec.Struct, kw_only=True, frozen=True):
+    """Arguments that say what is kept of an import from one try to the next."""
 
-    Left out are ``events``, which are records or lead to them, and ``parameters``, which the driver checks.
-    """
+    durable: _Boolean
+    state_uri: _OptionalUri
+    stage_batches: _Boolean
+    on_ambiguous: _FailOrResend
+    on_source_change: _FailOrResend
+    idempotency_salt: _Text
+
+
+class RunArguments(StateArguments, kw_only=True, frozen=True):
+    """Arguments that say how records are sent, checked and waited for, and nothing of what they are."""
+
+    record_key: Annotated[str | list[str], Meta(description="the name of a column, or a list of names")]
+    max_parallel_uploads: Annotated[
+        int, Meta(ge=1, le=MAX_PARALLEL_UPLOADS, description=f"1 to {MAX_PARALLEL_UPLOADS}")
+    ]
+    max_outstanding_records: _PositiveCount
+    max_rejected: _MaxRejected
+    min_records: _Count
+    skip_if_empty: _Boolean
+    rejected_uri: _OptionalUri
+    log_values: _Boolean
+    check_quota: _Boolean = False
+    wait_for_completion: _Boolean
+    deferrable: _Boolean
+    poll_interval: _Seconds
+    timeout: _SecondsAbove0
+    fullstory_conn_id: _Name
+
+
+class ImportArguments(RunArguments, kw_only=True, frozen=True):
+    """Arguments that each operator has, with the source of the records and the size of batches."""
+
+    resource: ClassVar[Resource]
 
     sql: Annotated[str | None, Meta(description="one SELECT, as text")]
     sql_conn_id: Annotated[str | None, Meta(description="the id of a connection, as text")]
+    #: The driver of the database checks them.
+    parameters: Any
     hook_params: Annotated[dict[str, Any] | None, Meta(description="a dict: argument of the hook -> value")]
-    event_name: _OptionalText
     mapping: Annotated[dict[str, str] | None, Meta(description="a dict of text: field of the API -> column")]
     timezone: Annotated[str, Meta(min_length=1, description="a name such as 'UTC' or 'Europe/Berlin'")]
     schema: Annotated[dict[str, str] | None, Meta(description="a dict of text: name of the property -> type")]
-    shared: Annotated[
-        dict[str, Any] | None,
-        Meta(description="a dict with any of user, session, context and page_properties"),
-    ]
-    allow_anonymous: _Boolean
-    allow_missing_timestamp: _Boolean
-    record_key: Annotated[str | list[str], Meta(description="the name of a column, or a list of names")]
     batch_size: Annotated[
         int,
         Meta(
@@ -75,31 +100,35 @@ class ImportEventsArguments(msgspec.Struct, kw_only=True, frozen=True):
         ),
     ]
     max_batch_bytes: _PositiveCount
-    max_parallel_uploads: Annotated[
-        int, Meta(ge=1, le=MAX_PARALLEL_UPLOADS, description=f"1 to {MAX_PARALLEL_UPLOADS}")
+
+    @property
+    def fingerprint(self) -> str | None:
+        """The fingerprint of the source and its mapping, None if the records themselves were given."""
+        names = [name for name in self.__struct_fields__ if name not in RunArguments.__struct_fields__]
+        values = {name: getattr(self, name) for name in names}
+        if any(isinstance(value, HiddenRecords) for value in values.values()):
+            return None
+        return fingerprint(values)
+
+
+class ImportEventsArguments(ImportArguments, kw_only=True, frozen=True):
+    """Arguments of the operator that imports events; its documentation says what each means."""
+
+    resource: ClassVar[Resource] = Resource.EVENTS
+
+    #: Records, or what leads to them: the source checks it.
+    events: Any
+    event_name: _OptionalText
+    shared: Annotated[
+        dict[str, Any] | None,
+        Meta(description="a dict with any of user, session, context and page_properties"),
     ]
-    max_outstanding_records: _PositiveCount
-    durable: _Boolean
-    state_uri: _OptionalUri
-    stage_batches: _Boolean = False
-    on_ambiguous: _FailOrResend
-    on_source_change: _FailOrResend
-    idempotency_salt: _Text
-    max_rejected: _MaxRejected
-    min_records: _Count
-    skip_if_empty: _Boolean
-    rejected_uri: _OptionalUri
-    log_values: _Boolean
-    check_quota: _Boolean
-    wait_for_completion: _Boolean
-    deferrable: _Boolean
-    poll_interval: _Seconds
-    timeout: _SecondsAbove0
-    fullstory_conn_id: _Name
+    allow_anonymous: _Boolean
+    allow_missing_timestamp: _Boolean
 
 
 class ImportJobSensorArguments(msgspec.Struct, kw_only=True, frozen=True):
-    """Arguments of the sensor that waits for jobs, but for ``job_ids``; see there what each means."""
+    """Arguments of the sensor, without ``job_ids``; its documentation says what each means."""
 
     resource: Annotated[Literal["events", "users"], Meta(description="'events' or 'users'")]
     deferrable: _Boolean
@@ -109,7 +138,7 @@ class ImportJobSensorArguments(msgspec.Struct, kw_only=True, frozen=True):
     fullstory_conn_id: _Name
 
 
-Arguments = TypeVar("Arguments", ImportEventsArguments, ImportJobSensorArguments)
+Arguments = TypeVar("Arguments", bound=msgspec.Struct)
 
 
 def checked(kind: type[Arguments], given: Mapping[str, Any]) -> Arguments:
@@ -117,7 +146,7 @@ def checked(kind: type[Arguments], given: Mapping[str, Any]) -> Arguments:
     Return arguments in the types that are declared for them.
 
     :param kind: The declaration.
-    :param given: The values by name; others than those declared are passed over.
+    :param given: The values by name; values of undeclared names are ignored.
     :raises FullStoryInputError: Naming each argument that is wrong, and what it must be.
     """
     values, problems = {}, []
@@ -126,7 +155,9 @@ def checked(kind: type[Arguments], given: Mapping[str, Any]) -> Arguments:
             continue
         value = given[field.name]
         try:
-            values[field.name] = msgspec.convert(_plain(value), field.type, strict=False)
+            values[field.name] = (
+                value if field.type is Any else msgspec.convert(_plain(value), field.type, strict=False)
+            )
         except msgspec.ValidationError:
             problems.append(f"{field.name} is {_shown(value)}; it must be {_meaning(field.type)}.")
     if problems:
@@ -135,7 +166,7 @@ def checked(kind: type[Arguments], given: Mapping[str, Any]) -> Arguments:
 
 
 def _plain(value: Any) -> Any:
-    """Return a path object as the text that it stands for; a location may be given as either."""
+    """Return a path object as text; a location may be given as either."""
     return str(value) if is_location(value) else value
 
 
@@ -145,7 +176,7 @@ def _meaning(declared: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Return a value for an error, but not what may be rows of data."""
+    """Return a value for an error, unless it may hold rows of data."""
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
         return f"text of {len(value)} characters"
     items = value.values() if isinstance(value, Mapping) else value
@@ -164,15 +195,17 @@ def _shown(value: Any) -> str:
 
 def fingerprint(arguments: Mapping[str, Any]) -> str:
     """
-    Return what tells one source and mapping from another.
+    Return the fingerprint of a source and its mapping.
 
-    :param arguments: The rendered arguments that decide which records there are, and how they are sent.
+    :param arguments: The rendered arguments that decide which records and batches there are.
     """
     return hashlib.sha256(json.dumps(_stable(arguments)).encode()).hexdigest()
 
 
 def _stable(value: Any) -> Any:
-    """Return JSON that is the same in all processes: the order of a set, for one, is not."""
+    """Return JSON that is the same in all processes; the order of a set, for one, is not."""
+    if is_location(value):
+        return repr(str(value))
     if isinstance(value, Mapping):
         return sorted([repr(key), _stable(item)] for key, item in value.items())
     if isinstance(value, (list, tuple)):

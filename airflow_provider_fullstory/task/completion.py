@@ -1,4 +1,4 @@
-"""How an import is waited for and ends, in Airflow's terms; what the operator and the sensor share."""
+"""The end of an import in a task, whether it was sent there or only waited for."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryRecordsRefusedError,
     FullStoryStorageError,
 )
+from airflow_provider_fullstory.task.metrics import ImportMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,56 +25,143 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 
 
-def complete(
-    hook: FullStoryHook,
-    reports: Sequence[ImportReport],
-    outcomes: Sequence[JobOutcome],
-    refused: RefusedFile | None,
-    refusal_log: RefusalLog,
-) -> None:
+class Completion:
     """
-    Complete the reports of finished imports, and the one file of their refused records.
+    Complete imports whose jobs are finished, and decide whether their task succeeds.
 
-    Counts that were complete before stay as they are; what FullStory refused of them is in the file too.
-
-    :param hook: Reads the refused records.
-    :param reports: The reports so far.
-    :param outcomes: What became of all jobs of these imports.
-    :param refused: The file, where one is wanted.
-    :param refusal_log: Explains refused records in the log, where no file does.
+    :param task: The task.
+    :param context: Its context.
+    :param hook: Reads the rejected records.
     """
-    from airflow_provider_fullstory.batch_import.reporting.rejections import rejections
 
-    unfinished = [report for report in reports if report.imported is None]
-    report_of = {job_id: report for report in unfinished for job_id in report.job_ids}
+    def __init__(self, task: BaseOperator, context: Context, hook: FullStoryHook) -> None:
+        self._task = task
+        self._context = context
+        self._hook = hook
 
-    def counted() -> Iterator[tuple[str, Sequence[RecordError]]]:
-        resource = reports[0].resource
-        for job_id, errors in rejections(hook, resource, outcomes, is_required=refused is not None):
-            if job_id in report_of:
-                report_of[job_id].add_rejected(errors)
+    def complete(
+        self,
+        reports: Sequence[ImportReport],
+        outcomes: Sequence[JobOutcome],
+        refused: RefusedFile | None,
+        refusal_log: RefusalLog,
+    ) -> None:
+        """
+        Complete the reports of finished imports, and the one file of their refused records.
+
+        Counts that were complete before stay as they are; the file gets the rejected records of all.
+
+        :param reports: The reports so far.
+        :param outcomes: The outcomes of all jobs of these imports.
+        :param refused: The file, None if there is none.
+        :param refusal_log: Explains refused records in the log if no file holds them.
+        """
+        unfinished = [report for report in reports if report.imported is None]
+        # Halves of a batch share their fingerprints, which are read once if the halves follow each other.
+        job_ids = (job_id for report in reports for job_id in report.job_ids)
+        places = {job_id: place for place, job_id in enumerate(job_ids)}
+        outcomes = sorted(outcomes, key=lambda outcome: places[outcome.job_id])
+        rejected = self._rejected(reports, outcomes, refused, refusal_log)
+        if refused is None:
+            for _ in rejected:
+                pass
+        else:
+            with _explaining(outcomes):
+                _fill(refused, reports, outcomes, rejected)
+        _name_file(reports, refused)
+        of_job = {outcome.job_id: outcome for outcome in outcomes}
+        for report in unfinished:
+            report.finish([of_job[job_id] for job_id in report.job_ids if job_id in of_job])
+
+    def _rejected(
+        self,
+        reports: Sequence[ImportReport],
+        outcomes: Sequence[JobOutcome],
+        refused: RefusedFile | None,
+        refusal_log: RefusalLog,
+    ) -> Iterator[tuple[str, Sequence[RecordError]]]:
+        """Yield the rejected records with their jobs, once they are counted or logged."""
+        from airflow_provider_fullstory.batch_import.reporting.rejections import rejections
+
+        unfinished = {
+            job_id: report for report in reports if report.imported is None for job_id in report.job_ids
+        }
+        client = self._hook.imports(reports[0].resource)
+        for job_id, errors in rejections(client, outcomes, is_required=refused is not None):
+            if job_id in unfinished:
+                unfinished[job_id].add_rejected(errors)
             if refused is None:
                 refusal_log.rejected(job_id, errors)
             yield job_id, errors
 
-    # Halves of a batch share their traces, which are read once if they follow each other.
-    job_ids = (job_id for report in reports for job_id in report.job_ids)
-    places = {job_id: place for place, job_id in enumerate(job_ids)}
-    outcomes = sorted(outcomes, key=lambda outcome: places[outcome.job_id])
-    if refused is None:
-        for _ in counted():
-            pass
-    else:
-        with _explaining(outcomes):
-            _fill(refused, reports, outcomes, counted())
-    of_job = {outcome.job_id: outcome for outcome in outcomes}
-    _name_file(reports, refused)
-    for report in unfinished:
-        report.finish([of_job[job_id] for job_id in report.job_ids if job_id in of_job])
+    def report(self, report: ImportReport, *, waited: float) -> None:
+        """
+        Write the closing table to the log, and the counts to Airflow's metrics.
+
+        :param report: The report of a finished import.
+        :param waited: How long the task waited for FullStory, in seconds.
+        """
+        log = self._task.log
+        log.info(
+            "Import of %s finished, after waiting %s s for FullStory:", report.resource, f"{waited:,.0f}"
+        )
+        for line in report.lines():
+            log.info("%s", line)
+        metrics = ImportMetrics(self._task)
+        metrics.add_import(report, waited=waited)
+        metrics.add_retries(self._hook.retries)
+
+    def publish(self, report: ImportReport) -> None:
+        """
+        Push a report to XCom before the task ends, or although it fails: others need its jobs and counts.
+
+        :param report: The report.
+        """
+        if self._task.do_xcom_push:
+            self._context["ti"].xcom_push(key="return_value", value=report.to_xcom())
+
+    def result(
+        self, report: ImportReport, *, max_rejected: float, files: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """
+        Return the report for XCom, if the import is a success.
+
+        :param report: The report.
+        :param max_rejected: How many records may be refused; below 1, which share of all.
+        :param files: The files of refused records, if the report cannot name all.
+        :raises FullStoryRecordsRefusedError: If more records were refused.
+        """
+        try:
+            report.check_refused(max_rejected, files=files)
+        except FullStoryRecordsRefusedError as error:
+            error.report = report.to_xcom()
+            self.publish(report)
+            raise
+        if report.refused:
+            self._task.log.warning(
+                "%s not in FullStory; max_rejected=%s allows that.",
+                f"{report.refused:,} {'record is' if report.refused == 1 else 'records are'}",
+                max_rejected,
+            )
+        return report.to_xcom()
+
+    def clean_up(self, remove: Callable[[], None]) -> None:
+        """
+        Remove files that an import no longer needs. A failure is logged, and does not fail the task.
+
+        :param remove: Removes them.
+        """
+        try:
+            remove()
+        except FullStoryStorageError as error:
+            # A task that fails now would make people send everything again.
+            self._task.log.warning(
+                "The import is complete, but some of its files must be removed by hand. %s", error
+            )
 
 
 def _name_file(reports: Sequence[ImportReport], refused: RefusedFile | None) -> None:
-    """Let reports name a file that holds records, and no other one."""
+    """Name the file in reports if it holds records, and no other one."""
     has_file = refused is not None and refused.exists
     for report in reports:
         if has_file:
@@ -88,8 +176,8 @@ def _fill(
     outcomes: Sequence[JobOutcome],
     rejected: Iterator[tuple[str, Sequence[RecordError]]],
 ) -> None:
-    """Write a file unless it was completed before, when more may have been known than now."""
-    # Records refused before they were sent stay in the file of the task that would have sent them.
+    """Write a file, unless an earlier try completed it, which may have known more than this one."""
+    # Invalid records stay in the file of the task that found them.
     invalid = sum(report.invalid for report in reports if report.rejected_uri == str(refused))
     if refused.is_complete(
         invalid, {outcome.job_id: outcome.errors for outcome in outcomes if outcome.errors}
@@ -102,72 +190,13 @@ def _fill(
 
 @contextmanager
 def _explaining(outcomes: Sequence[JobOutcome]) -> Iterator[None]:
-    """Say what FullStory has where a file cannot be written."""
+    """Add what FullStory has to the error of a file that cannot be written."""
     try:
         yield
     except (FullStoryStorageError, FullStoryDiskError) as error:
         error.add(
             f"The import itself is finished: {sum(outcome.imports for outcome in outcomes):,} records are in "
-            f"FullStory, {sum(outcome.errors for outcome in outcomes):,} were refused by it.\n"
+            f"FullStory, {sum(outcome.errors for outcome in outcomes):,} were rejected by it.\n"
             "A retry sends nothing, and writes the file."
         )
         raise
-
-
-def publish(report: ImportReport, task: BaseOperator, context: Context) -> None:
-    """
-    Let others see a report before the task ends, or though it fails: its jobs and counts are what one needs.
-
-    :param report: The report.
-    :param task: The task.
-    :param context: Its context.
-    """
-    if task.do_xcom_push:
-        context["ti"].xcom_push(key="return_value", value=report.to_xcom())
-
-
-def judge(
-    report: ImportReport,
-    task: BaseOperator,
-    context: Context,
-    *,
-    max_rejected: float,
-    files: Sequence[str] = (),
-) -> dict[str, Any]:
-    """
-    Return the report as XCom where it is one of a success.
-
-    :param report: The report.
-    :param task: The task.
-    :param context: Its context.
-    :param max_rejected: How many records may be refused; below 1 which share of all.
-    :param files: The files of refused records, where the report cannot name all.
-    :raises FullStoryRecordsRefusedError: Where more records are not in FullStory.
-    """
-    try:
-        report.judge(max_rejected, files=files)
-    except FullStoryRecordsRefusedError as error:
-        error.report = report.to_xcom()
-        publish(report, task, context)
-        raise
-    if report.refused:
-        task.log.warning(
-            "%s not in FullStory; max_rejected=%s lets that pass.",
-            f"{report.refused:,} {'record is' if report.refused == 1 else 'records are'}",
-            max_rejected,
-        )
-    return report.to_xcom()
-
-
-def clean_up(task: BaseOperator, remove: Callable[[], None]) -> None:
-    """
-    Remove what an import that is accounted for has left.
-
-    :param task: The task.
-    :param remove: Removes it.
-    """
-    try:
-        remove()
-    except FullStoryStorageError as error:
-        # Failing now would have somebody send everything again.
-        task.log.warning("All is accounted for; remove what is left by hand. %s", error)

@@ -1,4 +1,4 @@
-"""Waiting in the triggerer, and until when."""
+"""Waiting in the triggerer, up to a deadline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def deadline_of(operator: BaseOperator, started_at: float, timeout: float) -> float:
     """
-    Return when a task gives up waiting, in seconds since the epoch.
+    Return the time at which a task gives up waiting, in seconds since the epoch.
 
     Airflow does not count ``execution_timeout`` while a task is deferred (apache/airflow#69678), so it counts
     here.
@@ -43,7 +43,7 @@ def wait_in_triggerer(
     :param operator: The task.
     :param report: The report so far, which comes back in the event.
     :param fullstory_conn_id: The connection.
-    :param poll_interval: Shortest time between two looks at the jobs, in seconds.
+    :param poll_interval: Shortest time between two polls, in seconds.
     :param deadline: When to give up, in seconds since the epoch.
     """
     from airflow_provider_fullstory.text import plural

@@ -1,4 +1,4 @@
-"""Errors of an import, in Airflow's terms."""
+"""Errors of an import for Airflow and its callbacks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryAmbiguousError,
     FullStoryError,
     FullStoryInputError,
+    FullStoryNotFoundError,
     FullStoryQuotaError,
     FullStoryRecordsRefusedError,
     FullStorySourceChangedError,
@@ -36,11 +37,11 @@ _FINAL: Final = (
 @contextmanager
 def without_retry() -> Iterator[None]:
     """
-    Fail the task at once for what a retry cannot fix, such as bad input and records that were refused.
+    Fail the task at once for errors that no retry fixes, such as bad input and refused records.
 
-    What is raised is both the error and Airflow's AirflowFailException, so that a callback finds the type,
-    the codes and the report. Messages say what an error was caused by, so the log shows each of them once,
-    without what led to it; only what a source raised keeps its own traceback.
+    The exception is both the error and Airflow's AirflowFailException, so that a callback finds the type, the
+    codes and the report. Messages name their cause, so the log shows each message once and without a chain of
+    tracebacks; only the error of a source keeps its traceback.
     """
     try:
         yield
@@ -56,10 +57,10 @@ def without_retry() -> Iterator[None]:
 
 def airflow_error(error: FullStoryError, kind: type[Exception]) -> Exception:
     """
-    Return an error that Airflow takes for one of its own, and callbacks for ours.
+    Return an error that is also of a type of Airflow's.
 
     :param error: The error.
-    :param kind: The type by which Airflow knows what to do.
+    :param kind: Airflow's type, which says how the task ends.
     """
     return _made(type(error), kind, error.args, vars(error))
 
@@ -76,7 +77,7 @@ def _type_of_both(ours: type[FullStoryError], airflows: type[Exception]) -> type
     def reduce(error: Exception) -> tuple[Any, ...]:
         return _made, (ours, airflows, error.args, vars(error))
 
-    # The log shows the name of ours, which says more.
+    # The log shows the name of our type, which says more.
     attributes = {"__module__": ours.__module__, "__doc__": ours.__doc__, "__reduce__": reduce}
     return type(ours.__name__, (ours, airflows), attributes)
 
@@ -84,12 +85,26 @@ def _type_of_both(ours: type[FullStoryError], airflows: type[Exception]) -> type
 @contextmanager
 def with_report(report: ImportReport) -> Iterator[None]:
     """
-    Let errors carry a report, for callbacks.
+    Attach a report to errors, for callbacks.
 
-    :param report: The report as far as it is known.
+    :param report: The report so far.
     """
     try:
         yield
     except FullStoryError as error:
         error.report = report.to_xcom()
         raise
+
+
+@contextmanager
+def explaining_unknown_jobs() -> Iterator[None]:
+    """Explain what to do about a job that FullStory does not know."""
+    try:
+        yield
+    except FullStoryNotFoundError as error:
+        raise FullStoryAmbiguousError(
+            f"{error}\nSo the outcome of its batch is unknown.\n"
+            'To send only the batches of unknown jobs again, set on_ambiguous="resend" and clear the task.',
+            status_code=error.status_code,
+            code=error.code,
+        ) from None

@@ -1,18 +1,21 @@
-"""Records on their way through Airflow's template fields, where they are not to be seen."""
+"""Records in a template field of an operator, where Airflow must not show them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import XComArg
 
 from airflow_provider_fullstory.sources.locations import are_locations, is_location
 
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import BaseOperator
+
 
 class HiddenRecords:
     """
-    Hold records where Airflow shows them to nobody.
+    Hold records so that Airflow shows them to nobody.
 
     :param records: The records.
     """
@@ -29,7 +32,7 @@ class HiddenRecords:
         return "<records>"
 
     def serialize(self) -> str:
-        """Return what Airflow shows instead of the records."""
+        """Return the text that Airflow shows instead of the records."""
         return str(self)
 
     @property
@@ -38,11 +41,34 @@ class HiddenRecords:
         return _has_templates(self.records)
 
 
+class RecordsField:
+    """Let a template field of an operator take records, or what leads to them, and hide records."""
+
+    def __set_name__(self, owner: type[BaseOperator], name: str) -> None:
+        self._name = name
+
+    def __get__(self, operator: BaseOperator | None, owner: type[BaseOperator]) -> Any:
+        if operator is None:
+            return self
+        try:
+            return vars(operator)[self._name]
+        except KeyError:
+            raise AttributeError(self._name) from None
+
+    def __set__(self, operator: BaseOperator, value: Any) -> None:
+        # Airflow assigns a template field again after rendering, and shows it to all who see the task.
+        is_rendered = self._name in vars(operator)
+        if is_rendered and isinstance(value, HiddenRecords):
+            value.was_passed_over = True
+        hides = is_records(value, is_rendered=is_rendered)
+        vars(operator)[self._name] = HiddenRecords(value) if hides else value
+
+
 def is_records(value: Any, *, is_rendered: bool) -> bool:
     """
-    Return whether a value is made of records, not something that leads to them.
+    Return whether a value holds records, rather than something that leads to them.
 
-    :param value: What the operator was given.
+    :param value: The value that the operator was given.
     :param is_rendered: Whether Airflow has rendered it.
     """
     if value is None or isinstance(value, HiddenRecords) or is_location(value) or are_locations(value):
@@ -53,7 +79,7 @@ def is_records(value: Any, *, is_rendered: bool) -> bool:
     if isinstance(value, (list, tuple)) and value and all(isinstance(item, str) for item in value):
         # URIs that are still templates.
         return is_rendered
-    # Whatever still refers to other tasks is Airflow's to resolve, and is assigned again then.
+    # References to other tasks are resolved by Airflow, which then assigns the field again.
     return is_rendered or not any(XComArg.iter_xcom_references(value))
 
 

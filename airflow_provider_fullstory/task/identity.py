@@ -1,7 +1,11 @@
-"""What names an import of a task."""
+"""The identity of an import: which operator of which task and run, and the names that follow from it."""
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,11 +16,11 @@ if TYPE_CHECKING:
 
 def run_identity(context: Context, task_id: str, salt: str = "") -> RunIdentity:
     """
-    Return what names an import of a task, the same in all its tries.
+    Return the identity of an import, which is the same in all tries of the task.
 
     :param context: The task's context.
     :param task_id: The operator's own id: several operators may be executed inside one task.
-    :param salt: Anything that tells one import of the run from another on purpose.
+    :param salt: Distinguishes imports of one run, on purpose.
     """
     from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
 
@@ -28,3 +32,32 @@ def run_identity(context: Context, task_id: str, salt: str = "") -> RunIdentity:
         map_index=-1 if instance.map_index is None else instance.map_index,
         salt=salt,
     )
+
+
+def digest(run: RunIdentity) -> str:
+    """
+    Return a short text that no other run or import has.
+
+    :param run: The identity.
+    """
+    return hashlib.sha256(json.dumps(dataclasses.astuple(run)).encode()).hexdigest()[:16]
+
+
+def owner(run: RunIdentity) -> str:
+    """
+    Return a unique name of an import for people.
+
+    :param run: The identity.
+    """
+    parts = [run.dag_id, run.run_id, run.task_id, str(run.map_index), *([run.salt] if run.salt else [])]
+    return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts)
+
+
+def folder_names(run: RunIdentity) -> list[str]:
+    """
+    Return the DAG, run, task and map index as names that any file system takes.
+
+    :param run: The identity.
+    """
+    parts = [run.dag_id, run.run_id, run.task_id, str(run.map_index)]
+    return [re.sub(r"[^A-Za-z0-9_-]+", "_", part)[:80] for part in parts]

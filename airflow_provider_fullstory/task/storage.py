@@ -1,10 +1,7 @@
-"""Where an import keeps files, in Airflow's terms: object storage behind a URI and its connection."""
+"""Object storage that arguments lead to: the folder of a task's state, and the file of refused records."""
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 import re
 from typing import TYPE_CHECKING
 
@@ -13,6 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, Object
 from airflow_provider_fullstory.batch_import.reporting.refused_file import RefusedFile
 from airflow_provider_fullstory.batch_import.storage.folder import Folder
 from airflow_provider_fullstory.exceptions import FullStoryInputError
+from airflow_provider_fullstory.task.identity import digest, folder_names, owner
 
 #: What is left of a template that was not rendered.
 _TEMPLATE_MARKS = ("{{", "}}", "{%", "%}")
@@ -29,34 +27,25 @@ if TYPE_CHECKING:
 
 def task_folder(uri: str, run: RunIdentity, outages: Outages) -> Folder:
     """
-    Return the folder of the state of all runs of a task.
+    Return the folder that holds the state of all runs of a task.
 
-    :param uri: The folder that it is in, for all tasks.
+    :param uri: The folder of all tasks (``state_uri``).
     :param run: A run of the task.
     :param outages: Waits out outages of the storage.
     """
-    dag, _, task, _ = _names(run)
+    dag, _, task, _ = folder_names(run)
     folder = object_storage_path(uri, "state_uri").joinpath("imports", dag, task)
     return Folder(folder, "state_uri", outages)
 
 
 def run_name(run: RunIdentity) -> str:
     """
-    Return the name of a run's folder in the one of its task.
+    Return the name of a run's folder, which is in the folder of its task.
 
     :param run: The run.
     """
-    _, dag_run, _, map_index = _names(run)
+    _, dag_run, _, map_index = folder_names(run)
     return f"{dag_run}.{map_index}.{digest(run)}"
-
-
-def digest(run: RunIdentity) -> str:
-    """
-    Return a short text that no other run or import has.
-
-    :param run: What names it.
-    """
-    return hashlib.sha256(json.dumps(dataclasses.astuple(run)).encode()).hexdigest()[:16]
 
 
 def refused_file(
@@ -70,39 +59,40 @@ def refused_file(
     """
     Return the file of a task's refused records.
 
-    :param uri: The file, or, with a slash at its end, a folder in which each run of each task has its own.
+    :param uri: The file, or, with a slash at its end, a folder in which each run of each task has a file.
     :param run: The run of the task.
-    :param is_given: Whether the file may be that of another task, which imported what this one waits for.
-    :param others: Traces of imports whose records refused here are in files of their own.
-    :param outages: Waits out outages of the storage; by default none is waited out.
+    :param is_given: Whether the file may belong to another task, which sent the jobs that this one waits for.
+    :param others: Fingerprints of imports whose invalid records are in other files.
+    :param outages: Waits out outages of the storage; by default no outage is waited out.
     """
     path = object_storage_path(uri, "rejected_uri")
     if uri.endswith("/"):
-        *parents, own = _parts(run)
-        uri = uri + "/".join([*parents, f"{own}.ndjson"])
-        path = path.joinpath(*parents, f"{own}.ndjson")
+        dag, dag_run, task, map_index = folder_names(run)
+        parts = [dag, dag_run, f"{task}-{map_index}-{digest(run)}.ndjson"]
+        uri += "/".join(parts)
+        path = path.joinpath(*parts)
     if not path.name:
         raise FullStoryInputError(
             f"rejected_uri is {uri!r}, which names no file; a folder ends with a slash."
         )
     folder = Folder(path.parent, "rejected_uri", outages)
-    return RefusedFile(folder, path.name, _owner(run), uri, is_given=is_given, others=others)
+    return RefusedFile(folder, path.name, owner(run), uri, is_given=is_given, others=others)
 
 
 def object_storage_path(uri: str, argument: str) -> ObjectStoragePath:
     """
-    Return where a URI leads to; nothing is read or written.
+    Return the path that a URI names; nothing is read or written.
 
-    :param uri: An absolute path (``/...``, ``file:///...``), or one of any other storage
+    :param uri: An absolute path (``/...``, ``file:///...``), or a URI of any other storage
         (``scheme://connection@bucket/...``).
-    :param argument: The argument that it is of, for messages.
-    :raises FullStoryInputError: Where it is none, or one that was made from a template without a value.
+    :param argument: The name of the argument, for messages.
+    :raises FullStoryInputError: If the text is no URI, or a template left it without a value.
     """
     if problem := _problem(uri):
         raise FullStoryInputError(f"{argument} is {uri!r}, {problem}")
     try:
         path = ObjectStoragePath(uri)
-        # A scheme that nothing installed can read shows only here.
+        # Only here a scheme fails that no installed package can read.
         path.fs  # noqa: B018
     except (ValueError, ImportError, AirflowNotFoundException) as error:
         raise FullStoryInputError(f"{argument} is {uri!r}, which cannot be opened: {error}.") from error
@@ -110,7 +100,7 @@ def object_storage_path(uri: str, argument: str) -> ObjectStoragePath:
 
 
 def _problem(uri: str) -> str | None:
-    """Return what is wrong with a URI: what is relative would end in the worker's current folder."""
+    """Return what is wrong with a URI. A relative path would lead to the worker's current folder."""
     if not uri.strip():
         return "which is empty; leave it out where none is wanted."
     if any(mark in uri for mark in _TEMPLATE_MARKS):
@@ -122,21 +112,3 @@ def _problem(uri: str) -> str | None:
     if scheme in _LOCAL_SCHEMES and not place.startswith("/"):
         return "which is no absolute path and no URI: it must begin with /, file:/// or scheme://."
     return None
-
-
-def _owner(run: RunIdentity) -> str:
-    """Return what names an import to people, and no other one."""
-    parts = [run.dag_id, run.run_id, run.task_id, str(run.map_index), *([run.salt] if run.salt else [])]
-    return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts)
-
-
-def _parts(run: RunIdentity) -> list[str]:
-    """Return names of folders that are an import's own, on any file system."""
-    dag, dag_run, task, map_index = _names(run)
-    return [dag, dag_run, f"{task}-{map_index}-{digest(run)}"]
-
-
-def _names(run: RunIdentity) -> list[str]:
-    """Return what names a run, as names of files that cannot climb out of a folder."""
-    parts = [run.dag_id, run.run_id, run.task_id, str(run.map_index)]
-    return [re.sub(r"[^A-Za-z0-9_-]+", "_", part)[:80] for part in parts]

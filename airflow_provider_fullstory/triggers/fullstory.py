@@ -37,17 +37,17 @@ class FullStoryImportJobTrigger(BaseTrigger):
     """
     Wait until FullStory has finished import jobs.
 
-    The waits of a triggerer share their connections. Passing faults are tolerated; the deadline is a
-    wall-clock time, so it holds over restarts of the triggerer. The event carries ids and counts only;
+    The waits of a triggerer share their connections. Failures that pass are tolerated. The deadline is a
+    wall-clock time, so it survives restarts of the triggerer. The event carries ids and counts only;
     ``outcomes_of`` reads it.
 
-    :param job_ids: The jobs, in the order in which they were created: FullStory is asked for the first ten
-        that are unfinished, and for later ones when these are done.
+    :param job_ids: The jobs, in the order in which they were created: the first ten that are unfinished are
+        polled, and later ones when these are finished.
     :param started_at: When the wait began, in seconds since the epoch.
     :param deadline: When to give up, in seconds since the epoch. The jobs go on: FullStory cannot cancel
         them.
     :param resource: ``events`` or ``users``.
-    :param poll_interval: Shortest time between two looks, in seconds; it grows to a tenth of the time waited.
+    :param poll_interval: Shortest time between two polls, in seconds; it grows to a tenth of the time waited.
     :param report: The counts of the import so far, handed back in the event.
     :param fullstory_conn_id: The connection.
     """
@@ -74,7 +74,7 @@ class FullStoryImportJobTrigger(BaseTrigger):
         self._watch: JobWatch | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what makes an equal trigger in another process."""
+        """Return the path and the arguments that make an equal trigger in another process."""
         return (
             "airflow_provider_fullstory.triggers.fullstory.FullStoryImportJobTrigger",
             {
@@ -102,7 +102,7 @@ class FullStoryImportJobTrigger(BaseTrigger):
         )
         event: dict[str, Any] = {"report": self.report}
         may_end_at = self.started_at + _worker_exit_seconds()
-        # Sooner than the event may come, only the last look is of use; not all waits should take it together.
+        # Before the event may be sent, only the last poll is of use; waits should not all poll at once.
         await _sleep_until(may_end_at - random.uniform(0.0, self.poll_interval))  # noqa: S311
         try:
             # The watch decides when to poll again after a fault.
@@ -120,79 +120,78 @@ class FullStoryImportJobTrigger(BaseTrigger):
             )
         except FullStoryError as error:
             event |= {"error": type(error).__name__, "message": str(error), "status_code": error.status_code}
-        except Exception as error:  # noqa: BLE001 - A trigger that ends without an event says nothing of its jobs.
-            event |= {"error": FullStoryError.__name__, "message": _unforeseen(error, watch.pending)}
+        except Exception as error:  # noqa: BLE001 - A trigger that ends without an event reports no jobs.
+            event |= {"error": FullStoryError.__name__, "message": _unexpected(error, watch.pending)}
         event["outcomes"] = watch.as_event()
         event["waited"] = time.time() - self.started_at
         await _sleep_until(may_end_at)
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
-        """Say what goes on in FullStory, since a user ended the task (Airflow 3.3 and newer call this)."""
+        """Log which jobs go on, since a user ended the task (Airflow 3.3 and newer call this)."""
         from airflow_provider_fullstory.batch_import.waiting.outcomes import still_running
 
         jobs = list(self.job_ids) if self._watch is None else self._watch.pending
         message = "A user ended the wait. %s Clearing the task waits for them again."
         await _without_blocking(self.log.warning, message, still_running(jobs))
 
-    async def _tell(self, line: str | None) -> None:
+    async def _log_line(self, line: str | None) -> None:
         if line:
             await _without_blocking(self.log.info, "%s", line)
 
     async def _follow(self, new_hook: Callable[[], FullStoryAsyncHook], watch: JobWatch) -> None:
-        """Poll until all jobs are finished; a connection that cannot be looked up is a fault like others."""
+        """Poll until all jobs are finished; a failed look-up of the connection is a failure like others."""
         async with AsyncExitStack() as stack:
             hook: FullStoryAsyncHook | None = None
             while hook is None:
                 try:
                     hook = await stack.enter_async_context(new_hook())
-                # The worker had the connection; Airflow also says that there is none where a backend fails.
+                # The worker had the connection; Airflow also says that there is none if a backend fails.
                 except (FullStoryConnectionLookupError, FullStoryMissingConnectionError) as error:
                     await _without_blocking(self.log.warning, "%s", error)
-                    watch.missed(error, now=time.time())
+                    watch.note(None, error, now=time.time())
                     await asyncio.sleep(watch.pause(time.time()))
-            await self._look(hook, watch)
+            await self._poll(hook, watch)
             while watch.pending:
                 await asyncio.sleep(watch.pause(time.time()))
-                await self._look(hook, watch)
+                await self._poll(hook, watch)
 
-    async def _look(self, hook: FullStoryAsyncHook, watch: JobWatch) -> None:
+    async def _poll(self, hook: FullStoryAsyncHook, watch: JobWatch) -> None:
+        """Poll the pending jobs, ten at the same time, up to the first ten that are not all finished."""
         from airflow_provider_fullstory.batch_import.waiting.outcomes import finished
 
         pending = watch.pending
         for start in range(0, len(pending), _JOBS_AT_ONCE):
             job_ids = pending[start : start + _JOBS_AT_ONCE]
-            answers = await asyncio.gather(
+            results = await asyncio.gather(
                 *(hook.get_job_status(self.resource, job_id) for job_id in job_ids), return_exceptions=True
             )
             failures: dict[str, FullStoryError] = {}
-            for job_id, answer in zip(job_ids, answers, strict=True):
-                if isinstance(answer, FullStoryError):
-                    failures[job_id] = answer
-                elif isinstance(answer, BaseException):
-                    raise answer
+            for job_id, result in zip(job_ids, results, strict=True):
+                if isinstance(result, FullStoryError):
+                    failures[job_id] = result
+                elif isinstance(result, BaseException):
+                    raise result
                 else:
-                    await self._tell(watch.saw(job_id, answer))
+                    await self._log_line(watch.note(job_id, result, now=time.time()))
                     if outcome := watch.outcomes.get(job_id):
-                        await self._tell(finished(outcome, len(watch.outcomes), len(watch.job_ids)))
-            for number, (job_id, error) in enumerate(failures.items()):
-                if number == 0:
-                    # The others are likely to say the same.
-                    await _without_blocking(self.log.warning, "%s", error)
-                watch.missed(error, job_id, now=time.time())
-            if failures:
-                return
+                        await self._log_line(finished(outcome, len(watch.outcomes), len(watch.job_ids)))
+            # The others are likely to say the same.
+            for error in list(failures.values())[:1]:
+                await _without_blocking(self.log.warning, "%s", error)
+            for job_id, error in failures.items():
+                watch.note(job_id, error, now=time.time())
             if not watch.outcomes.keys() >= set(job_ids):
-                # Nothing ends before these do, so the others need not be asked for yet.
+                # The wait does not end before these jobs do, so the others need not be polled yet.
                 return
 
 
 def outcomes_of(event: Mapping[str, Any]) -> list[JobOutcome]:
     """
-    Return what became of the jobs.
+    Return the outcomes of the jobs.
 
     :param event: Payload of the trigger's event.
-    :raises FullStoryError: What ended the wait before the jobs did.
+    :raises FullStoryError: The failure that ended the wait before the jobs were finished.
     """
     from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
 
@@ -202,12 +201,12 @@ def outcomes_of(event: Mapping[str, Any]) -> list[JobOutcome]:
     return [JobOutcome(**outcome) for outcome in event["outcomes"]]
 
 
-def _unforeseen(error: Exception, job_ids: Sequence[str]) -> str:
+def _unexpected(error: Exception, job_ids: Sequence[str]) -> str:
     from airflow_provider_fullstory.api.quoting import quoted
     from airflow_provider_fullstory.batch_import.waiting.outcomes import still_running
 
     reason = f"{type(error).__name__}: {quoted(error)}"
-    return f"The wait ended with an error that was not foreseen ({reason}). {still_running(job_ids)}"
+    return f"The wait ended with an unexpected error ({reason}). {still_running(job_ids)}"
 
 
 def _worker_exit_seconds() -> float:
@@ -221,7 +220,7 @@ def _worker_exit_seconds() -> float:
 
 
 async def _without_blocking(log: Callable[..., None], message: str, *arguments: object) -> None:
-    """Log from a thread: in a triggerer, the log is a pipe, whose other end may be busy for seconds."""
+    """Log in a thread: the log of a triggerer is a pipe, and its other end may be busy for seconds."""
     await asyncio.to_thread(log, message, *arguments)
 
 
@@ -234,7 +233,7 @@ def deferral_timeout(seconds: float) -> timedelta:
     """
     Return Airflow's own limit on a deferral whose trigger has a deadline.
 
-    It lies well behind the trigger's, since Airflow's ends the task without a word about the jobs.
+    It is well after the trigger's, since Airflow's limit ends the task without a word about the jobs.
 
     :param seconds: Time until the trigger's deadline.
     """

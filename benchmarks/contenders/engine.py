@@ -70,16 +70,15 @@ class _Client:
 
     def create_import(
         self,
-        resource: Resource | str,
         body: bytes,
         idempotency_key: str,
         *,
         sent_before: float | None = None,  # noqa: ARG002 - Nothing is sent twice here.
     ) -> Job:
-        return self._call(jobs.create_import(Resource(resource), body, idempotency_key))
+        return self._call(jobs.create_import(Resource.EVENTS, body, idempotency_key))
 
-    def get_job_status(self, resource: Resource | str, job_id: str) -> JobStatus:
-        return self._call(jobs.job_status(Resource(resource), job_id))
+    def get_job_status(self, job_id: str) -> JobStatus:
+        return self._call(jobs.job_status(Resource.EVENTS, job_id))
 
     def _call(self, call: protocol.Call[Any]) -> Any:
         request = call.request
@@ -161,8 +160,6 @@ def _send(place: Place, chunks: Iterable[MappedChunk]) -> Sent:
         importer = Importer(
             ledger,
             client,
-            client,
-            Resource.EVENTS,
             max_parallel_uploads=4,
             max_outstanding_records=500_000,
             poll_interval=2.0,

@@ -61,12 +61,12 @@ def test_hooks_that_are_open_together_share_a_client_that_closes_with_the_last(
     async def use() -> None:
         async with FullStoryAsyncHook() as first:
             async with FullStoryAsyncHook() as second:
-                assert second._client is first._client
+                assert second._transport.client is first._transport.client
             assert not closed
             assert (await first.get_account()).org_id
-        assert closed == [first._client]
+        assert closed == [first._transport.client]
         async with FullStoryAsyncHook() as third:
-            assert third._client is not first._client
+            assert third._transport.client is not first._transport.client
             assert (await third.get_account()).org_id
         assert len(closed) == 2
 
@@ -93,7 +93,7 @@ def test_event_loops_share_nothing(emulator: EmulatorClient, lookups: list[str])
     async def use(inner: bool) -> None:
         async with FullStoryAsyncHook() as hook:
             assert (await hook.get_account()).org_id
-            clients.append(hook._client)
+            clients.append(hook._transport.client)
             if inner:
                 await asyncio.to_thread(asyncio.run, use(inner=False))
 
@@ -122,7 +122,7 @@ def test_a_key_that_was_replaced_is_taken_up_by_all_that_wait(
             monkeypatch.setenv(NAME, emulator.connection_json())
             calls = [hook.get_account() for hook in (first, second) for _ in range(5)]
             accounts = await asyncio.gather(*calls)
-            assert first._client is second._client
+            assert first._transport.client is second._transport.client
             assert len(closed) == 1
         assert len(closed) == 2
         return {account.role for account in accounts}

@@ -45,20 +45,22 @@ def test_the_host_is_optional_and_may_have_scheme_and_port(fields: dict[str, Any
     [
         ({"password": None}, "has no API key"),
         ({"password": "  "}, "has no API key"),
-        ({"password": "two words"}, "no FullStory API key"),
-        ({"password": "a\nb"}, "no FullStory API key"),
+        ({"password": "two words"}, "is not a FullStory API key"),
+        ({"password": "a\nb"}, "is not a FullStory API key"),
         ({"host": "http://api.fullstory.com"}, "unencrypted to 'api.fullstory.com': only https"),
         ({"host": "http://127.0.0.1.example.com"}, "only https"),
         ({"host": "https://api.fullstory.com/v2"}, "no path"),
         ({"host": "https://me:secret@api.fullstory.com"}, "no user"),
         ({"host": "ftp://api.fullstory.com"}, "must be a name"),
-        ({"host": "https://api.fullstory.com:port"}, "no host"),
+        ({"host": "https://api.fullstory.com:port"}, "host of connection .fs. is not valid"),
         ({"extra": {"timeout": "soon"}}, "number of seconds"),
         ({"extra": {"timeout": 0}}, "number of seconds"),
         ({"extra": {"ca_bundle": "/no/such/file"}}, "not a file on this machine"),
     ],
 )
-def test_what_cannot_work_is_told_before_anything_is_sent(fields: dict[str, Any], words: str) -> None:
+def test_settings_that_cannot_work_are_refused_before_anything_is_sent(
+    fields: dict[str, Any], words: str
+) -> None:
     with pytest.raises(FullStoryInputError, match=words) as caught:
         settings(**fields)
     assert "secret" not in str(caught.value)
@@ -94,13 +96,13 @@ def test_a_working_connection_names_organization_and_role(emulator: EmulatorClie
     assert "cannot read" not in message
 
 
-def test_a_standard_key_is_told_that_it_cannot_read_row_errors(
+def test_the_test_of_a_standard_key_says_that_it_cannot_read_rejected_records(
     emulator: EmulatorClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_FULLSTORY_DEFAULT", emulator.connection_json(emulator.standard_key))
     works, message = FullStoryHook().test_connection()
     assert works
-    assert "cannot read which records FullStory refused" in message
+    assert "cannot read which records FullStory rejected" in message
 
 
 def test_a_wrong_key_fails_the_test_without_showing_it(

@@ -15,10 +15,10 @@ from airflow_provider_fullstory.exceptions import (
     FullStorySourceError,
     FullStoryTransportError,
 )
-from airflow_provider_fullstory.operators import fullstory as operators
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from airflow_provider_fullstory.emulator.client import EmulatorClient
@@ -53,9 +53,11 @@ def test_wrong_key(emulator: EmulatorClient, context: Any, monkeypatch: pytest.M
     assert emulator.events() == []
 
 
-def test_wrong_host(context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_host(
+    context: Any, monkeypatch: pytest.MonkeyPatch, retry_for: Callable[[float], None]
+) -> None:
     connect(monkeypatch, host="http://127.0.0.1:9")
-    monkeypatch.setattr(operators, "_RETRY_FOR", 0.0)
+    retry_for(0.0)
     message = message_of(context, FullStoryTransportError, events=EVENTS)
     assert "no answer from http://127.0.0.1:9" in message
     assert message.endswith("\nFullStory has accepted no batch.")
@@ -102,7 +104,7 @@ def test_a_batch_size_beyond_the_limit(emulator: EmulatorClient, context: Any) -
 def test_a_record_without_a_name(emulator: EmulatorClient, context: Any) -> None:
     message = message_of(context, events=[{"user.uid": "u"}])
     assert "1 of 1 records is not in FullStory." in message
-    assert "1 refused here" in message
+    assert "1 invalid, never sent" in message
     assert "\n1 record: required_field: name is missing; " in message
     assert message.endswith("\nNothing was sent.")
 

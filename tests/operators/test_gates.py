@@ -44,8 +44,8 @@ def in_the_task(context: Any, **arguments: Any) -> Any:
 
 
 def in_the_triggerer(context: Any, **arguments: Any) -> Any:
-    # A job that is finished at the first look needs no deferral.
-    with patch.object(Importer, "look", lambda _, job_ids: None if job_ids else []):
+    # A job that is finished at the first poll needs no deferral.
+    with patch.object(Importer, "poll", lambda _, job_ids: None if job_ids else []):
         return run(importing(deferrable=True, **arguments), context)
 
 
@@ -53,7 +53,7 @@ def in_the_sensor(context: Any, max_rejected: Any = 0, **arguments: Any) -> Any:
     submitted = run(importing(wait_for_completion=False, max_rejected=MANY, **arguments), context)
     assert (submitted["imported"], submitted["rejected"]) == (None, None) or not submitted["job_ids"]
     given = json.loads(json.dumps(submitted))
-    with patch.object(FullStoryImportJobSensor, "_look"):
+    with patch.object(FullStoryImportJobSensor, "_poll"):
         return run(waiting(given, deferrable=True, max_rejected=max_rejected), context)
 
 
@@ -116,7 +116,7 @@ def test_what_is_allowed_passes_and_one_more_fails(
         import_in(context, events=source(20, invalid, rejected), max_rejected=max_rejected, batch_size=7)
     message = str(caught.value)
     assert f"{allowed + 1} of 20 records {'are' if allowed else 'is'} not in FullStory" in message
-    assert f"{invalid} refused here" in message
+    assert f"{invalid} invalid, never sent" in message
     assert f"{rejected} rejected by FullStory" in message
     report = left_in(context)
     check_accounted(report)
@@ -130,10 +130,12 @@ def test_a_share_that_is_met_exactly_passes(percent: int) -> None:
     for records in (100, 200, 1000, 100_000):
         share, allowed = percent / 100, percent * records // 100
         assert Fraction(allowed, records) == Fraction(percent, 100)
-        ImportReport(records=records, imported=records - allowed, invalid=0, rejected=allowed).judge(share)
+        ImportReport(records=records, imported=records - allowed, invalid=0, rejected=allowed).check_refused(
+            share
+        )
         more = ImportReport(records=records, imported=records - allowed - 1, invalid=1, rejected=allowed)
         with pytest.raises(FullStoryRecordsRefusedError):
-            more.judge(share)
+            more.check_refused(share)
 
 
 @WAYS
@@ -180,8 +182,8 @@ def test_a_failure_says_all_that_one_needs(
     assert (report["records"], report["imported"]) == (60, 38)
     expected = {"c1": 1, "c2": 2, "c3": 3, "c4": 4, "c5": 5, "c6": 6, "required_field": 1}
     assert report["codes"] == expected
-    assert "22 of 60 records are not in FullStory, more than max_rejected=21 lets pass" in message
-    assert "1 refused here, never sent, 21 rejected by FullStory" in message
+    assert "22 of 60 records are not in FullStory, more than max_rejected=21 allows" in message
+    assert "1 invalid, never sent, 21 rejected by FullStory" in message
     for code in ("c6", "c5", "c4", "c3", "c2"):
         assert f"\n{code[1]} records: {code}, says FullStory\n" in message
     for text in ("\n2 records: other reasons\n", "38 imported", *report["job_ids"]):
@@ -221,7 +223,7 @@ def test_too_many_refused_here_fail_at_once(
     else:
         with pytest.raises(AirflowFailException, match="2 of 10 records") as caught:
             operator.execute(context)
-        assert "still being worked on" in str(caught.value)
+        assert "FullStory is still working on the others" in str(caught.value)
         report = left_in(context)
         assert report["job_ids"][0] in str(caught.value)
         assert uri in str(caught.value)
@@ -255,7 +257,9 @@ def test_the_sensor_counts_what_was_refused_on_both_sides(
     if passes:
         report = run(sensor, context)
     else:
-        with pytest.raises(AirflowFailException, match=r"(?s)5 of 10 records .*2 refused here.* 3 rejected"):
+        with pytest.raises(
+            AirflowFailException, match=r"(?s)5 of 10 records .*2 invalid, never sent.* 3 rejected"
+        ):
             run(sensor, context)
         report = left_in(context)
     check_accounted(report)

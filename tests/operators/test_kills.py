@@ -17,7 +17,6 @@ from airflow.models import baseoperator
 from airflow_provider_fullstory.api import protocol
 from airflow_provider_fullstory.exceptions import FullStoryError, FullStoryKilledError
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
-from airflow_provider_fullstory.operators import fullstory as operators
 from airflow_provider_fullstory.sources.chunks import CHUNK_ROWS
 from tests.processes import execute
 from tests.tries import Task, join_uploads, numbers, orders, posts
@@ -437,10 +436,10 @@ def test_a_process_that_airflow_tells_to_end_while_it_sends_does_not_wait_for_th
 
 
 def test_two_tries_at_the_same_time_send_each_batch_once(
-    emulator: EmulatorClient, make_task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch
+    emulator: EmulatorClient, make_task: Callable[..., Task], retry_for: Callable[[float], None]
 ) -> None:
     # A worker that Airflow has lost sight of may go on while the next try runs.
-    monkeypatch.setattr(operators, "_RETRY_FOR", 60.0)
+    retry_for(60.0)
     task = make_task("store", max_parallel_uploads=2)
     emulator.order_fault(**UPLOADS, delay_seconds=0.05, times=20)
     contexts = [task.next_context() for _ in range(3)]

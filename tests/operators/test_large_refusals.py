@@ -15,6 +15,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_fullstory.batch_import.reporting.refused_file import RefusedFile
 from airflow_provider_fullstory.batch_import.storage.folder import Folder
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
+from airflow_provider_fullstory.task.completion import Completion
 from tests.accounting import check_accounted
 from tests.conftest import run
 
@@ -119,10 +120,8 @@ def refuse_a_whole_job(
     emulator: EmulatorClient, context: Any, path: Path | None, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[dict[str, Any], int]:
     """Import one job that FullStory refuses as a whole; return the report and the peak of its completion."""
-    from airflow_provider_fullstory.operators import fullstory as operators
-
     peaks: list[int] = []
-    complete = operators.complete
+    complete = Completion.complete
 
     def measured(*arguments: Any, **options: Any) -> None:
         tracemalloc.start()
@@ -132,7 +131,7 @@ def refuse_a_whole_job(
         finally:
             tracemalloc.stop()
 
-    monkeypatch.setattr(operators, "complete", measured)
+    monkeypatch.setattr(Completion, "complete", measured)
     emulator.order_rejection("name", code="no", message="no" * 20)
     events = (
         {"name": "Order", "user.uid": f"u{n}", "number": n, "note": f"{n:>200}"} for n in range(1, count + 1)

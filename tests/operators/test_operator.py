@@ -109,7 +109,7 @@ def test_partial_failure_fails_the_task_with_counts_and_codes(
         import_in([*orders(23), *refused], context)
     message = str(caught.value)
     assert message.startswith("2 of 25 records are not in FullStory.\n")
-    assert "\n0 refused here, never sent, 2 rejected by FullStory.\n" in message
+    assert "\n0 invalid, never sent, 2 rejected by FullStory.\n" in message
     [(code, count)] = context["ti"].xcoms["return_value"]["codes"].items()
     assert count == 2
     assert f"\n2 records: {code}, says FullStory\n" in message
@@ -127,7 +127,7 @@ def test_counts_decide_not_the_status_of_the_job(emulator: EmulatorClient, conte
 def test_counts_that_do_not_add_up_fail_the_task(emulator: EmulatorClient, context: Any) -> None:
     status = {"imports": 1, "job": {"id": "x", "status": "COMPLETED"}}
     emulator.order_fault(method="GET", path="/v2/events/batch/*", status=200, body=status)
-    with pytest.raises(Exception, match="sent 2 records, but its jobs answer for 1 imported and 0 rejected"):
+    with pytest.raises(Exception, match="sent 2 records, but its jobs count 1 imported and 0 rejected"):
         importing(events=orders(2)).execute(context)
 
 
@@ -144,7 +144,7 @@ def test_a_key_that_may_not_read_codes_keeps_the_counts(
 
 def test_a_record_refused_here_does_not_stop_the_others(emulator: EmulatorClient, context: Any) -> None:
     events = [*orders(3), {"user.uid": "u"}, *orders(2)]
-    with pytest.raises(AirflowFailException, match="1 refused here, never sent, 0 rejected"):
+    with pytest.raises(AirflowFailException, match="1 invalid, never sent, 0 rejected"):
         importing(events=events).execute(context)
     assert len(emulator.events()) == 5
     assert context["ti"].xcoms["return_value"]["codes"] == {"required_field": 1}

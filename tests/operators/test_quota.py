@@ -9,26 +9,28 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_fullstory.api.jobs import Resource
-from airflow_provider_fullstory.api.organization import Quota
-from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
-from airflow_provider_fullstory.batch_import.batching.batcher import Batcher
-from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
 from airflow_provider_fullstory.batch_import.sending import quota as quotas
-from airflow_provider_fullstory.batch_import.sending.quota import RemainingQuota
 from airflow_provider_fullstory.exceptions import FullStoryAuthenticationError, FullStoryQuotaError
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
-from airflow_provider_fullstory.operators import fullstory as operators
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
-from airflow_provider_fullstory.records.events import events_of_records
-from airflow_provider_fullstory.records.mapping import MappingOptions
 from tests.conftest import run
-from tests.tries import QUERY, Breaking, Crash, Task, make_warehouse, noting_job, numbers, orders, posts
+from tests.tries import (
+    QUERY,
+    Breaking,
+    Crash,
+    Task,
+    make_warehouse,
+    noting_job,
+    noting_stage,
+    numbers,
+    orders,
+    posts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from airflow_provider_fullstory.batch_import.batching.batch import Batch
     from airflow_provider_fullstory.emulator.client import EmulatorClient
 
 QUOTAS = "/v2/organization/quotas"
@@ -344,11 +346,11 @@ def test_an_answer_that_is_none_is_a_warning_and_no_more(
     context: Any,
     staging: dict[str, Any],
     fault: dict[str, Any],
-    monkeypatch: pytest.MonkeyPatch,
+    retry_for: Callable[[float], None],
     caplog: pytest.LogCaptureFixture,
     capfd: Any,
 ) -> None:
-    monkeypatch.setattr(operators, "_RETRY_FOR", 0.0)
+    retry_for(0.0)
     emulator.configure(event_quota=5)
     emulator.order_fault(method="GET", path=QUOTAS, times=1000, **fault)
 
@@ -463,8 +465,7 @@ def test_a_retry_without_a_ledger_is_not_refused_because_of_what_the_task_itself
 ) -> None:
     # Airflow 2, or durable=False: the keys alone keep a retry from doubling anything, for 24 hours.
     emulator.configure(event_quota=25, processing_seconds=3600)
-    with pytest.raises(Exception, match="did not finish"):
-        run(importing(events=orders(25), timeout=0.2), make_context())
+    run(importing(events=orders(25), wait_for_completion=False), make_context())
     assert len(emulator.events()) == 25
     emulator.advance_clock(3600)
     again = make_context()
@@ -481,8 +482,8 @@ def test_a_retry_after_all_was_sent_asks_nothing(
     make_warehouse(database, 25)
     emulator.configure(event_quota=25, processing_seconds=3600)
     task = make_task(kept, **QUERY)
-    with pytest.raises(Exception, match="did not finish"):
-        task.attempt(timeout=0.2)
+    with pytest.raises(Crash):
+        task.attempt(breaking=Breaking(matches=noting_stage("sent"), is_done=True))
     emulator.advance_clock(3600)
 
     assert task.attempt()["imported"] == 25
@@ -490,35 +491,6 @@ def test_a_retry_after_all_was_sent_asks_nothing(
 
 
 # Batches that were held -----------------------------------------------------------------------------------
-
-
-def made(count: int) -> list[Batch]:
-    batcher = Batcher(
-        RunIdentity("dag", "run-1", "task"), BatchLimits(records=10), MappingOptions().shared, print
-    )
-    return list(batcher.batches(events_of_records(orders(count), MappingOptions())))
-
-
-@pytest.mark.parametrize("count", [0, 1, 10, 11, 95])
-@pytest.mark.parametrize("limit", [None, -1, 10**9, 500_000, 100])
-def test_held_batches_come_out_as_they_went_in(count: int, limit: int | None) -> None:
-    batches = made(count)
-
-    assert list(RemainingQuota(Quota(limit=limit)).within(iter(batches))) == batches
-
-
-def test_nothing_is_taken_before_it_is_asked_for_and_nothing_given_before_all_is_known() -> None:
-    seen: list[str] = []
-
-    def source() -> Iterator[Batch]:
-        for batch in made(30):
-            seen.append(batch.name)
-            yield batch
-
-    held = RemainingQuota(Quota(limit=30)).within(source())
-    assert seen == []
-    assert next(held).name == "1"
-    assert seen == ["1", "2", "3"]
 
 
 def test_held_batches_arrive_with_their_bytes_and_keys(

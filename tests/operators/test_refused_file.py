@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_fullstory.operators import fullstory as operators
 from tests.conftest import run
 from tests.refused_file import (
     BERLIN,
@@ -28,6 +27,8 @@ from tests.refused_file import (
 from tests.tries import numbers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_provider_fullstory.emulator.client import EmulatorClient
 
 pytestmark = pytest.mark.usefixtures("short_waits")
@@ -92,9 +93,9 @@ def test_pages_end_anywhere(
 
 @WAYS
 def test_refusals_that_are_not_there_yet_are_waited_for(
-    emulator: EmulatorClient, context: Any, uri: str, import_in: Any, monkeypatch: pytest.MonkeyPatch
+    emulator: EmulatorClient, context: Any, uri: str, import_in: Any, retry_for: Callable[[float], None]
 ) -> None:
-    monkeypatch.setattr(operators, "_RETRY_FOR", 60)
+    retry_for(60)
     emulator.order_fault(path="*/errors", status=202, times=3)
     emulator.configure(page_size=2)
     report = import_in(context, events=source(25, {3}, {1, 2, 4, 12}), batch_size=10, rejected_uri=uri)

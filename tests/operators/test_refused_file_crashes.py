@@ -189,7 +189,7 @@ def test_a_list_that_is_short_is_read_again_by_the_next_try(
     )
     with (
         patch.object(FullStoryHook, "iter_errors", short),
-        pytest.raises(FullStoryAccountingError, match=r"counts 3 refused records in job .*, and lists 2"),
+        pytest.raises(FullStoryAccountingError, match=r"counts 3 rejected records in job .*, and lists 2"),
     ):
         task.attempt()
     assert len(asked) == 3

@@ -91,7 +91,7 @@ def test_a_standard_key_is_told_what_it_lacks_and_not_to_set_what_is_set(
     assert "Which 1 record FullStory rejected, and why, could not be read:\n" in text
     assert "an API key of level Architect or above" in text
     assert "rejected_uri=" not in text
-    assert (f"Those refused here are in {uri}." in text) == bool(invalid)
+    assert (f"The invalid records are in {uri}." in text) == bool(invalid)
 
 
 def logged(caplog: Any, capfd: Any) -> str:

@@ -16,7 +16,7 @@ from airflow_provider_fullstory.exceptions import (
     FullStorySourceError,
     FullStoryStorageError,
 )
-from airflow_provider_fullstory.operators import fullstory as operators
+from airflow_provider_fullstory.task.completion import Completion
 from tests.refused_file import (
     WAYS,
     check_file,
@@ -238,7 +238,7 @@ def test_an_import_whose_file_was_given_away_by_hand_says_so_and_can_be_repeated
     """Somebody takes it for dead and removes its claim, while it waits."""
     task = make_task("store", events=source(5, (), {2}), rejected_uri=uri, max_rejected=5)
 
-    publish, given_away = operators.publish, []
+    publish, given_away = Completion.publish, []
 
     def give_away(*arguments: Any) -> None:
         publish(*arguments)
@@ -248,7 +248,7 @@ def test_an_import_whose_file_was_given_away_by_hand_says_so_and_can_be_repeated
             in_the_task(make_context(run_id="run-2"), events=source(3, {1}), rejected_uri=uri)
 
     with (
-        patch.object(operators, "publish", give_away),
+        patch.object(Completion, "publish", give_away),
         pytest.raises(
             AirflowFailException, match=r"holds the refused records of dag/run-2/import/-1; it would be lost"
         ),
@@ -310,7 +310,7 @@ def test_a_storage_that_is_full_when_all_is_sent_fails_the_try_with_what_is_in_f
     )
     assert "It is full: make room." in text
     assert text.endswith(
-        "The import itself is finished: 3 records are in FullStory, 1 were refused by it.\n"
+        "The import itself is finished: 3 records are in FullStory, 1 were rejected by it.\n"
         "A retry sends nothing, and writes the file."
     )
     sent = seen_posts(emulator)
@@ -349,7 +349,7 @@ def test_a_retry_with_another_file_goes_on_with_the_one_that_was_begun(
     make_warehouse(database, 3)
     emulator.order_rejection("properties.number", [2])
     task = make_task("store", rejected_uri=uri, max_rejected=1, **QUERY)
-    with patch.object(operators, "publish", side_effect=Crash), pytest.raises(Crash):
+    with patch.object(Completion, "publish", side_effect=Crash), pytest.raises(Crash):
         task.attempt()
     report = task.attempt(rejected_uri=f"file://{tmp_path}/other.ndjson")
     assert report["rejected_uri"] == uri

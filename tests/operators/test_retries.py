@@ -2,45 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
-from airflow_provider_fullstory.api import protocol
-from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
-from airflow_provider_fullstory.batch_import.waiting import polling
 from airflow_provider_fullstory.exceptions import (
-    FullStoryAmbiguousError,
-    FullStoryBadRequestError,
-    FullStoryError,
-    FullStoryInputError,
-    FullStoryServerError,
-    FullStorySourceChangedError,
     FullStoryStorageError,
-    FullStoryTimeoutError,
 )
-from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
-from airflow_provider_fullstory.operators import fullstory as operators
-from airflow_provider_fullstory.task.state import ImportState
 from tests.conftest import refuse_what_is_marked
 from tests.tries import (
     QUERY,
     REFUSED_BY_FULLSTORY,
     REFUSED_HERE,
     Breaking,
-    Clock,
     Crash,
     Task,
     breaking_source,
     change_warehouse,
     creating_imports,
-    failure_of,
-    join_uploads,
     make_warehouse,
     noting_end,
     noting_job,
@@ -57,18 +39,10 @@ if TYPE_CHECKING:
 
     from airflow_provider_fullstory.emulator.client import EmulatorClient
 
-HOUR = 3600.0
-UPLOADS = {"method": "POST", "path": "/v2/events/batch"}
-LOOKS = {"method": "GET", "path": "/v2/events/batch/*"}
 IN_BOTH_WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["sync", "deferrable"])
 
 
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "FIRST_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(operators, "_RETRY_FOR", 0.05)
-    # Jobs that FullStory does not know are as good as old.
-    monkeypatch.setattr(polling, "YOUNG_SECONDS", 0.0)
+pytestmark = pytest.mark.usefixtures("short_waits", "unknown_jobs_are_old")
 
 
 def crash(task: Task, matches: Callable[[str, dict[str, Any]], bool], **arguments: Any) -> None:
@@ -423,7 +397,7 @@ def test_a_verdict_is_the_same_in_the_try_after_it_was_noted(emulator: EmulatorC
     sent = len(posts(emulator))
 
     with pytest.raises(
-        AirflowFailException, match=r"2 of 22 records are not in FullStory\.(?s:.*)\n1 refused here"
+        AirflowFailException, match=r"2 of 22 records are not in FullStory\.(?s:.*)\n1 invalid, never sent"
     ):
         task.attempt(events=events)
 
@@ -458,410 +432,3 @@ def test_an_import_of_nothing_looks_again_in_the_next_try(
     report = task.attempt(**QUERY)
 
     assert (report["records"], report["imported"]) == (5, 5)
-
-
-# Other items, other salts.
-
-
-def test_two_mapped_tasks_with_equal_events_send_them_twice(
-    emulator: EmulatorClient, make_task: Callable[..., Task]
-) -> None:
-    # Airflow keeps a store for each map index; the folder is one for all.
-    first, second = make_task("folder", map_index=0), make_task("folder", map_index=1)
-    crash(first, noting_job(1), events=orders(5))
-
-    second.attempt(events=orders(5))
-    first.attempt(events=orders(5))
-
-    assert numbers(emulator) == sorted([*range(5), *range(5)])
-
-
-def test_the_folders_of_two_mapped_tasks_do_not_mix(
-    emulator: EmulatorClient, make_task: Callable[..., Task]
-) -> None:
-    first, second = make_task("folder", map_index=0), make_task("folder", map_index=1)
-    for task, start in ((first, 0), (second, 100)):
-        with pytest.raises(AirflowFailException, match="not in FullStory"):
-            task.attempt(events=[*orders(15, start), REFUSED_HERE])
-
-    assert numbers(emulator) == [*range(15), *range(100, 115)]
-    assert first.folder != second.folder
-
-
-@pytest.fixture(params=["values", "query", "file"])
-def items(
-    request: pytest.FixtureRequest, database: Path, tmp_path: Path
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Give arguments for two items of a mapped task: orders 0 to 24, and orders 100 to 124."""
-    make_warehouse(database, 200)
-    query = QUERY | {"sql": QUERY["sql"].replace("ORDER", "WHERE number BETWEEN :first AND :last ORDER")}
-    items: dict[str, list[dict[str, Any]]] = {"values": [], "query": [], "file": []}
-    for start in (0, 100):
-        file = tmp_path / f"{start}.jsonl"
-        file.write_text("\n".join(map(json.dumps, orders(25, start))))
-        items["values"].append({"events": orders(25, start)})
-        items["query"].append(query | {"parameters": {"first": start, "last": start + 24}})
-        items["file"].append({"events": f"file://{file}"})
-    one, other = items[request.param]
-    return one, other
-
-
-@pytest.mark.parametrize(
-    "matches",
-    [noting_job(2), noting_stage("sent"), noting_stage("succeeded")],
-    ids=["some were sent", "all were sent", "all was finished"],
-)
-def test_another_item_of_a_mapped_task_inherits_no_jobs(
-    emulator: EmulatorClient,
-    task: Task,
-    items: tuple[dict[str, Any], dict[str, Any]],
-    matches: Callable[..., bool],
-) -> None:
-    one, other = items
-    with pytest.raises(Crash):
-        task.attempt(**one, max_parallel_uploads=1, breaking=Breaking(matches=matches, is_done=True))
-    sent = len(posts(emulator))
-
-    message = failure_of(task, FullStorySourceChangedError, **other)
-
-    assert "or the item of this mapped task" in message
-    assert len(posts(emulator)) == sent
-    # A person says that the item is another one.
-    task.attempt(**other, on_source_change="resend")
-    assert {*range(100, 125)} <= {*numbers(emulator)}
-
-
-def test_another_schema_of_a_database_counts_as_another_item(
-    emulator: EmulatorClient, task: Task, database: Path
-) -> None:
-    make_warehouse(database, 25)
-    crash_after_all_were_sent(task, **QUERY, hook_params={"schema": "east"})
-    change_warehouse(database, "UPDATE orders SET number = number + 100")
-
-    message = failure_of(task, FullStorySourceChangedError, **QUERY, hook_params={"schema": "west"})
-
-    assert "Batch 1 is not the one" in message
-
-
-def test_a_changed_batch_in_the_place_of_a_refused_one_is_not_sent_where_others_were(
-    emulator: EmulatorClient, task: Task
-) -> None:
-    emulator.order_fault(**UPLOADS, status=401)
-    with pytest.raises(FullStoryError):
-        task.attempt(events=orders(30), max_parallel_uploads=3)
-    accepted, sent = numbers(emulator), len(posts(emulator))
-
-    failure_of(task, FullStorySourceChangedError, events=orders(29, 1), max_parallel_uploads=3)
-
-    assert accepted
-    assert numbers(emulator) == accepted
-    assert len(posts(emulator)) == sent
-
-
-def test_what_was_staged_and_cannot_be_removed_does_not_fail_an_import_that_was_delivered(
-    emulator: EmulatorClient, make_task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: Any) -> None:
-        raise FullStoryStorageError("no.")
-
-    monkeypatch.setattr(ImportState, "clean_up", refuse)
-
-    assert make_task("both").attempt(events=orders(25))["imported"] == 25
-
-
-def test_rows_that_changed_are_told_from_arguments_that_did(
-    emulator: EmulatorClient, make_task: Callable[..., Task], database: Path
-) -> None:
-    task = make_task("store")
-    make_warehouse(database, 25)
-    crash(task, noting_job(2), **QUERY, max_parallel_uploads=1)
-    other = failure_of(task, FullStorySourceChangedError, **QUERY, batch_size=7)
-    change_warehouse(database, "UPDATE orders SET number = number + 100")
-    rows = failure_of(task, FullStorySourceChangedError, **QUERY)
-
-    assert "Its arguments changed (sql, parameters, mapping, batch_size, ...)" in other
-    assert "With the old ones, clearing the task goes on where the last try ended" in other
-    assert "Its rows or their order changed.\nORDER BY a unique column; stage_batches=True keeps" in rows
-
-
-def test_batches_staged_for_other_arguments_are_kept(
-    emulator: EmulatorClient, make_task: Callable[..., Task], database: Path
-) -> None:
-    task = make_task("both")
-    make_warehouse(database, 30)
-    with pytest.raises(Crash):
-        task.attempt(**QUERY, max_parallel_uploads=1, breaking=Breaking(matches=noting_job(2)))
-    failure_of(task, FullStorySourceChangedError, **QUERY, batch_size=7)
-    change_warehouse(database, "DROP TABLE orders")
-
-    assert task.attempt(**QUERY)["imported"] == 30
-    assert numbers(emulator) == list(range(30))
-
-
-def test_uploads_end_with_the_time_of_the_task(
-    emulator: EmulatorClient, make_task: Callable[..., Task]
-) -> None:
-    task = make_task("store")
-    emulator.order_fault(**UPLOADS, delay_seconds=HOUR)
-
-    with pytest.raises(FullStoryTimeoutError, match="Time was up while 1 batch had no answer yet"):
-        task.operator(events=orders(10), timeout=0.3).execute(task.next_context())
-
-    emulator.forget_faults()
-    join_uploads()
-
-
-# Less protection.
-
-
-@pytest.mark.parametrize("durable", [False, True])
-def test_without_a_ledger_each_try_posts_all_under_the_same_keys(
-    emulator: EmulatorClient, make_task: Callable[..., Task], *, durable: bool
-) -> None:
-    task = make_task("store" if not durable else "nothing", durable=durable)
-    first = task.attempt(events=orders(25), max_parallel_uploads=1)
-    again = task.attempt(events=orders(25), max_parallel_uploads=1)
-
-    requests = posts(emulator)
-    keys = [request["idempotency_key"] for request in requests]
-    assert keys[:3] == keys[3:]
-    assert [request["replayed"] for request in requests] == [False] * 3 + [True] * 3
-    assert numbers(emulator) == list(range(25))
-    assert again == first
-    assert not task.store or not task.store.writes
-
-
-def test_a_state_folder_without_durability_is_refused(
-    emulator: EmulatorClient, make_task: Callable[..., Task]
-) -> None:
-    message = failure_of(make_task("folder"), FullStoryInputError, events=orders(5), durable=False)
-    assert "state_uri is given with durable=False" in message
-    assert emulator.requests() == []
-
-
-@pytest.mark.parametrize("policy", ["on_ambiguous", "on_source_change"])
-@pytest.mark.parametrize("value", ["send", "", None, True])
-def test_a_policy_that_does_not_exist_is_refused(
-    emulator: EmulatorClient, task: Task, policy: str, value: Any
-) -> None:
-    message = failure_of(task, FullStoryInputError, events=orders(5), **{policy: value})
-    assert f"{policy} is {value!r}; it must be 'fail' or 'resend'." in message
-    assert emulator.requests() == []
-
-
-@pytest.fixture
-def logged(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Callable[[], str]:
-    """Give what was logged, wherever Airflow's configuration sends it."""
-    caplog.set_level("INFO")
-
-    def read() -> str:
-        output = capfd.readouterr()
-        return caplog.text + output.out + output.err
-
-    return read
-
-
-@pytest.mark.parametrize(
-    ("kept", "arguments", "words"),
-    [
-        ("store", {}, "State: a ledger in Airflow's task state store."),
-        ("state", {}, "State: a ledger in file://"),
-        ("both", {}, "State: a ledger in file://"),
-        ("store", {"durable": False}, "State: no ledger, since durable=False."),
-        (
-            "nothing",
-            {},
-            "State: no ledger, since state_uri is not set and Airflow has a task state store from 3.3 on",
-        ),
-    ],
-    ids=["store", "state", "both", "not durable", "nothing"],
-)
-def test_the_log_says_what_protects_against_doubles(
-    emulator: EmulatorClient,
-    make_task: Callable[..., Task],
-    kept: str,
-    *,
-    arguments: dict[str, Any],
-    words: str,
-    logged: Callable[[], str],
-) -> None:
-    make_task(kept).attempt(events=orders(5), **arguments)
-
-    assert words in logged()
-
-
-# What FullStory answers.
-
-
-def test_a_key_that_was_used_for_another_body_is_told(emulator: EmulatorClient, task: Task) -> None:
-    body = (
-        b'{"requests":[{"name":"Order","user":{"uid":"u0"},"properties":{"number":0},'
-        b'"schema":{"properties":{"number":"int"}}}]}'
-    )
-    key = RunIdentity("dag", "run-1", "import").idempotency_key(hashlib.sha256(body).hexdigest(), 0)
-    with FullStoryHook() as hook:
-        hook.create_import("events", b'{"requests":[{"name":"Other"}]}', key)
-
-    with pytest.raises(FullStoryBadRequestError) as caught:
-        task.attempt(events=orders(1))
-
-    assert "this Idempotency-Key was used with another request body" in str(caught.value)
-    assert "This was batch 1 (1 record)" in str(caught.value)
-    assert len(emulator.events()) == 1
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        {"status": 409},
-        {"status": 429},
-        {"status": 500},
-        {"status": 503},
-        {"status": 503, "work_done": True},
-        {"reset": "before"},
-        {"reset": "after"},
-    ],
-    ids=str,
-)
-def test_passing_faults_are_ridden_out_within_a_try(
-    emulator: EmulatorClient, task: Task, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
-) -> None:
-    monkeypatch.setattr(operators, "_RETRY_FOR", 30.0)
-    emulator.order_fault(**UPLOADS, times=2, **fault)
-
-    report = task.attempt(events=orders(25))
-
-    assert numbers(emulator) == list(range(25))
-    assert report["imported"] == 25
-    assert len(posts(emulator)) == 5
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        {"status": 409},
-        {"status": 500},
-        {"status": 503, "work_done": True},
-        {"reset": "before"},
-        {"reset": "after"},
-    ],
-    ids=str,
-)
-def test_faults_that_outlast_a_try_are_mended_by_the_next(
-    emulator: EmulatorClient, task: Task, fault: dict[str, Any]
-) -> None:
-    emulator.order_fault(**UPLOADS, after=1, times=10_000, **fault)
-    with pytest.raises(FullStoryError) as caught:
-        task.attempt(events=orders(25))
-    assert caught.value.is_ambiguous
-    emulator.forget_faults()
-
-    report = task.attempt(events=orders(25))
-
-    assert numbers(emulator) == list(range(25))
-    assert report["imported"] == 25
-    assert len({request["idempotency_key"] for request in posts(emulator)}) == 3
-
-
-def test_an_answer_that_fullstory_keeps_repeating_is_got_past_where_that_is_allowed(
-    emulator: EmulatorClient, task: Task
-) -> None:
-    emulator.configure(replay_server_errors=True)
-    emulator.order_fault(**UPLOADS, status=500)
-    for _ in range(2):
-        with pytest.raises(FullStoryServerError, match="HTTP 500"):
-            task.attempt(events=orders(5))
-    assert numbers(emulator) == []
-
-    report = task.attempt(events=orders(5), on_ambiguous="resend")
-
-    assert numbers(emulator) == list(range(5))
-    assert report["imported"] == 5
-
-
-@IN_BOTH_WAYS
-@pytest.mark.parametrize("source", ["values", "query"])
-def test_jobs_that_fullstory_forgot_are_told_and_nothing_is_sent(
-    emulator: EmulatorClient, task: Task, database: Path, source: str, *, deferrable: bool
-) -> None:
-    make_warehouse(database, 25)
-    arguments = QUERY if source == "query" else {"events": orders(25)}
-    crash_after_all_were_sent(task, **arguments)
-    emulator.reset()
-
-    message = failure_of(task, FullStoryAmbiguousError, **arguments, deferrable=deferrable)
-
-    assert posts(emulator) == []
-    assert "No such job in this organization" in message
-    assert 'set on_ambiguous="resend"' in message
-
-
-@IN_BOTH_WAYS
-@pytest.mark.parametrize("source", ["values", "query"])
-def test_jobs_that_fullstory_forgot_are_sent_again_where_that_is_allowed(
-    emulator: EmulatorClient, task: Task, database: Path, source: str, *, deferrable: bool
-) -> None:
-    make_warehouse(database, 25)
-    arguments = QUERY if source == "query" else {"events": orders(25)}
-    crash_after_all_were_sent(task, **arguments)
-    emulator.reset()
-
-    report = task.attempt(**arguments, deferrable=deferrable, on_ambiguous="resend")
-
-    assert numbers(emulator) == list(range(25))
-    assert (report["imported"], len(posts(emulator))) == (25, 3)
-    assert sorted(report["job_ids"]) == sorted(job["id"] for job in emulator.jobs())
-
-
-def test_only_the_job_that_fullstory_forgot_is_sent_again(emulator: EmulatorClient, task: Task) -> None:
-    crash_after_all_were_sent(task, events=orders(30))
-    vanished = task.entry(2)
-    job_id = vanished["job_id"].replace("/", "%2F").replace("=", "%3D").replace("+", "%2B")
-    emulator.order_fault(method="GET", path=f"/v2/events/batch/{job_id}", status=404, times=9)
-
-    report = task.attempt(events=orders(30), on_ambiguous="resend")
-
-    [again] = posts(emulator)[3:]
-    assert again["idempotency_key"] != vanished["idempotency_key"]
-    assert len(posts(emulator)) == 4
-    assert report["imported"] == 30
-    assert numbers(emulator) == sorted([*range(30), *range(10, 20)])
-
-
-def test_halves_that_fullstory_forgot_are_sent_again_where_that_is_allowed(
-    emulator: EmulatorClient, task: Task
-) -> None:
-    emulator.configure(max_body_bytes=400)
-    crash_after_all_were_sent(task, events=orders(25))
-    emulator.reset()
-    emulator.configure(max_body_bytes=400)
-
-    report = task.attempt(events=orders(25), on_ambiguous="resend")
-
-    assert numbers(emulator) == list(range(25))
-    assert report["imported"] == 25
-
-
-# Time passes.
-
-
-def test_a_batch_whose_day_ends_while_it_waits_for_room_is_not_sent_twice(
-    emulator: EmulatorClient, task: Task, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = Clock(monkeypatch)
-    emulator.configure(processing_seconds=25 * HOUR)
-    arguments = {"events": orders(20), "max_parallel_uploads": 1, "max_outstanding_records": 20}
-    crash(task, noting_job(2), **arguments)
-    clock.now += 23 * HOUR
-    look = FullStoryHook.get_job_status
-
-    def look_three_hours_later(hook: FullStoryHook, resource: str, job_id: str) -> Any:
-        clock.now += 3 * HOUR
-        return look(hook, resource, job_id)
-
-    monkeypatch.setattr(FullStoryHook, "get_job_status", look_three_hours_later)
-    # The first batch is still being processed, and there is room for one.
-    with suppress(AirflowFailException):
-        task.attempt(**arguments | {"max_outstanding_records": 10}, wait_for_completion=False)
-
-    assert numbers(emulator) == list(range(20))

@@ -29,7 +29,7 @@ def test_the_button_tells_organization_and_role(services: Services) -> None:
     )
     assert answer["status"] is True
     assert "the key's role is USER" in answer["message"]
-    assert "cannot read which records FullStory refused" in answer["message"]
+    assert "cannot read which records FullStory rejected" in answer["message"]
 
 
 def test_the_button_tells_a_wrong_key(services: Services) -> None:

@@ -202,8 +202,7 @@ def test_semicolons_that_end_no_statement(
     operator = FullStoryImportEventsOperator(
         task_id="import", sql=sql, sql_conn_id="warehouse", event_name="A"
     )
-    operator._check_arguments()
-    operator._check_source()
+    operator._source(operator._checked_arguments()).check()
 
 
 @pytest.mark.parametrize(

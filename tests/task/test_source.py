@@ -107,7 +107,7 @@ def test_a_null_timestamp_is_sent_where_that_is_wanted(
 def test_what_is_allowed_is_part_of_what_a_retry_must_find_unchanged(query: dict[str, Any]) -> None:
     operators = [importing(**query, allow_missing_timestamp=value) for value in (False, True)]
 
-    assert len({operator._fingerprint() for operator in operators}) == 2
+    assert len({operator._checked_arguments().fingerprint for operator in operators}) == 2
 
 
 def test_the_start_of_the_log_says_what_a_source_without_timestamps_means(

@@ -1,4 +1,4 @@
-"""What FullStory accepted."""
+"""The batches that FullStory accepted."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Submission(NamedTuple):
     :param job_id: FullStory's job.
     :param records: How many records it holds.
     :param bytes: How long its body is.
-    :param is_earlier: Whether an earlier try was told of the job, so that nothing was sent in this one.
-    :param is_replay: Whether an earlier try may have sent it, so that it went out under its old key.
+    :param is_earlier: Whether an earlier try knew the job, so that this one did not send the batch.
+    :param is_replay: Whether an earlier try may have sent it, so that this one sent it under its old key.
     """
 
     place: tuple[int, ...]
@@ -42,7 +42,7 @@ class Submission(NamedTuple):
 
 def batches_of(submissions: Sequence[Submission]) -> str:
     """
-    Return how many batches and records there are, as words.
+    Return the numbers of batches and records, as words.
 
     :param submissions: The batches.
     """
@@ -52,7 +52,7 @@ def batches_of(submissions: Sequence[Submission]) -> str:
 
 def not_again(submissions: Sequence[Submission]) -> str:
     """
-    Return what became of batches that earlier tries sent, as words.
+    Return what happened to batches that earlier tries sent, as words.
 
     :param submissions: The batches.
     """

@@ -1,4 +1,4 @@
-"""What a person reads where the source has changed, or the outcome of a batch is unknown."""
+"""The errors of a source that changed, and of a batch whose outcome is unknown."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def source_changed(
     """
     Return the error of a source that no longer gives what earlier tries sent.
 
-    :param what: What is different.
-    :param ending: How that import ended, as a sentence; empty where it did not.
+    :param what: The difference, as a sentence.
+    :param ending: How that import ended, as a sentence; empty if it did not.
     :param version: The version of this package that sent it.
-    :param has_other_arguments: Whether the task's arguments are others now.
-    :param is_data_at_hand: Whether the records come from XCom, so that arguments cannot be compared.
+    :param has_other_arguments: Whether the arguments of the task changed.
+    :param is_data_at_hand: Whether the records themselves were given, so that arguments cannot be compared.
     """
     upgrade = (
         f";\nor this package was upgraded, from {version} to {__version__}" if version != __version__ else ""
@@ -37,7 +37,7 @@ def source_changed(
     elif has_other_arguments:
         reason = (
             "Its arguments changed (sql, parameters, mapping, batch_size, ...), or the item of this mapped "
-            f"task{upgrade}.\nWith the old ones, clearing the task goes on where the last try ended"
+            f"task{upgrade}.\nWith the old ones, clearing the task resumes where the last try ended"
         )
     else:
         reason = (
@@ -54,11 +54,11 @@ def source_changed(
 
 def unknown_outcome(batch: Batch, entry: Entry | None, sent_since: float | None) -> FullStoryAmbiguousError:
     """
-    Return the error of a batch of which nobody can know whether FullStory has it.
+    Return the error of a batch whose outcome is unknown.
 
     :param batch: The batch.
-    :param entry: What the ledger says of it, None where the ledger of earlier tries is gone.
-    :param sent_since: Since when these may have sent it, in seconds since the epoch.
+    :param entry: Its entry, None if the ledger of earlier tries is gone.
+    :param sent_since: Since when earlier tries may have sent it, in seconds since the epoch.
     """
     if entry is None:
         what = (
@@ -67,25 +67,25 @@ def unknown_outcome(batch: Batch, entry: Entry | None, sent_since: float | None)
             "state store when the task was cleared; state_uri keeps the ledger"
         )
     elif entry.job_id:
-        what = f"Batch {entry.name} {fate(entry)}, and FullStory no longer tells what became of that job"
+        what = f"Batch {entry.name} {fate(entry)}, and FullStory no longer reports the outcome of that job"
     else:
         what = (
             f"Batch {entry.name} ({plural(entry.records, 'record')}) was sent {utc(entry.at)}, and no answer "
-            "arrived. FullStory recognizes a repeated batch for 24 hours only"
+            "arrived. FullStory recognizes a repeated batch only for 24 hours"
         )
     return FullStoryAmbiguousError(
-        f"Nobody can know whether FullStory has batch {batch.name}, and it was not sent again.\n"
+        f"It is unknown whether FullStory has batch {batch.name}, and it was not sent again.\n"
         'Look for its records in FullStory; if they are missing, set on_ambiguous="resend" and\n'
-        "clear the task: it sends just such batches again.\n"
+        "clear the task: it sends only these batches again.\n"
         f"{what}."
     )
 
 
 def fate(entry: Entry) -> str:
     """
-    Return what became of a batch of an earlier try.
+    Return the outcome of a batch of an earlier try, as part of a sentence.
 
-    :param entry: What the ledger says of it.
+    :param entry: Its entry.
     """
     if entry.job_id:
         return (
@@ -96,7 +96,7 @@ def fate(entry: Entry) -> str:
 
 def utc(seconds: float) -> str:
     """
-    Return a moment for a person.
+    Return a time for a message.
 
     :param seconds: Seconds since the epoch.
     """

@@ -1,8 +1,9 @@
 """
-What a try does with a batch, given what earlier tries noted of it: one table, without I/O.
+The decision what a try does with a batch, given its entry of earlier tries: one table, without I/O.
 
 FullStory recognizes a repeated request by its idempotency key, for 24 hours
-(developer.fullstory.com/server/idempotent-requests). Whatever is not certain by then has an unknown outcome.
+(developer.fullstory.com/server/idempotent-requests). After that, a batch whose job is not known has an
+unknown outcome.
 """
 
 from __future__ import annotations
@@ -33,23 +34,23 @@ class Decision(enum.Enum):
     SEND_HALVES = enum.auto()
     #: Fail: an earlier try sent something else in its place.
     CHANGED = enum.auto()
-    #: Fail: nobody can know whether FullStory has it.
+    #: Fail: its outcome is unknown.
     UNKNOWN = enum.auto()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Policy:
     """
-    What decides besides the entry.
+    What a decision depends on besides the entry.
 
     :param resends_unknown: Whether a batch of unknown outcome is sent again (``on_ambiguous="resend"``).
-    :param resends_changed: Whether a batch is sent though an earlier try sent another one in its place
+    :param resends_changed: Whether a batch is sent although an earlier try sent another one in its place
         (``on_source_change="resend"``).
-    :param empty_rounds: Entries of rounds below this number stand for records that are not in FullStory,
-        since the import ended with none.
+    :param empty_rounds: Entries of rounds below this number have no records in FullStory, since the import
+        ended with none.
     :param is_empty: Whether FullStory certainly has no batch of the import.
-    :param sent_since: Since when earlier tries of which no ledger is left may have sent batches, in seconds
-        since the epoch; None where there were none.
+    :param sent_since: Since when earlier tries without a ledger may have sent batches, in seconds since the
+        epoch; None if there were none.
     """
 
     resends_unknown: bool = False
@@ -65,11 +66,11 @@ def decide(
     """
     Return what to do with a batch.
 
-    :param entry: What the ledger has in the batch's place.
+    :param entry: The entry in the batch's place.
     :param batch: The batch as it is now.
     :param now: Seconds since the epoch.
-    :param policy: What decides besides.
-    :param is_lost: Whether FullStory no longer tells what became of the entry's job: it vanished, or ended
+    :param policy: What else decides.
+    :param is_lost: Whether FullStory no longer reports the outcome of the entry's job: it vanished, or ended
         without counts.
     """
     if entry is None:
@@ -79,7 +80,7 @@ def decide(
     is_same = entry.digest == batch.digest
     is_free = entry.round < policy.empty_rounds or entry.is_refused
     if is_free and is_same:
-        # Under the old key, FullStory would repeat the answer that it refused the batch with.
+        # Under the old key, FullStory would repeat the error that it answered with.
         return Decision.RESEND
     if is_free and (policy.is_empty or not entry.is_refused):
         return Decision.SEND
@@ -89,7 +90,7 @@ def decide(
 
 
 def _decide_same(entry: Entry, now: float, policy: Policy, *, is_lost: bool) -> Decision:
-    """Decide about a batch that an earlier try sent as it is now."""
+    """Decide about a batch that did not change since an earlier try sent it."""
     if entry.is_split:
         return Decision.SEND_HALVES
     if entry.job_id is not None and not is_lost:
@@ -102,7 +103,7 @@ def _decide_same(entry: Entry, now: float, policy: Policy, *, is_lost: bool) -> 
 
 
 def _repeat(sent_at: float, now: float, policy: Policy, again: Decision) -> Decision:
-    """Decide about a batch that may have been sent, and whose answer is not known."""
+    """Decide about a batch that may have been sent, and whose answer was lost."""
     if now < sent_at + IDEMPOTENCY_SECONDS:
         return Decision.REPLAY
     return again if policy.resends_unknown else Decision.UNKNOWN

@@ -1,8 +1,16 @@
-"""What the ledger holds of a batch."""
+"""The entries of a ledger: what is known of each batch."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
+
+from airflow_provider_fullstory.batch_import.ledger.stores import json_of, object_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_fullstory.batch_import.ledger.stores import Store
 
 
 @dataclasses.dataclass(slots=True)
@@ -18,7 +26,7 @@ class Entry:
     :param round: How often the import's counts had been verified when it was sent; see ``Policy``.
     :param job_id: The job that FullStory answered with.
     :param is_split: Whether FullStory found it too large, so that its halves count instead.
-    :param is_refused: Whether FullStory certainly did not take it.
+    :param is_refused: Whether FullStory certainly did not accept it.
     :param has_failed: Whether FullStory answered with a server error when it was sent again under that key.
     """
 
@@ -32,3 +40,61 @@ class Entry:
     is_split: bool = False
     is_refused: bool = False
     has_failed: bool = False
+
+
+class Entries:
+    """
+    Read and write the entries of an import.
+
+    :param store: Holds the ledger.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def read(self, name: str) -> Entry | None:
+        """
+        Return the entry of a batch, None if there is none.
+
+        :param name: The batch's place in the import.
+        """
+        value = self._store.get(_key(name))
+        return None if value is None else object_of({"name": name} | value, Entry)
+
+    def write(self, entry: Entry) -> None:
+        """
+        Write an entry.
+
+        :param entry: The entry.
+        """
+        value = json_of(entry)
+        del value["name"]
+        self._store.set(_key(entry.name), value)
+
+    def in_order(self) -> Iterator[Entry]:
+        """Yield the entries of all batches, halves excepted."""
+        number = 1
+        while (entry := self.read(str(number))) is not None:
+            yield entry
+            number += 1
+
+    def with_jobs(self, batches: int) -> Iterator[Entry]:
+        """
+        Yield the entries that have or need a job: of each batch its own, or those of its halves.
+
+        :param batches: How many batches there are.
+        """
+        for number in range(1, batches + 1):
+            yield from self._leaves(str(number))
+
+    def _leaves(self, name: str) -> Iterator[Entry]:
+        entry = self.read(name)
+        if entry is not None and entry.is_split and not entry.job_id:
+            for half in (1, 2):
+                yield from self._leaves(f"{name}.{half}")
+        elif entry is not None:
+            yield entry
+
+
+def _key(name: str) -> str:
+    return f"batch_{name}"

@@ -1,28 +1,33 @@
-"""Where a ledger is kept: small JSON objects by key."""
+"""The stores that can hold a ledger: small JSON objects by key."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
 from airflow_provider_fullstory.exceptions import FullStoryLedgerError, FullStoryStorageError
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from airflow_provider_fullstory.batch_import.storage.folder import Folder
     from airflow_provider_fullstory.batch_import.storage.outages import Outages
+
+T = TypeVar("T")
 
 
 class Store(Protocol):
     """Keep small JSON objects by key. Used from several threads at once."""
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """Return what was last set, None where nothing was."""
+        """Return the value of a key, None if there is none."""
 
     def set(self, key: str, value: dict[str, Any]) -> None:
-        """Keep a value, or replace it as a whole: a reader never meets half of it."""
+        """Keep a value, or replace it as a whole: a reader never sees half of it."""
 
 
 class MemoryStore(dict[str, dict[str, Any]]):
@@ -44,7 +49,7 @@ class FolderStore:
         self._folder = folder
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """Return what was last set."""
+        """Return the value of a key."""
         content = self._folder.read(f"ledger/{key}.json")
         if content is None:
             return None
@@ -53,7 +58,7 @@ class FolderStore:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise FullStoryLedgerError(
                 f"The ledger file {key}.json in {self._folder}/ledger is damaged: {error}. Its batch was not "
-                "sent again; the logs of earlier tries and FullStory can tell what became of it."
+                "sent again; the logs of earlier tries and FullStory show its outcome."
             ) from error
 
     def set(self, key: str, value: dict[str, Any]) -> None:
@@ -63,10 +68,10 @@ class FolderStore:
 
 class TaskStateStore:
     """
-    Keep a ledger in Airflow's task state store (3.3 and newer), which retries of a task share.
+    Keep a ledger in Airflow's task state store (3.3 and newer), which the tries of a task share.
 
-    :param accessor: What Airflow puts into the task's context.
-    :param prefix: Goes before each key, since others may use the store too.
+    :param accessor: The ``task_state_store`` of the task's context.
+    :param prefix: Precedes each key, since others may use the store too.
     :param outages: Waits out outages of Airflow's database and API.
     """
 
@@ -74,11 +79,11 @@ class TaskStateStore:
         self._accessor = accessor
         self._prefix = prefix
         self._outages = outages
-        # Uploads write from several threads, which dag.test() is not prepared for.
+        # Uploads write from several threads, and dag.test() expects one.
         self._lock = threading.Lock()
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """Return what was last set."""
+        """Return the value of a key."""
         return self._outages.outlast("read", lambda: self._get(key))
 
     def _get(self, key: str) -> dict[str, Any] | None:
@@ -90,7 +95,7 @@ class TaskStateStore:
         return value
 
     def set(self, key: str, value: dict[str, Any]) -> None:
-        """Keep a value for as long as the DAG run exists: any run may be tried again."""
+        """Keep a value as long as the DAG run exists: any run may be tried again."""
         self._outages.outlast("write", lambda: self._set(key, value))
 
     def _set(self, key: str, value: dict[str, Any]) -> None:
@@ -108,3 +113,29 @@ def _failure(what: str, error: Exception) -> FullStoryStorageError:
     return FullStoryStorageError(
         f"The ledger in Airflow's task state store could not be {what} ({type(error).__name__}: {error})."
     )
+
+
+def json_of(value: DataclassInstance) -> dict[str, Any]:
+    """
+    Return a data class as JSON, without fields that are not set: there may be thousands of entries.
+
+    :param value: The data class.
+    """
+    return {name: item for name, item in dataclasses.asdict(value).items() if item}
+
+
+def object_of(value: dict[str, Any], kind: type[T]) -> T:
+    """
+    Return the data class that JSON of a ledger stands for.
+
+    :param value: The JSON.
+    :param kind: The data class.
+    :raises FullStoryLedgerError: If this version of the package cannot read it.
+    """
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise FullStoryLedgerError(
+            f"The ledger of this task holds something that this version of the package cannot read: {error}. "
+            "Nothing was sent. Finish the run with the version that began it."
+        ) from error

@@ -1,11 +1,11 @@
-"""Reading which records FullStory refused."""
+"""Reading which records FullStory rejected."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from airflow_provider_fullstory.api.encoding import ENCODER
 from airflow_provider_fullstory.exceptions import (
@@ -18,72 +18,61 @@ from airflow_provider_fullstory.text import plural
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from airflow_provider_fullstory.api.jobs import Page, RecordError, Resource
+    from airflow_provider_fullstory.api.jobs import RecordError
+    from airflow_provider_fullstory.batch_import.client import ImportClient
     from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
 
-#: Nothing says how much later than its job a list of refused records is complete.
+#: FullStory does not document how long after a job its list of rejected records is complete.
 _SECONDS_BETWEEN_LISTS: Final = (1.0, 4.0, 16.0)
-
-
 _MOST_TIMES_LISTED: Final = 2
-
 
 log = logging.getLogger(__name__)
 
 
-class ErrorsReader(Protocol):
-    """The part of a hook that reads refused records."""
-
-    def iter_errors(self, resource: Resource | str, job_id: str) -> Iterator[Page[RecordError]]:
-        """Yield the records that a job refused."""
-
-
 def rejections(
-    client: ErrorsReader,
-    resource: str,
+    client: ImportClient,
     outcomes: Iterable[JobOutcome],
     *,
     is_required: bool,
     pause: Callable[[float], None] = time.sleep,
 ) -> Iterator[tuple[str, Sequence[RecordError]]]:
     """
-    Yield the records that FullStory refused, some at a time, each with its job, as far as they can be read.
+    Yield the rejected records with their jobs, some at a time, as far as they can be read.
 
-    :param client: Reads the refused records, which takes an Architect key.
-    :param resource: ``events`` or ``users``.
-    :param outcomes: What became of the jobs.
+    :param client: Reads the rejected records, which takes an Architect key.
+    :param outcomes: The outcomes of the jobs.
     :param is_required: Whether it is an error if they cannot all be read at the moment. A list that is
-        shorter than the job's count is then read again first, since it may become complete later than that.
-    :param pause: Waits for so many seconds.
-    :raises FullStoryError: Where that is so. The counts are known, and a retry reads again.
+        shorter than the job's count is then read again first, since it may be complete only later.
+    :param pause: Waits, given seconds.
+    :raises FullStoryError: If they are required and cannot be read. A retry reads them again.
     """
     for outcome in outcomes:
         if not outcome.errors:
             continue
-        listing = _Listing(client, resource, outcome)
+        listing = _Listing(client, outcome)
         try:
             for records in _read_all(listing, pause) if is_required else listing.read():
                 yield outcome.job_id, records
         except FullStoryPermissionError as error:
-            log.warning("Which records FullStory refused, and why, could not be read. %s", error)
+            log.warning("Which records FullStory rejected, and why, could not be read. %s", error)
             return
         except FullStoryError as error:
             if is_required:
                 error.add(
                     f"Job {outcome.job_id} is finished, and so is the import: {outcome.imports:,} of its "
                     f"records are in FullStory, {outcome.errors:,} are not.\n"
-                    "Only these could not all be read, to be written to rejected_uri.\n"
+                    "Not all of these could be read and written to rejected_uri.\n"
                     "A retry reads them again, and sends nothing."
                 )
                 raise
-            log.warning("The refused records of job %s are not all known. %s", outcome.job_id, error)
+            log.warning("Not all rejected records of job %s are known. %s", outcome.job_id, error)
         else:
             if listing.missing:
                 log.warning("%s", listing)
 
 
 def _read_all(listing: _Listing, pause: Callable[[float], None]) -> Iterator[list[RecordError]]:
-    """Read a list again until it is complete, and raise an error where it is not in the end."""
+    """Read a list again until it is complete, and raise an error if it stays incomplete."""
     yield from listing.read()
     for seconds in _SECONDS_BETWEEN_LISTS:
         if listing.missing <= 0:
@@ -97,16 +86,14 @@ def _read_all(listing: _Listing, pause: Callable[[float], None]) -> Iterator[lis
 
 class _Listing:
     """
-    Read the records that a job refused, each once, however often they are listed.
+    Read the rejected records of a job, each once, however often they are listed.
 
     :param client: Reads the pages of the list.
-    :param resource: ``events`` or ``users``.
-    :param outcome: What became of the job.
+    :param outcome: The outcome of the job.
     """
 
-    def __init__(self, client: ErrorsReader, resource: str, outcome: JobOutcome) -> None:
+    def __init__(self, client: ImportClient, outcome: JobOutcome) -> None:
         self._client = client
-        self._resource = resource
         self._outcome = outcome
         #: How often each record was yielded, by a hash of it.
         self._yielded: Counter[int] = Counter()
@@ -115,16 +102,16 @@ class _Listing:
     def __str__(self) -> str:
         count = self._outcome.errors
         return (
-            f"FullStory counts {plural(count, 'refused record')} in job {self._outcome.job_id}, and lists "
+            f"FullStory counts {plural(count, 'rejected record')} in job {self._outcome.job_id}, and lists "
             f"{count - self.missing:,}."
         )
 
     def read(self) -> Iterator[list[RecordError]]:
-        """Yield what was not yielded before."""
+        """Yield the records that were not yielded before."""
         listed: Counter[int] = Counter()
-        # What is equal may be listed twice, or be two records: the job's count decides in the end.
+        # An equal record may be listed twice, or be two records: the count of the job decides in the end.
         equal: dict[int, RecordError] = {}
-        for page in self._client.iter_errors(self._resource, self._outcome.job_id):
+        for page in self._client.iter_errors(self._outcome.job_id):
             fresh = []
             for record in page.results:
                 mark = hash(ENCODER.encode(record))

@@ -1,4 +1,4 @@
-"""What became of every record of an import."""
+"""The report of an import, which accounts for each record."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
     from airflow_provider_fullstory.records.refusals import InvalidRecord
 
-#: Reasons that the report, the table and a message name; the rest is counted as one.
+#: How many reasons the report, the table and a message name; the others are counted as one.
 _TOP_REASONS: Final = 5
-#: Reasons that are told apart while an import runs: some name a column, of which there may be thousands.
+#: How many reasons are counted while an import runs: some name a column, and there may be thousands.
 _MOST_REASONS: Final = 1_000
 _LONGEST_REASON: Final = 200
 _OTHER_REASONS: Final = "other reasons"
@@ -39,25 +39,24 @@ _OTHER_REASONS: Final = "other reasons"
 @dataclasses.dataclass(slots=True)
 class ImportReport:
     """
-    The report of an import: counts and ids, never a record.
+    The counts and ids of an import, never a record.
 
     ``records == imported + invalid + rejected`` holds once the import is finished.
 
     :param resource: ``events`` or ``users``.
     :param job_ids: FullStory's jobs.
-    :param records: Records that the source gave; None while only FullStory knows.
-    :param imported: Records that are in FullStory; None while it works.
-    :param invalid: Records refused here, which were never sent.
-    :param rejected: Records that FullStory refused; None while it works.
-    :param rejected_uri: The file of refused records: where they go while FullStory works, and None in the end
-        if there are none.
+    :param records: Records that the source gave; None while only FullStory knows their number.
+    :param imported: Records that are in FullStory; None until it has finished.
+    :param invalid: Refused records that were found here, and never sent.
+    :param rejected: Refused records that FullStory rejected; None until it has finished.
+    :param rejected_uri: The file of refused records. None in the end if there are none.
     :param batches: Requests that FullStory accepted.
-    :param codes: How many records were refused with which code, on either side, as far as codes are known.
-    :param reasons: How many were refused for which reason, the most frequent first; XCom has the first five.
-    :param earliest: The first timestamp of the records that were sent, in ISO 8601; None where none has one.
-    :param latest: The last of them.
-    :param without_timestamp: Records that were sent without one, so that FullStory gives them the time of
-        their import.
+    :param codes: How many records were refused with each code, as far as codes are known.
+    :param reasons: How many were refused for each reason, the most frequent first; XCom has the first five.
+    :param earliest: The first timestamp of the records that were sent, in ISO 8601; None if none has one.
+    :param latest: The last timestamp.
+    :param without_timestamp: Records that were sent without a timestamp: FullStory gives them the time of the
+        import.
     """
 
     resource: str = "events"
@@ -79,8 +78,8 @@ class ImportReport:
         """
         Return the report that a task left in XCom.
 
-        :param value: What ``to_xcom`` gave.
-        :raises FullStoryInputError: Where it is something else.
+        :param value: The result of ``to_xcom``.
+        :raises FullStoryInputError: If it is something else.
         """
         names = [field.name for field in dataclasses.fields(cls)]
         if not isinstance(value, Mapping) or not value.keys() >= set(names):
@@ -94,8 +93,8 @@ class ImportReport:
         """
         Return one report for several imports.
 
-        :param reports: The reports, of the same resource; all finished, or none.
-        :raises FullStoryInputError: Where they are not.
+        :param reports: The reports of one resource; all finished, or none.
+        :raises FullStoryInputError: If they are of several.
         """
         [*resources] = {report.resource for report in reports}
         if len(resources) != 1:
@@ -144,7 +143,7 @@ class ImportReport:
 
     def add_invalid(self, invalid: Sequence[InvalidRecord]) -> None:
         """
-        Take note of records that are not sent.
+        Count invalid records.
 
         :param invalid: The records.
         """
@@ -155,7 +154,7 @@ class ImportReport:
 
     def add_submissions(self, submissions: Sequence[Submission]) -> None:
         """
-        Take note of what FullStory accepted.
+        Count the batches that FullStory accepted.
 
         :param submissions: All batches of the import, in their order.
         """
@@ -165,9 +164,9 @@ class ImportReport:
 
     def add_rejected(self, errors: Sequence[RecordError]) -> None:
         """
-        Take note of records that FullStory refused.
+        Count rejected records.
 
-        :param errors: What FullStory says of them. Its messages may repeat values, so only codes are kept.
+        :param errors: FullStory's errors. Its messages may repeat values, so only codes are kept.
         """
         codes = [error.code or "unknown" for error in errors]
         self.add_codes(codes)
@@ -175,14 +174,14 @@ class ImportReport:
 
     def add_codes(self, codes: Iterable[str]) -> None:
         """
-        Count refused records.
+        Count refused records by code.
 
         :param codes: The code of each.
         """
         self.codes = dict(sorted((Counter(self.codes) + Counter(codes)).items()))
 
     def _add_reasons(self, reasons: Iterable[str]) -> None:
-        # A new one: a report that was read from XCom shares its parts with that.
+        # A new dict: a report that was read from XCom shares its own with it.
         counts = dict(self.reasons)
         for reason, count in Counter(reasons).items():
             name = quoted(reason, longest=_LONGEST_REASON)
@@ -192,7 +191,7 @@ class ImportReport:
         self.reasons = counts
 
     def _top_reasons(self) -> list[tuple[str, int]]:
-        """Return the most frequent reasons, and how many records were refused for all others."""
+        """Return the most frequent reasons with their counts, and the count of all others."""
         ordered = sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))
         named = [item for item in ordered if item[0] != _OTHER_REASONS]
         others = sum(self.reasons.values()) - sum(count for _, count in named[:_TOP_REASONS])
@@ -200,12 +199,12 @@ class ImportReport:
 
     def finish(self, outcomes: Sequence[JobOutcome]) -> None:
         """
-        Take over FullStory's counts; they decide, not the status of a job.
+        Take over FullStory's counts. They decide, not the status of a job.
 
-        :param outcomes: What became of all jobs.
-        :raises FullStoryAmbiguousError: Where a job ended without counts, so that the outcome of its batch
-            is unknown.
-        :raises FullStoryAccountingError: Where FullStory does not answer for every record it was sent.
+        :param outcomes: The outcomes of all jobs.
+        :raises FullStoryAmbiguousError: If a job ended without counts, so that the outcome of its batch is
+            unknown.
+        :raises FullStoryAccountingError: If FullStory's counts do not cover each record it was sent.
         """
         self.imported = sum(outcome.imports for outcome in outcomes)
         self.rejected = sum(outcome.errors for outcome in outcomes)
@@ -215,17 +214,17 @@ class ImportReport:
         uncounted = [outcome.job_id for outcome in outcomes if outcome.imports + outcome.errors == 0]
         if uncounted and self.imported + self.rejected != sent:
             raise FullStoryAmbiguousError(
-                f"{len(uncounted):,} of {plural(len(outcomes), 'job')} ended without counts, so nobody can "
-                "know whether FullStory has their records.\n"
+                f"{len(uncounted):,} of {plural(len(outcomes), 'job')} ended without counts, so it is "
+                "unknown whether FullStory has their records.\n"
                 "Look for these records in FullStory; if they are missing, set "
-                'on_ambiguous="resend" and\nclear the task: it sends just such batches again.\n'
+                'on_ambiguous="resend" and\nclear the task: it sends only these batches again.\n'
                 f"{plural(self.imported, 'record')} of the other jobs are in FullStory.\n"
                 f"Jobs without counts: {some(uncounted)}."
             )
         if self.imported + self.rejected != sent:
             raise FullStoryAccountingError(
-                f"FullStory was sent {plural(sent, 'record')}, but its jobs answer for {self.imported:,} "
-                f"imported and {self.rejected:,} rejected.\n"
+                f"FullStory was sent {plural(sent, 'record')}, but its jobs count {self.imported:,} imported "
+                f"and {self.rejected:,} rejected.\n"
                 "Compare what these jobs imported with the source before anything is sent again.\n"
                 f"Jobs: {some([outcome.job_id for outcome in outcomes])}."
             )
@@ -235,47 +234,47 @@ class ImportReport:
         """How many records are known not to be in FullStory."""
         return self.invalid + (self.rejected or 0)
 
-    def judge(self, max_rejected: float = 0, files: Sequence[str] = ()) -> None:
+    def check_refused(self, max_rejected: float = 0, files: Sequence[str] = ()) -> None:
         """
-        Refuse to call an import a success while too many records are missing.
+        Check how many records were refused.
 
-        :param max_rejected: How many may be missing; below 1 which share of all.
+        :param max_rejected: How many may be refused; below 1, which share of all.
         :param files: The files of refused records; by default the one that the report names.
-        :raises FullStoryRecordsRefusedError: Naming counts, codes, jobs, and where the records are.
+        :raises FullStoryRecordsRefusedError: If more were refused, naming counts, codes, jobs and files.
         """
         if self.refused <= self._allowed(max_rejected):
             return
-        limit = f", more than max_rejected={max_rejected} lets pass" if max_rejected else ""
+        limit = f", more than max_rejected={max_rejected} allows" if max_rejected else ""
         are = "is" if self.refused == 1 else "are"
         lines = [
             f"{self.refused:,} of {self.records or 0:,} records {are} not in FullStory{limit}.",
             *self._where(files),
             *(f"{plural(count, 'record')}: {reason}" for reason, count in self._top_reasons()),
-            f"{self.invalid:,} refused here, never sent, {self.rejected or 0:,} rejected by FullStory.",
+            f"{self.invalid:,} invalid, never sent, {self.rejected or 0:,} rejected by FullStory.",
             self._inside(),
         ]
         raise FullStoryRecordsRefusedError("\n".join(lines))
 
     def _inside(self) -> str:
-        """Say what FullStory has."""
+        """Return what FullStory has, as a line."""
         if not self.job_ids:
             return "Nothing was sent."
         jobs = f"{plural(len(self.job_ids), 'job')}: {some(self.job_ids)}"
         if self.imported is None:
-            return f"The others are still being worked on ({jobs})."
+            return f"FullStory is still working on the others ({jobs})."
         return f"{self.imported:,} imported ({jobs})."
 
     def check_size(self, min_records: int) -> None:
         """
-        Refuse a source that gave too few records.
+        Check that the source gave enough records.
 
-        :param min_records: How many it has to give.
-        :raises FullStoryTooFewRecordsError: Where it gave fewer.
+        :param min_records: How many it must give.
+        :raises FullStoryTooFewRecordsError: If it gave fewer.
         """
         if (self.records or 0) < min_records:
             raise FullStoryTooFewRecordsError(
-                f"The source gave {self.records} records, fewer than min_records={min_records}. Look at what "
-                "fills it."
+                f"The source gave {self.records} records, fewer than min_records={min_records}. "
+                "Check the process that fills it."
             )
 
     def lines(self) -> list[str]:
@@ -283,8 +282,8 @@ class ImportReport:
         rows = [
             ("records", self.records, "from the source"),
             ("imported", self.imported, "in FullStory"),
-            ("invalid", self.invalid, "refused here, never sent"),
-            ("rejected", self.rejected, "refused by FullStory"),
+            ("invalid", self.invalid, "found here, never sent"),
+            ("rejected", self.rejected, "by FullStory"),
             ("batches", self.batches, f"in {plural(len(self.job_ids), 'job')}"),
             *(("reason", count, reason) for reason, count in self._top_reasons()),
         ]
@@ -299,12 +298,12 @@ class ImportReport:
         return [*table, f"  refused records are in {self.rejected_uri}"] if self.rejected_uri else table
 
     def _allowed(self, max_rejected: float) -> Decimal:
-        # As it is written: 29 % of 100 records are 29, which a float is not.
+        # Decimal, since with floats 29 % of 100 records would not be 29.
         limit = Decimal(str(max_rejected))
         return limit * (self.records or 0) if limit < 1 else limit
 
     def _where(self, files: Sequence[str]) -> list[str]:
-        """Say where the refused records are, and what to do, a line each."""
+        """Return where the refused records are and what to do, one fact per line."""
         files = files or [self.rejected_uri or ""]
         unknown = self.refused - sum(self.codes.values())
         if unknown > 0:
@@ -312,7 +311,7 @@ class ImportReport:
                 f"Which {plural(unknown, 'record')} FullStory rejected, and why, could not be read:",
                 "that takes an API key of level Architect or above.",
             ]
-            return [f"Those refused here are in {some(files)}.", *lines] if files != [""] else lines
+            return [f"The invalid records are in {some(files)}.", *lines] if files != [""] else lines
         if files != [""]:
             return [
                 "Fix them in their file, where each has its reason, and import that file (events=):",

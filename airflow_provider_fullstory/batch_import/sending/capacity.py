@@ -1,7 +1,7 @@
 """
-Room in FullStory: what is sent and unfinished stays within limits, and a job that ends makes room at once.
+Capacity in FullStory: unfinished records and jobs stay within limits, and each job that ends frees capacity.
 
-Polls jobs only while a batch waits.
+Jobs are polled only while a batch waits.
 """
 
 from __future__ import annotations
@@ -9,74 +9,63 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from airflow_provider_fullstory.batch_import.sending.forecast import Forecast, RunningJob
 from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
-from airflow_provider_fullstory.batch_import.waiting.polling import PollFailures, UnknownStatuses
+from airflow_provider_fullstory.batch_import.waiting.polling import Polls
 from airflow_provider_fullstory.exceptions import FullStoryError, FullStoryKilledError
 from airflow_provider_fullstory.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_fullstory.api.jobs import JobStatus, Resource
+    from airflow_provider_fullstory.batch_import.client import ImportClient
 
 #: Unfinished batches of an organization at which FullStory answers 429, as it does at 500,000 records
 #: (developer.fullstory.com/server/events/create-batch-events-import-job).
 MAX_OUTSTANDING_BATCHES: Final = 200
 _SECONDS_BETWEEN_LINES: Final = 60.0
-#: Of ``poll_interval``: with many jobs due at once, looks still come one by one.
-_SHARE_BETWEEN_LOOKS: Final = 0.025
+#: Share of ``poll_interval`` between two polls: many jobs that are due at once are still polled one by one.
+_SHARE_BETWEEN_POLLS: Final = 0.025
 
 log = logging.getLogger(__name__)
 
 
-class JobReader(Protocol):
-    """The part of a hook that looks at jobs."""
-
-    def get_job_status(self, resource: Resource | str, job_id: str) -> JobStatus:
-        """Return how far a job is."""
-
-
 class Capacity:
     """
-    Keep account of what is unfinished in FullStory, and wait until a batch has room.
+    Count what is unfinished in FullStory, and wait until there is capacity for a batch.
 
-    One thread waits for room and takes it; any may tell what became of it.
+    One thread waits for capacity and takes it; any thread may report what became of it.
 
-    :param jobs: Looks at jobs. It need not try again, since this decides when to look again.
-    :param resource: What the batches hold.
+    :param client: Polls jobs.
     :param max_records: Records that may be sent and unfinished.
-    :param poll_interval: Shortest time between two looks at a job of which nothing is known, in seconds.
+    :param poll_interval: Shortest time between two polls of a job while none has finished, in seconds.
     :param on_finished: Called once for each job that is found finished.
     """
 
     def __init__(
         self,
-        jobs: JobReader,
-        resource: Resource,
+        client: ImportClient,
         *,
         max_records: int,
         poll_interval: float,
         on_finished: Callable[[JobOutcome], None],
     ) -> None:
-        self._jobs = jobs
-        self._resource = resource
+        self._client = client
         self._max_records = max_records
         self._on_finished = on_finished
         self._forecast = Forecast(poll_interval)
-        self._seconds_between_looks = poll_interval * _SHARE_BETWEEN_LOOKS
-        #: Reentrant, since a signal handler may ask what runs.
+        self._seconds_between_polls = poll_interval * _SHARE_BETWEEN_POLLS
+        #: Reentrant, since a signal handler may ask which jobs run.
         self._changed = threading.Condition(threading.RLock())
         self._running: dict[str, RunningJob] = {}
-        #: Records of each batch that is being sent, as far as no job has them.
+        #: Records of each batch that is being sent, except those that a job has.
         self._being_sent: dict[str, int] = {}
         self._is_closed = False
         self._is_waited_for = False
-        self._no_look_before = self._next_line_at = 0.0
-        self._failures = PollFailures()
-        self._unknown = UnknownStatuses()
+        self._no_poll_before = self._next_line_at = 0.0
+        self._polls = Polls(lambda: self.running, time.monotonic)
 
     @property
     def running(self) -> list[str]:
@@ -86,7 +75,7 @@ class Capacity:
 
     @property
     def is_waited_for(self) -> bool:
-        """Whether a batch waits for room."""
+        """Whether a batch waits for capacity."""
         return self._is_waited_for
 
     def wait(self, records: int) -> None:
@@ -94,11 +83,11 @@ class Capacity:
         Wait until FullStory has finished so much that a batch may be sent.
 
         :param records: How many records it holds.
-        :raises FullStoryError: Where looking at a job is no use.
+        :raises FullStoryError: If polling a job is no use.
         :raises FullStoryKilledError: After ``close``.
         """
-        while (job := self._worth_a_look(records)) is not None:
-            self._look(job)
+        while (job := self._next_poll(records)) is not None:
+            self._poll(job)
 
     def take(self, name: str, records: int) -> None:
         """
@@ -112,10 +101,10 @@ class Capacity:
 
     def accepted(self, job: RunningJob, name: str | None = None) -> None:
         """
-        Count a job, in the place of what was sent.
+        Count a job instead of the records that were sent.
 
         :param job: The job.
-        :param name: The batch that took room for it, None where an earlier try has sent it.
+        :param name: The batch that took capacity for it, None if an earlier try has sent it.
         """
         with self._changed:
             self._running[job.job_id] = job
@@ -125,7 +114,7 @@ class Capacity:
 
     def sent(self, name: str) -> None:
         """
-        Count a batch no longer as being sent: its jobs count.
+        Stop counting a batch as being sent: its jobs count.
 
         :param name: Its place in the import.
         """
@@ -139,25 +128,25 @@ class Capacity:
             self._is_closed = True
             self._changed.notify()
 
-    def _worth_a_look(self, records: int) -> RunningJob | None:
-        """Wait until there is room, or a job may have finished; None tells that there is room."""
+    def _next_poll(self, records: int) -> RunningJob | None:
+        """Wait until a job may have finished and return it, or return None once there is capacity."""
         with self._changed:
             while True:
-                self._is_waited_for = not self._has_room(records)
+                self._is_waited_for = not self._has_capacity(records)
                 if not self._is_waited_for:
                     return None
                 if self._is_closed:
-                    raise FullStoryKilledError("The import ended before this batch had room.")
-                self._say()
+                    raise FullStoryKilledError("The import ended before there was capacity for this batch.")
+                self._log_wait()
                 pause = _SECONDS_BETWEEN_LINES
-                if (look := self._forecast.next_look(self._running.values())) is not None:
-                    at, job = look
-                    pause = min(max(at, self._no_look_before) - time.monotonic(), pause)
+                if (poll := self._forecast.next_poll(self._running.values())) is not None:
+                    at, job = poll
+                    pause = min(max(at, self._no_poll_before) - time.monotonic(), pause)
                     if pause <= 0:
                         return job
                 self._changed.wait(pause)
 
-    def _has_room(self, records: int) -> bool:
+    def _has_capacity(self, records: int) -> bool:
         if not self._running and not self._being_sent:
             return True
         batches = len(self._running) + len(self._being_sent)
@@ -169,37 +158,27 @@ class Capacity:
         with self._changed:
             return sum(job.records for job in self._running.values()) + sum(self._being_sent.values())
 
-    def _look(self, job: RunningJob) -> None:
-        try:
-            status = self._jobs.get_job_status(self._resource, job.job_id)
-        except FullStoryError as error:
-            self._missed(job, error)
-            return
+    def _poll(self, job: RunningJob) -> None:
+        result = self._polls.poll(self._client, job.job_id, job.accepted_at)
         now = time.monotonic()
-        self._failures.forget(job.job_id)
-        self._no_look_before = now + self._seconds_between_looks
-        self._forecast.saw(job, status, now)
-        if line := self._unknown.line(job.job_id, status):
-            log.warning("%s", line)
-        if status.is_finished:
+        if isinstance(result, FullStoryError):
+            self._no_poll_before = now + self._polls.pause
+            self._log_wait(result)
+            return
+        self._no_poll_before = now + self._seconds_between_polls
+        self._forecast.note(job, result, now)
+        if result.is_finished:
             with self._changed:
                 del self._running[job.job_id]
-            self._on_finished(JobOutcome.of(job.job_id, status))
+            self._on_finished(JobOutcome.of(job.job_id, result))
 
-    def _missed(self, job: RunningJob, error: FullStoryError) -> None:
-        """Put off the next poll, for as long as it takes where FullStory has only too much to do."""
-        now = time.monotonic()
-        self._failures.add(error, job.job_id, age=now - job.accepted_at, running=self.running)
-        self._no_look_before = now + self._failures.seconds
-        self._say(error)
-
-    def _say(self, error: FullStoryError | None = None) -> None:
-        """Say now and then what is being waited for."""
+    def _log_wait(self, error: FullStoryError | None = None) -> None:
+        """Log now and then what is being waited for."""
         if (now := time.monotonic()) < self._next_line_at:
             return
         self._next_line_at = now + _SECONDS_BETWEEN_LINES
         log.info(
-            "Waiting for room: %s not known to be finished, and %s may be unfinished.%s",
+            "Waiting for capacity: %s not known to be finished, and %s may be unfinished.%s",
             f"{plural(self._unfinished, 'record')} {'is' if self._unfinished == 1 else 'are'}",
             f"{self._max_records:,}",
             f" {error}" if error else "",

@@ -1,8 +1,4 @@
-"""
-The engine of an import: keeps uploads going within FullStory's limits, and learns what became of each job.
-
-It knows an API client, not where it comes from; the caller waits as it likes.
-"""
+"""The engine of an import: keeps uploads going within FullStory's limits, and follows their jobs."""
 
 from __future__ import annotations
 
@@ -31,21 +27,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from airflow_provider_fullstory.api.jobs import Resource
     from airflow_provider_fullstory.batch_import.batching.batch import Batch
     from airflow_provider_fullstory.batch_import.batching.submissions import Submission
+    from airflow_provider_fullstory.batch_import.client import ImportClient
     from airflow_provider_fullstory.batch_import.ledger.ledger import Ledger
-    from airflow_provider_fullstory.batch_import.sending.capacity import JobReader
-    from airflow_provider_fullstory.batch_import.sending.uploads import Uploader
     from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
 
 MAX_PARALLEL_UPLOADS: Final = 16
 _SECONDS_BETWEEN_PROGRESS: Final = 10.0
-#: How long uploads that are under way may hold up an import that has failed.
+#: How long uploads that are in flight may delay the end of an import that has failed.
 _SECONDS_TO_FINISH: Final = 60.0
 #: A signal that another thread gets does not wake the main thread, which alone runs Python's handlers.
 _SECONDS_WITHOUT_SIGNALS: Final = 1.0
-#: Failures whose messages say themselves what to set, and what clearing the task does then.
+#: Failures whose own messages say what to set, and what clearing the task does then.
 _FIXED_ELSEWHERE: Final = (FullStorySourceChangedError, FullStoryAmbiguousError)
 _NOTHING: Final = "Nothing was sent in this try."
 
@@ -56,22 +50,18 @@ class Importer:
     """
     Send batches and follow their jobs.
 
-    :param ledger: Knows what earlier tries have sent, and learns what this one sends.
-    :param uploader: Sends batches, again where that can help.
-    :param jobs: Looks at jobs. It need not try again, since the importer decides when to look again.
-    :param resource: What the batches hold.
+    :param ledger: Records what earlier tries have sent, and what this one sends.
+    :param client: Sends batches, and polls jobs.
     :param max_parallel_uploads: Batches that are uploaded at the same time: 1 to 16.
     :param max_outstanding_records: Records that may be sent and unfinished; further batches wait.
-    :param poll_interval: Shortest time between two looks at a job, in seconds.
+    :param poll_interval: Shortest time between two polls of a job, in seconds.
     :param deadline: When to give up, in seconds since the epoch.
     """
 
     def __init__(
         self,
         ledger: Ledger,
-        uploader: Uploader,
-        jobs: JobReader,
-        resource: Resource,
+        client: ImportClient,
         *,
         max_parallel_uploads: int,
         max_outstanding_records: int,
@@ -87,44 +77,40 @@ class Importer:
                 f"max_outstanding_records is {max_outstanding_records}; it must be above 0."
             )
         self._ledger = ledger
-        self._jobs = jobs
-        self._resource = resource
+        self._client = client
         self._max_parallel_uploads = max_parallel_uploads
         self._poll_interval = poll_interval
         self._deadline = deadline
         self._capacity = Capacity(
-            jobs,
-            resource,
+            client,
             max_records=max_outstanding_records,
             poll_interval=poll_interval,
-            on_finished=self._tell,
+            on_finished=self._log_finished,
         )
-        self._uploads = Uploads(
-            ledger, uploader, jobs, resource, self._capacity, at_once=max_parallel_uploads
-        )
+        self._uploads = Uploads(ledger, client, self._capacity, at_once=max_parallel_uploads)
         self._sending: set[Future[None]] = set()
-        #: Batches as they are accepted; None tells to stop. A signal handler may put into this kind of queue.
-        self._news: SimpleQueue[Future[None] | None] = SimpleQueue()
+        #: Batches as they are accepted; None asks to stop. A signal handler may put into this kind of queue.
+        self._results: SimpleQueue[Future[None] | None] = SimpleQueue()
         self._followed: JobWatch | None = None
         self._begun_at = self._progress_at = time.monotonic()
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
     def submit(self, batches: Iterable[Batch]) -> list[Submission]:
         """
-        Send all batches that earlier tries did not, and return what FullStory made of all, in their order.
+        Send the batches that earlier tries did not, and return all that FullStory accepted, in their order.
 
-        :param batches: The batches; taken one by one, as uploads get done.
-        :raises FullStoryError: Where a batch or the source fails, or time is up; the message says what
-            FullStory already has.
+        :param batches: The batches; taken one by one, as uploads are done.
+        :raises FullStoryError: If a batch or the source fails, or time is up; the message says what FullStory
+            already has.
         """
         try:
             last = 0
             for batch in self._ledger.compared(self.watched(batches)):
-                self._hand_over(batch)
+                self._upload(batch)
                 last = max(last, batch.ordinal)
             self._ledger.check_end(last)
             while self._sending:
-                self._hear(self._next_news())
+                self._handle(self._next_result())
         except BaseException as error:
             self._end(error)
             raise
@@ -134,7 +120,7 @@ class Importer:
 
     def watched(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """
-        Yield batches as long as there is time, and nobody told to stop.
+        Yield batches until time is up or the task is told to end.
 
         :param batches: The batches.
         :raises FullStoryTimeoutError: At the deadline.
@@ -143,12 +129,12 @@ class Importer:
         for batch in batches:
             if time.time() >= self._deadline:
                 raise FullStoryTimeoutError(f"Time was up before batch {batch.name} could be sent.")
-            self._catch_up()
+            self._handle_results()
             yield batch
 
     def has_sent(self, name: str, digest: str) -> bool:
         """
-        Tell whether an earlier try may have sent a batch.
+        Return whether an earlier try may have sent a batch.
 
         :param name: Its place in the import.
         :param digest: SHA-256 of its body.
@@ -169,21 +155,21 @@ class Importer:
         except FullStoryTimeoutError as error:
             error.add(self._ledger.promise)
             raise
-        # Told to end during the last look, Airflow expects no success.
-        self._catch_up()
+        # Airflow expects no success of a task that was told to end during the last poll.
+        self._handle_results()
         return list(watch.outcomes.values())
 
     def stop(self) -> None:
         """
-        End the import as soon as what is being done lets it; ``submit`` and ``wait`` then raise.
+        End the import as soon as possible; ``submit`` and ``wait`` then raise.
 
         May be called from a signal handler.
         """
-        self._news.put(None)
+        self._results.put(None)
 
     @property
     def left_behind(self) -> str:
-        """What goes on in FullStory without anybody waiting, and what a retry does about it."""
+        """The jobs that go on in FullStory while nobody waits, and what a retry does about them."""
         jobs = self._followed.pending if self._followed else self._capacity.running
         return (
             f"{still_running(jobs)}\n{self._ledger.promise}"
@@ -193,17 +179,17 @@ class Importer:
 
     @property
     def progress(self) -> str:
-        """How far sending is, as a line for the log."""
+        """The progress of sending, as a line for the log."""
         sent = [submission for submission in self._uploads.submissions if not submission.is_earlier]
         parts = [f"Sent: {batches_of(sent)} ({self._speed(sent)})"]
         if self._sending:
-            parts.append(f"{plural(len(self._sending), 'batch')} under way")
+            parts.append(f"{plural(len(self._sending), 'batch')} in flight")
         if running := self._capacity.running:
             parts.append(f"{plural(len(running), 'job')} not known to be finished")
         return f"{', '.join(parts)}."
 
     def summary(self) -> list[str]:
-        """Return what was sent by this try and earlier ones, once all is sent, as lines for the log."""
+        """Return what this try and earlier ones have sent, once all is sent, as lines for the log."""
         earlier = [submission for submission in self._uploads.submissions if submission.is_earlier]
         sent = [submission for submission in self._uploads.submissions if not submission.is_earlier]
         replays = [submission for submission in sent if submission.is_replay]
@@ -222,9 +208,9 @@ class Importer:
         seconds = max(time.monotonic() - self._begun_at, 0.001)
         return f"{size / 1e6:,.1f} MB, {records / seconds:,.0f} records a second"
 
-    def look(self, job_ids: Sequence[str]) -> list[JobOutcome] | None:
+    def poll(self, job_ids: Sequence[str]) -> list[JobOutcome] | None:
         """
-        Return what became of the jobs, None where one is still processed or cannot be asked for now.
+        Return the outcomes of all jobs, None if one is still processed or cannot be polled now.
 
         :param job_ids: The jobs.
         :raises FullStoryKilledError: After ``stop``.
@@ -232,15 +218,15 @@ class Importer:
         watch = self._watch(job_ids)
         try:
             for job_id in watch.job_ids:
-                if (error := self._poll(watch, job_id)) is not None:
+                if (error := watch.poll(self._client, job_id)) is not None:
                     log.warning("%s", error)
                 if job_id not in watch.outcomes:
                     return None
-            # Where some are not finished, the trigger tells of all.
+            # If some are not finished, the trigger logs all.
             for outcome in watch.outcomes.values():
-                self._tell(outcome)
+                self._log_finished(outcome)
         finally:
-            self._catch_up()
+            self._handle_results()
         return list(watch.outcomes.values())
 
     def _watch(self, job_ids: Sequence[str]) -> JobWatch:
@@ -248,23 +234,23 @@ class Importer:
             job_ids, started_at=time.time(), poll_interval=self._poll_interval, deadline=self._deadline
         )
 
-    def _hand_over(self, batch: Batch) -> None:
-        """Have a batch sent; as many as are uploaded at the same time may wait for room in FullStory."""
+    def _upload(self, batch: Batch) -> None:
+        """Have a batch sent; while it waits for capacity, so may as many as are uploaded at the same time."""
         while len(self._sending) >= self._max_parallel_uploads:
-            self._hear(self._next_news())
+            self._handle(self._next_result())
         sending = self._uploads.add(batch)
         self._sending.add(sending)
-        sending.add_done_callback(self._news.put)
+        sending.add_done_callback(self._results.put)
 
-    def _next_news(self) -> Future[None] | None:
+    def _next_result(self) -> Future[None] | None:
         try:
-            return self._news_within(self._deadline - time.time())
+            return self._result_within(self._deadline - time.time())
         except Empty:
             raise FullStoryTimeoutError(self._unsent) from None
 
     @property
     def _unsent(self) -> str:
-        """What the deadline has cut short."""
+        """What was not done at the deadline."""
         if self._capacity.is_waited_for:
             return (
                 f"The import did not finish within {time.monotonic() - self._begun_at:,.0f} s.\n"
@@ -273,76 +259,65 @@ class Importer:
             )
         return f"Time was up while {plural(len(self._sending), 'batch')} had no answer yet."
 
-    def _news_within(self, seconds: float) -> Future[None] | None:
-        """Wait for news, and raise Empty where there are none."""
+    def _result_within(self, seconds: float) -> Future[None] | None:
+        """Wait for a result, and raise Empty without one."""
         end = time.monotonic() + seconds
         while True:
             left = end - time.monotonic()
             try:
-                return self._news.get(timeout=min(max(left, 0.0), _SECONDS_WITHOUT_SIGNALS))
+                return self._results.get(timeout=min(max(left, 0.0), _SECONDS_WITHOUT_SIGNALS))
             except Empty:
                 if left <= _SECONDS_WITHOUT_SIGNALS:
                     raise
 
-    def _catch_up(self) -> None:
-        while not self._news.empty():
-            self._hear(self._news.get())
+    def _handle_results(self) -> None:
+        while not self._results.empty():
+            self._handle(self._results.get())
 
     def _pause(self, seconds: float) -> None:
         try:
-            self._hear(self._news_within(seconds))
+            self._handle(self._result_within(seconds))
         except Empty:
             return
 
-    def _hear(self, news: Future[None] | None) -> None:
-        if news is None:
+    def _handle(self, result: Future[None] | None) -> None:
+        if result is None:
             raise FullStoryKilledError(f"The task was told to end.\n{self.left_behind}")
-        self._sending.remove(news)
-        news.result()
-        self._say_now_and_then(self.progress)
+        self._sending.remove(result)
+        result.result()
+        self._log_now_and_then(self.progress)
 
     def _follow(self, watch: JobWatch) -> None:
         self._followed = watch
         while watch.pending:
-            self._look_at(watch)
+            self._poll_pending(watch)
             if watch.pending:
                 self._pause(watch.pause(time.time()))
 
-    def _look_at(self, watch: JobWatch) -> None:
+    def _poll_pending(self, watch: JobWatch) -> None:
         for job_id in watch.pending:
-            self._catch_up()
-            if (error := self._poll(watch, job_id)) is not None:
-                self._say_now_and_then(str(error))
+            self._handle_results()
+            if (error := watch.poll(self._client, job_id)) is not None:
+                self._log_now_and_then(str(error))
                 return
             if job_id in watch.outcomes:
-                self._tell(watch.outcomes[job_id])
+                self._log_finished(watch.outcomes[job_id])
 
-    def _poll(self, watch: JobWatch, job_id: str) -> FullStoryError | None:
-        """Ask for a job's status, and return what went wrong where that may pass."""
-        try:
-            status = self._jobs.get_job_status(self._resource, job_id)
-        except FullStoryError as error:
-            watch.missed(error, job_id, now=time.time())
-            return error
-        if line := watch.saw(job_id, status):
-            log.warning("%s", line)
-        return None
-
-    def _tell(self, outcome: JobOutcome) -> None:
-        """Say at most once of each job that it is finished."""
-        if outcome.job_id not in self._told:
-            self._told.add(outcome.job_id)
+    def _log_finished(self, outcome: JobOutcome) -> None:
+        """Log that a job is finished, at most once."""
+        if outcome.job_id not in self._logged:
+            self._logged.add(outcome.job_id)
             jobs = max(len(self._uploads.submissions), len(self._followed.job_ids if self._followed else ()))
-            if line := finished(outcome, len(self._told), jobs):
+            if line := finished(outcome, len(self._logged), jobs):
                 log.info("%s", line)
 
-    def _say_now_and_then(self, line: str) -> None:
+    def _log_now_and_then(self, line: str) -> None:
         if time.monotonic() - self._progress_at >= _SECONDS_BETWEEN_PROGRESS:
             self._progress_at = time.monotonic()
             log.info("%s", line)
 
     def _end(self, error: BaseException) -> None:
-        """Let uploads that are under way finish, so that the message can say what FullStory has."""
+        """Let uploads that are in flight finish, so that the message can say what FullStory has."""
         if isinstance(error, Exception) and not isinstance(
             error, (FullStoryKilledError, FullStoryTimeoutError)
         ):
@@ -357,7 +332,7 @@ class Importer:
             log.error("The import stopped. %s", self._accepted(error))
 
     def _accepted(self, error: BaseException) -> str:
-        """Say what FullStory has, and what comes next."""
+        """Return what FullStory has, and what to do next."""
         submissions = sorted(self._uploads.submissions)
         if not submissions:
             return "FullStory has accepted no batch." if self._uploads.has_posted else _NOTHING
@@ -374,7 +349,7 @@ class Importer:
         deadline = time.monotonic() + _SECONDS_TO_FINISH
         try:
             while self._sending:
-                sent = self._news_within(deadline - time.monotonic())
+                sent = self._result_within(deadline - time.monotonic())
                 if sent is None:
                     return
                 self._sending.discard(sent)

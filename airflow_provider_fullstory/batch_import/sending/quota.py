@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
     from airflow_provider_fullstory.api.organization import Quota
 
-#: Up to so many events left, an import is held back until all of it is known to fit. More would fill disks.
+#: Up to this many events left, an import is held back until all of it is known to fit. More would fill disks.
 MOST_HELD: Final = 500_000
 
 
 class RemainingQuota:
     """
-    What is left of the quota.
+    The events that still fit into the quota.
 
     :param quota: The organization's quota of server events.
-    :param has: Tells whether an earlier try sent a batch, by its name and digest: such ones are part of the
-        usage.
+    :param has: Returns whether an earlier try sent a batch, by its name and digest: its events are part of
+        the usage.
     """
 
     def __init__(self, quota: Quota, has: Callable[[str, str], bool] = lambda *_: False) -> None:
@@ -40,7 +40,7 @@ class RemainingQuota:
 
     @property
     def left(self) -> int | None:
-        """How many more events fit, None where nothing limits them."""
+        """How many more events fit, None without a limit."""
         limit = self._quota.limit
         return None if limit is None or limit < 0 else max(0, limit - self._quota.usage)
 
@@ -50,7 +50,7 @@ class RemainingQuota:
 
         :param records: How many events it still has to send.
         :param size: How sure that is: ``has``, or ``has at least``.
-        :raises FullStoryQuotaError: Where it has more than are left.
+        :raises FullStoryQuotaError: If it has more than are left.
         """
         if self.left is None or records <= self.left:
             return
@@ -68,8 +68,8 @@ class RemainingQuota:
         """
         Yield batches as long as they fit.
 
-        Where few events are left, nothing is yielded until all batches are known to fit; they wait on the
-        worker's disk, compressed. Where many are left, the first batch that does not fit is refused.
+        If few events are left, nothing is yielded until all batches are known to fit; they wait on the
+        worker's disk, compressed. If many are left, the first batch that does not fit is refused.
 
         :param batches: The batches.
         :raises FullStoryQuotaError: At the first batch that does not fit.
@@ -90,7 +90,7 @@ class RemainingQuota:
 
 
 def _held(batches: Iterable[Batch]) -> Iterator[Batch]:
-    """Yield batches once the last one was made; a single one needs not be written down."""
+    """Yield batches once the last one was made; the last one is not written to disk."""
     waiting: list[tuple[Batch, int]] = []
     last: Batch | None = None
     with tempfile.TemporaryFile() as file:

@@ -1,7 +1,7 @@
 """
-Uploads: batches go out in their order, several at the same time, each as soon as FullStory has room for it.
+Uploads: batches are sent in their order, several at the same time, as soon as there is capacity for them.
 
-Threads of their own do this, so that reading the source goes on meanwhile.
+Other threads do this, so that the source is read meanwhile.
 """
 
 from __future__ import annotations
@@ -10,18 +10,16 @@ import logging
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from airflow_provider_fullstory.batch_import.batching.submissions import Submission, not_again
 from airflow_provider_fullstory.batch_import.ledger.decision import Decision
 from airflow_provider_fullstory.batch_import.sending.forecast import RunningJob
-from airflow_provider_fullstory.batch_import.waiting import polling
-from airflow_provider_fullstory.batch_import.waiting.polling import is_passing
+from airflow_provider_fullstory.batch_import.waiting.polling import is_lost, is_passing, read_status
 from airflow_provider_fullstory.exceptions import (
     FullStoryBodyTooLargeError,
     FullStoryError,
     FullStoryKilledError,
-    FullStoryNotFoundError,
     FullStoryServerError,
 )
 from airflow_provider_fullstory.text import plural
@@ -29,49 +27,29 @@ from airflow_provider_fullstory.text import plural
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_fullstory.api.http import Content
-    from airflow_provider_fullstory.api.jobs import Job, Resource
     from airflow_provider_fullstory.batch_import.batching.batch import Batch
+    from airflow_provider_fullstory.batch_import.client import ImportClient
     from airflow_provider_fullstory.batch_import.ledger.entries import Entry
     from airflow_provider_fullstory.batch_import.ledger.ledger import Ledger
-    from airflow_provider_fullstory.batch_import.sending.capacity import Capacity, JobReader
-
+    from airflow_provider_fullstory.batch_import.sending.capacity import Capacity
 
 log = logging.getLogger(__name__)
-
-
-class Uploader(Protocol):
-    """The part of a hook that sends batches; used from several threads at once."""
-
-    def create_import(
-        self,
-        resource: Resource | str,
-        body: bytes | Content,
-        idempotency_key: str,
-        *,
-        sent_before: float | None = None,
-    ) -> Job:
-        """Start an import of a batch."""
 
 
 class Uploads:
     """
     Send batches.
 
-    :param ledger: Knows what earlier tries have sent, and learns what this one sends.
-    :param uploader: Sends batches, again where that can help.
-    :param jobs: Looks at jobs.
-    :param resource: What the batches hold.
-    :param capacity: Where batches wait.
-    :param at_once: How many may be under way at the same time.
+    :param ledger: Records what earlier tries have sent, and what this one sends.
+    :param client: Sends batches, and polls jobs.
+    :param capacity: What batches wait for.
+    :param at_once: How many batches may be in flight at the same time.
     """
 
     def __init__(
         self,
         ledger: Ledger,
-        uploader: Uploader,
-        jobs: JobReader,
-        resource: Resource,
+        client: ImportClient,
         capacity: Capacity,
         *,
         at_once: int,
@@ -80,22 +58,19 @@ class Uploads:
         #: Whether this try has posted anything, whatever became of it.
         self.has_posted = False
         self._ledger = ledger
-        self._uploader = uploader
-        self._jobs = jobs
-        self._resource = resource
+        self._client = client
         self._capacity = capacity
         self._batches: SimpleQueue[tuple[Batch, Future[None]] | None] = SimpleQueue()
-        # One thread more, which takes the batches one after the other.
+        # One more thread, which takes the batches one after the other.
         self._pool = ThreadPoolExecutor(at_once + 1, thread_name_prefix="fullstory-upload")
-        self._is_begun = self._is_stopped = self._has_told_earlier = False
+        self._is_begun = self._is_stopped = self._has_logged_earlier = False
 
     def add(self, batch: Batch) -> Future[None]:
         """
         Have a batch sent, after those that were added before.
 
         :param batch: The batch.
-        :returns: Is done once FullStory has accepted it, or holds what went wrong; nothing further is sent
-            then.
+        :returns: Done once FullStory has accepted it, or the failure, after which no other batch is sent.
         """
         if not self._is_begun:
             self._is_begun = True
@@ -105,21 +80,21 @@ class Uploads:
         return done
 
     def finish(self) -> None:
-        """Send what was added and has room, but let nothing wait for room any more."""
+        """Send the batches that were added as far as there is capacity; no batch waits for it any more."""
         self._capacity.close()
 
     def close(self) -> None:
-        """Send nothing but what is under way."""
+        """Send nothing but the batches that are in flight."""
         self._is_stopped = True
         self._capacity.close()
         self._batches.put(None)
         self._pool.shutdown(wait=False)
 
-    def _tell_earlier(self) -> None:
-        """Say once what earlier tries have sent, as far as that is known."""
+    def _log_earlier(self) -> None:
+        """Log once what earlier tries have sent, as far as that is known."""
         earlier = [submission for submission in self.submissions if submission.is_earlier]
-        if earlier and not self._has_told_earlier:
-            self._has_told_earlier = True
+        if earlier and not self._has_logged_earlier:
+            self._has_logged_earlier = True
             log.info("Earlier tries: %s.", not_again(earlier))
 
     def _take_batches(self) -> None:
@@ -135,19 +110,19 @@ class Uploads:
                 self._is_stopped = True
 
     def _prepared(self, batch: Batch) -> Callable[[], None]:
-        """Wait until a batch may be sent, and return what does so; nothing is left for one FullStory has."""
+        """Wait until a batch may be sent, and return a function that sends it unless FullStory has it."""
         decision, known = self._decide(batch)
         if decision is not Decision.AWAIT:
             self._capacity.wait(batch.records)
             if self._is_stopped:
                 raise FullStoryKilledError("The import ended before this batch was sent.")
             if decision is not Decision.SEND:
-                # The wait for room may have taken hours, and FullStory recognizes a batch for a day.
+                # The wait may have taken hours, and FullStory recognizes a batch for a day.
                 decision, known = self._decide(batch)
         if decision is Decision.AWAIT and known is not None:
             self._note(batch, _earlier(known), is_earlier=True)
             return lambda: None
-        self._tell_earlier()
+        self._log_earlier()
         self._capacity.take(batch.name, batch.records)
         if decision is Decision.SEND_HALVES:
             return lambda: self._send_halves(batch, batch.name)
@@ -158,7 +133,7 @@ class Uploads:
         try:
             send()
         except BaseException as error:  # noqa: BLE001 - Handed to the thread that reads.
-            # In this order: whoever added the batches hears of this first, and then of those it stops.
+            # In this order: the thread that reads gets this failure first, then those that follow from it.
             done.set_exception(error)
             self._is_stopped = True
         else:
@@ -170,14 +145,13 @@ class Uploads:
         sent_at = time.monotonic()
         self.has_posted = True
         try:
-            job = self._uploader.create_import(
-                self._resource,
+            job = self._client.create_import(
                 batch.body,
                 entry.idempotency_key,
                 sent_before=entry.at if decision is Decision.REPLAY else None,
             )
         except FullStoryError as error:
-            # What is too large now was so before: not even a request without an answer was done.
+            # The batch was too large before: FullStory has not even done a request without an answer.
             if isinstance(error, FullStoryBodyTooLargeError) and batch.records > 1:
                 log.warning(
                     "FullStory finds batch %s too large (%s bytes); it is sent in two halves.",
@@ -232,18 +206,15 @@ class Uploads:
         return decision, known
 
     def _is_lost(self, entry: Entry) -> bool:
-        """Return whether FullStory no longer tells what became of a batch, which is then to be sent again."""
+        """Return whether FullStory no longer knows the outcome of a batch, which is then to be sent again."""
         if entry.job_id is None or not self._ledger.resends_unknown or self._ledger.is_verified(entry):
             return False
-        try:
-            status = self._jobs.get_job_status(self._resource, entry.job_id)
-        except FullStoryNotFoundError:
-            return time.time() >= entry.at + polling.YOUNG_SECONDS
-        except FullStoryError as error:
-            if not is_passing(error):
-                raise
-            return False
-        return status.is_finished and status.imports + status.errors == 0
+        result = read_status(self._client, entry.job_id)
+        if not isinstance(result, FullStoryError):
+            return result.is_finished and result.imports + result.errors == 0
+        if not is_passing(result):
+            raise result
+        return is_lost(result, age=time.time() - entry.at)
 
 
 def _earlier(entry: Entry) -> RunningJob:

@@ -1,9 +1,9 @@
 """
-Batches that wait in object storage between two tries.
+Batches that are staged in object storage, so that a retry need not read the source again.
 
-All bodies are written before the first is sent, and a manifest after the last body: without it the area is
-half written, and nothing of it was sent. The names of bodies say what is in them, so that two tries which
-write at the same moment cannot mix.
+All bodies are written before the first is sent, and a manifest after the last body. An area without a
+manifest is incomplete, and no batch of it was sent. The names of bodies hold their digests, so that two tries
+that write at the same time cannot mix.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
     from airflow_provider_fullstory.batch_import.storage.folder import Folder
 
-#: Where the bodies of an import lie in its folder.
+#: The folder of the bodies in the folder of an import.
 BODIES: Final = "bodies"
-#: The fastest level: staged batches live briefly, and writing them holds up the source.
+#: The fastest level: staged batches are short-lived, and writing them delays the source.
 _COMPRESSION: Final = 1
-#: What zlib calls the form of gzip.
+#: How zlib names the format of gzip.
 _GZIP: Final = 31
 _PIECE_BYTES: Final = 2**18
 
@@ -44,12 +44,12 @@ log = logging.getLogger(__name__)
 @dataclasses.dataclass(slots=True)
 class Manifest:
     """
-    What a complete staging area holds.
+    The contents of a complete staging area.
 
     :param import_id: The import that it belongs to.
-    :param arguments: Fingerprint of what the source and its mapping were.
-    :param report: Counts of the records that cannot be sent.
-    :param batches: Number of records and digest of each batch, in their order.
+    :param arguments: Fingerprint of the source and its mapping.
+    :param report: Counts of the invalid records.
+    :param batches: Number of records and digest of each batch, in order.
     """
 
     import_id: str
@@ -63,10 +63,9 @@ class StagingArea:
     Hold the batches of one import.
 
     :param folder: The import's folder.
-    :param import_id: Tells the import from any other that had the same name.
-    :param arguments: Fingerprint of what the source and its mapping are; None where the data is at hand, so
-        that what was staged before is of no use. Each has its own place: going back to the old arguments
-        finds the old batches.
+    :param import_id: The id of the import, which no other import has under the same name.
+    :param arguments: Fingerprint of the source and its mapping; None if the data itself is given, so that a
+        retry stages it again. Each fingerprint has a folder: old arguments find their old batches.
     """
 
     def __init__(self, folder: Folder, import_id: str, arguments: str | None) -> None:
@@ -76,14 +75,14 @@ class StagingArea:
         self._place = f"{BODIES}/{import_id}-{(arguments or 'data')[:12]}"
 
     def manifest(self) -> Manifest | None:
-        """Return what was staged by an earlier try, None where that is nothing, or only half of it."""
+        """Return the manifest of an earlier try, None if the area is empty or incomplete."""
         content = self._folder.read(f"{self._place}/manifest.json")
         if content is None or self._arguments is None:
             return None
         try:
             manifest = msgspec.json.decode(content, type=Manifest)
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            # Whatever it is, the ledger still knows what was sent.
+            # The ledger still knows what was sent.
             return None
         if (manifest.import_id, manifest.arguments) != (self._import_id, self._arguments):
             return None
@@ -91,10 +90,10 @@ class StagingArea:
 
     def fill(self, batches: Iterable[Batch], report: Callable[[], ImportReport]) -> Manifest:
         """
-        Write all batches, and return what was written.
+        Write all batches, and return their manifest.
 
         :param batches: The batches.
-        :param report: Gives the counts of the records that cannot be sent, once all batches were made.
+        :param report: Returns the counts of the invalid records, once all batches were made.
         """
         self._folder.remove(self._place)
         entries: list[tuple[int, str]] = []
@@ -117,9 +116,9 @@ class StagingArea:
 
     def batches(self, manifest: Manifest, run: RunIdentity) -> Iterator[Batch]:
         """
-        Yield the batches that were staged; one is held at a time.
+        Yield the staged batches, one in memory at a time.
 
-        :param manifest: What was staged.
+        :param manifest: The manifest.
         :param run: The run that sends them.
         """
         keys = RunKeys(run)
@@ -137,7 +136,7 @@ class StagingArea:
             self._folder.remove(f"{self._place}/manifest.json")
             raise FullStoryLedgerError(
                 f"Batch {ordinal} was staged as {self._folder}/{name}, which is now "
-                f"{'missing' if content is None else 'damaged'}. The next try reads the source anew, and "
+                f"{'missing' if content is None else 'damaged'}. The next try reads the source and "
                 "stages all batches again."
             )
         return body

@@ -1,4 +1,4 @@
-"""Files of an import in object storage: complete, or not there at all."""
+"""A folder in object storage whose files are either complete or missing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _LOCAL: Final = ("", "file", "local")
 _WILDCARDS: Final = frozenset("*?[")
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-#: Storages are asked for this much at once, however short the lines of a file are.
+#: How many bytes are read from a storage at once, however short the lines of a file are.
 _PIECE_BYTES: Final = 2**18
 
 T = TypeVar("T")
@@ -32,11 +32,11 @@ T = TypeVar("T")
 
 class Folder:
     """
-    A folder in object storage.
+    Read and write files in a folder of object storage.
 
-    :param path: Where it is; it need not exist.
-    :param argument: The operator's argument that led to it, for messages.
-    :param outages: Waits out outages of the storage; by default none is waited out.
+    :param path: Its path; it need not exist.
+    :param argument: The operator's argument that leads to it, for messages.
+    :param outages: Waits out outages of the storage; by default no outage is waited out.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Folder:
 
     def read(self, name: str) -> bytes | None:
         """
-        Return what a file holds, None where there is no such file.
+        Return the content of a file, None if there is no such file.
 
         :param name: Its name.
         """
@@ -86,9 +86,9 @@ class Folder:
 
     def open(self, name: str) -> IO[bytes] | None:
         """
-        Open a file to be read piece by piece, None where there is no such file.
+        Open a file to be read piece by piece; None if there is no such file.
 
-        An outage is waited out before the first piece only.
+        Only an outage before the first piece is waited out.
 
         :param name: Its name.
         """
@@ -115,10 +115,10 @@ class Folder:
 
     def write(self, name: str, content: bytes | IO[bytes]) -> None:
         """
-        Write a file as a whole: whoever reads meanwhile, or after a crash, finds it complete or not at all.
+        Write a file as a whole: a reader finds it complete or missing, even after a crash.
 
         :param name: Its name.
-        :param content: What it is to hold; a file is copied piece by piece, from where it stands.
+        :param content: Its content; a file is copied piece by piece, from its position.
         """
         source = io.BytesIO(content) if isinstance(content, bytes) else content
         start = source.tell()
@@ -133,7 +133,7 @@ class Folder:
         with self._failing(f"write {name} to"):
             target = self._path / name
             if target.protocol not in _LOCAL:
-                # Object storages know no folders, and show a file only once it is complete.
+                # Object storages have no folders, and show a file only once it is complete.
                 self._copy(source, target)
                 return
             with self._written_beside(target, source) as written:
@@ -141,15 +141,15 @@ class Folder:
 
     def create(self, name: str, content: bytes) -> bytes:
         """
-        Write a file unless there is one, and return what it holds then.
+        Write a file unless it exists, and return its content.
 
-        Of several processes that do this at the same moment one succeeds, and all are returned what that one
-        wrote: on disks, and on storages that write on condition, as S3, Google Cloud Storage and Azure do
-        through recent versions of s3fs, gcsfs and adlfs. On others, a process that is slower by the time of
-        a request may write over what another one was returned.
+        If several processes do this at the same time, one of them succeeds, and all get the content that it
+        wrote: on disks, and on storages with conditional writes, as S3, Google Cloud Storage and Azure have
+        through recent versions of s3fs, gcsfs and adlfs. On other storages, a process that is slower by the
+        time of a request may overwrite the content that another process got.
 
         :param name: Its name.
-        :param content: What it is to hold.
+        :param content: The content.
         """
         return self._lasting("write", lambda: self._create(name, content))
 
@@ -162,15 +162,15 @@ class Folder:
                 try:
                     with self._open(target, "xb") as file:
                         file.write(content)
-                except Exception:  # noqa: BLE001 - Each library has its own for a file that is there.
+                except Exception:  # noqa: BLE001 - Each library has its own error for a file that exists.
                     if self._read(name) is None:
-                        # The storage knows no such condition, or fails again.
+                        # The storage has no conditional writes, or fails again.
                         self._copy(io.BytesIO(content), target)
             return self._read(name) or b""
 
     def names(self, name: str = "") -> list[str]:
         """
-        Return the names of what is in it, or in one of its folders; none where that does not exist.
+        Return the names of files and folders in it, or in a folder of it; none if that does not exist.
 
         :param name: Name of a folder.
         """
@@ -188,7 +188,7 @@ class Folder:
 
     def remove(self, name: str = "") -> None:
         """
-        Remove something in it, or all of it; what does not exist is as good as removed.
+        Remove a file or folder in it, or all of it; it need not exist.
 
         :param name: Name of a file or a folder.
         """
@@ -220,7 +220,7 @@ class Folder:
 
     @contextmanager
     def _written_beside(self, target: Any, source: IO[bytes]) -> Iterator[Path]:
-        """Write a file of another name beside a target on a disk; it is gone in the end."""
+        """Write a temporary file beside a target on a disk."""
         target.parent.mkdir(parents=True, exist_ok=True)
         beside = target.parent / f"{target.name}.{uuid.uuid4().hex}.partial"
         try:
@@ -246,7 +246,7 @@ class Folder:
 
     @contextmanager
     def _failing(self, purpose: str) -> Iterator[None]:
-        """Say of any failure where it was: libraries of storages raise errors of their own."""
+        """Turn any failure into an error that names the file: libraries of storages have their own errors."""
         try:
             yield
         except FullStoryError:
@@ -264,7 +264,7 @@ class Folder:
 
 class _Pieces(io.RawIOBase):
     """
-    Read a file in pieces as large as they are asked for; left to itself, it may read a block for each line.
+    Read a file in pieces of the requested size; some libraries read a whole block for each line.
 
     :param file: The open file.
     :param failing: Explains what goes wrong meanwhile.
@@ -290,6 +290,6 @@ class _Pieces(io.RawIOBase):
     def close(self) -> None:
         if not self.closed:
             with suppress(Exception):
-                # What was read is read.
+                # All that was needed has been read.
                 self._file.close()
         super().close()

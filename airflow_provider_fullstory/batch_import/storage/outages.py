@@ -1,4 +1,4 @@
-"""What to do while a storage is out of reach: wait, for some minutes."""
+"""Outages of a storage, which are waited out for some minutes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from airflow_provider_fullstory.exceptions import FullStoryStorageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Seconds for which an outage of a storage is waited out, as one of FullStory's is.
+#: Seconds for which an outage is waited out, as long as an outage of FullStory.
 OUTAGE_SECONDS: Final = 300.0
 _LONGEST_PAUSE: Final = 15.0
 _SECONDS_BETWEEN_CHECKS: Final = 0.2
-#: A storage that answers so is there.
+#: A storage that answers with these is reachable.
 _NO_OUTAGE: Final = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 
 log = logging.getLogger(__name__)
@@ -27,10 +27,10 @@ T = TypeVar("T")
 
 class Outages:
     """
-    Repeat the use of a storage while that is out of reach, for up to five minutes. Threads may share it.
+    Repeat an operation on a storage while it is out of reach, for up to five minutes. Threads may share it.
 
-    The first use of each kind is not repeated: a wrong URI or a missing permission shows at once, and where
-    the storage is out of reach before anything was sent, the task may as well fail.
+    The first operation of each kind is not repeated, so that a wrong URI or a missing permission shows at
+    once. If the storage is out of reach before anything was sent, the task fails and can be retried.
     """
 
     def __init__(self) -> None:
@@ -39,10 +39,10 @@ class Outages:
 
     def outlast(self, kind: str, use: Callable[[], T]) -> T:
         """
-        Return what a use of the storage gives.
+        Return the result of an operation on the storage.
 
-        :param kind: What kind of use it is, such as ``write``.
-        :param use: Uses the storage. It may be called again after it raised ``FullStoryStorageError``.
+        :param kind: The kind of operation, such as ``write``.
+        :param use: The operation. It may be called again after it raised ``FullStoryStorageError``.
         """
         if kind not in self._proven:
             result = use()
@@ -60,7 +60,7 @@ class Outages:
         return retrying(use)
 
     def close(self) -> None:
-        """Wait out no outage any more: the task was told to end. May be called from a signal handler."""
+        """Stop waiting out outages, since the task must end. May be called from a signal handler."""
         self._is_closing = True
 
     def _sleep(self, seconds: float) -> None:
@@ -70,7 +70,7 @@ class Outages:
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Return whether an error may be that of an outage."""
+    """Return whether an outage may have caused an error."""
     cause = error.__cause__
     # Libraries of storages raise PermissionError without a number.
     is_final = isinstance(cause, PermissionError) or getattr(cause, "errno", None) in _NO_OUTAGE

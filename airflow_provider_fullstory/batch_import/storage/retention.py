@@ -1,4 +1,4 @@
-"""How long the state of runs is kept. Each day has a list of the runs that were worked on."""
+"""Removal of the state of old runs. For each day there is a list of the runs that tries worked on."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
     from airflow_provider_fullstory.batch_import.storage.folder import Folder
 
-#: A task that is cleared later finds no ledger, and is told so.
+#: A task that is cleared later finds no ledger, and its log says so.
 KEPT_DAYS: Final = 90
 _DAYS: Final = ".days"
 
 
 def note_use(task_folder: Folder, name: str, now: float) -> None:
     """
-    Note that a run is worked on today.
+    Note that a try works on a run today.
 
     :param task_folder: The folder of all runs of a task.
     :param name: The run's folder in it.
@@ -28,12 +28,12 @@ def note_use(task_folder: Folder, name: str, now: float) -> None:
 
 def remove_old(task_folder: Folder, now: float, last_used: Callable[[str], float | None]) -> int:
     """
-    Remove runs on which nothing has worked for 90 days, and return how many.
+    Remove runs that no try has worked on for 90 days, and return how many.
 
     :param task_folder: The folder of all runs of a task.
     :param now: Seconds since the epoch.
-    :param last_used: Returns when a run was last worked on, by the name of its folder; None where
-        that is not known.
+    :param last_used: Returns when a try last worked on a run, given the name of its folder; None if that
+        is not known.
     """
     oldest_kept = now - KEPT_DAYS * 24 * 60 * 60
     removed = 0
@@ -41,7 +41,7 @@ def remove_old(task_folder: Folder, now: float, last_used: Callable[[str], float
         if day >= _day(oldest_kept):
             break
         for name in task_folder.names(f"{_DAYS}/{day}"):
-            # It may have been worked on since.
+            # A try may have worked on it since.
             if (last_used(name) or 0.0) < oldest_kept:
                 task_folder.remove(name)
                 removed += 1

@@ -1,4 +1,4 @@
-"""Lines of a file that is still to be written, on the worker's disk."""
+"""The lines of a file on the worker's disk, until the file is written to object storage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Spool:
     Hold the lines of a file on the worker's disk: a file in object storage is written as a whole.
 
     :param name: Name of the file; ``.gz`` at its end compresses it.
-    :raises FullStoryDiskError: Where the disk does not take them.
+    :raises FullStoryDiskError: If the disk does not take them.
     """
 
     def __init__(self, name: str) -> None:
@@ -34,7 +34,7 @@ class Spool:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        # What a full disk did not take before, it does not take now.
+        # A full disk does not take the rest either.
         with suppress(OSError):
             self._out.close()
         with suppress(OSError):
@@ -66,5 +66,6 @@ class Spool:
 def _disk_failed(error: OSError) -> FullStoryDiskError:
     return FullStoryDiskError(
         f"Refused records could not be written to {tempfile.tempdir or 'a temporary folder'} on the worker: "
-        f"{error}. They lie there until their file is complete: make room, or let TMPDIR name a larger disk."
+        f"{error}. They stay there until their file is complete: free some space, or set TMPDIR to a larger "
+        "disk."
     )

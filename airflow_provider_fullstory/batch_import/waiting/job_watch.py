@@ -1,26 +1,25 @@
 """
-When to poll jobs that FullStory works on, and when to stop.
+When to poll the jobs of an import, and when to stop.
 
-No I/O: the operator polls with one hook, the trigger with the other, and both follow this.
+Operator, sensor and trigger follow this; the trigger polls itself, since its hook is asynchronous.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import random
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome, still_running
-from airflow_provider_fullstory.batch_import.waiting.polling import PollFailures, UnknownStatuses
-from airflow_provider_fullstory.exceptions import (
-    FullStoryError,
-    FullStoryTimeoutError,
-)
+from airflow_provider_fullstory.batch_import.waiting.polling import Polls
+from airflow_provider_fullstory.exceptions import FullStoryError, FullStoryTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_provider_fullstory.api.jobs import JobStatus
+    from airflow_provider_fullstory.batch_import.client import ImportClient
+    from airflow_provider_fullstory.batch_import.waiting.polling import PollResult
 
 _SHARE_OF_AGE: Final = 0.1
 _SECONDS_FOR_ANSWER: Final = 5.0
@@ -34,8 +33,8 @@ class JobWatch:
     so a long wait takes few requests, and its end is noticed within a tenth of its length.
 
     :param job_ids: The jobs.
-    :param started_at: When the wait began, in seconds since the epoch: a wall-clock time, since it has to
-        mean the same after a restart of the triggerer.
+    :param started_at: When the wait began, in seconds since the epoch: a wall-clock time, which means the
+        same after a restart of the triggerer.
     :param poll_interval: Shortest time between two polls, in seconds.
     :param deadline: When to give up, in seconds since the epoch.
     """
@@ -48,43 +47,48 @@ class JobWatch:
         self._started_at = started_at
         self._poll_interval = poll_interval
         self._deadline = deadline
-        self._failures = PollFailures()
-        self._unknown = UnknownStatuses()
+        self._polls = Polls(lambda: self.pending, time.time)
 
     @property
     def pending(self) -> list[str]:
         """The jobs that are not known to be finished."""
         return [job_id for job_id in self.job_ids if job_id not in self.outcomes]
 
-    def saw(self, job_id: str, status: JobStatus) -> str | None:
+    def poll(self, client: ImportClient, job_id: str) -> FullStoryError | None:
         """
-        Take note of a job's status, and return a line for the log where it is an unknown one.
+        Poll a job, and return the failure if there is one that may pass.
 
-        :param job_id: The job that was asked for.
-        :param status: FullStory's answer.
+        :param client: Reads the status.
+        :param job_id: The job.
+        :raises FullStoryError: If polling again is no use.
         """
-        self._failures.forget(job_id)
-        if status.is_finished:
-            self.outcomes[job_id] = JobOutcome.of(job_id, status)
-        return self._unknown.line(job_id, status)
+        result = self._polls.poll(client, job_id, self._started_at)
+        self._note_outcome(job_id, result)
+        return result if isinstance(result, FullStoryError) else None
 
-    def missed(self, error: FullStoryError, job_id: str | None = None, *, now: float) -> None:
+    def note(self, job_id: str | None, result: PollResult, *, now: float) -> str | None:
         """
-        Take note of a poll that failed.
+        Note what a poll gave, and return a line for the log if it is an unknown status.
 
-        :param error: What it failed with.
-        :param job_id: The job that was asked for, None where none could be.
+        :param job_id: The job; None if none could be polled.
+        :param result: The status, or what the poll failed with.
         :param now: Seconds since the epoch.
-        :raises FullStoryError: The same error, where polling again is no use.
+        :raises FullStoryError: The same failure, if polling again is no use.
         """
-        self._failures.add(error, job_id, age=now - self._started_at, running=self.pending)
+        line = self._polls.note(job_id, result, age=now - self._started_at)
+        self._note_outcome(job_id, result)
+        return line
+
+    def _note_outcome(self, job_id: str | None, result: PollResult) -> None:
+        if job_id is not None and not isinstance(result, FullStoryError) and result.is_finished:
+            self.outcomes[job_id] = JobOutcome.of(job_id, result)
 
     def pause(self, now: float) -> float:
         """
         Return the seconds until the next poll.
 
         :param now: Seconds since the epoch.
-        :raises FullStoryTimeoutError: Where the deadline has passed.
+        :raises FullStoryTimeoutError: If the deadline has passed.
         """
         if now >= self._deadline:
             raise FullStoryTimeoutError(
@@ -94,7 +98,7 @@ class JobWatch:
         seconds = max(self._poll_interval, _SHARE_OF_AGE * (now - self._started_at))
         # Many waits that began together should not poll together.
         seconds *= random.uniform(0.9, 1.0)  # noqa: S311 - Spreads load, guards nothing.
-        return min(max(seconds, self._failures.seconds), self._seconds_left(now))
+        return min(max(seconds, self._polls.pause), self._seconds_left(now))
 
     def _seconds_left(self, now: float) -> float:
         """Return the seconds until the last poll, which needs time for an answer, then until the deadline."""

@@ -1,4 +1,4 @@
-"""What became of jobs, and what the log says of that."""
+"""The outcomes of jobs, and how the log reports them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
     from airflow_provider_fullstory.api.jobs import JobStatus
 
-_JOBS_TOLD_ALONE: Final = 20
+_JOBS_LOGGED_ALONE: Final = 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class JobOutcome:
     """
-    What became of a job.
+    The outcome of a job.
 
     :param job_id: Its id.
     :param status: FullStory's word for it; the counts say more.
     :param imports: Records that are in FullStory.
-    :param errors: Records that FullStory refused.
+    :param errors: Records that FullStory rejected.
     """
 
     job_id: str
@@ -35,25 +35,25 @@ class JobOutcome:
     @classmethod
     def of(cls, job_id: str, status: JobStatus) -> JobOutcome:
         """
-        Return what a status says.
+        Return the outcome of a finished job.
 
-        :param job_id: The job that was asked for.
-        :param status: FullStory's answer; final.
+        :param job_id: The job.
+        :param status: Its final status.
         """
         return cls(job_id, status.job.status, status.imports, status.errors)
 
 
 def finished(outcome: JobOutcome, number: int, jobs: int) -> str | None:
     """
-    Return a line about a job that has just finished, None where enough was said.
+    Return a line about a job that has just finished, None if the log has enough of them.
 
-    Of many jobs, the first are told one by one, then only the 40th, the 80th and so on.
+    Of many jobs, the first are logged one by one, then only the 40th, the 80th and so on.
 
-    :param outcome: What became of it.
+    :param outcome: Its outcome.
     :param number: How many jobs are finished now.
     :param jobs: How many there are.
     """
-    if number > _JOBS_TOLD_ALONE and math.log2(number / _JOBS_TOLD_ALONE) % 1:
+    if number > _JOBS_LOGGED_ALONE and math.log2(number / _JOBS_LOGGED_ALONE) % 1:
         return None
     return (
         f"Job {number:,} of {jobs:,} is finished: {outcome.imports:,} imported, {outcome.errors:,} rejected "
@@ -63,7 +63,7 @@ def finished(outcome: JobOutcome, number: int, jobs: int) -> str | None:
 
 def still_running(job_ids: Sequence[str]) -> str:
     """
-    Return a sentence about jobs that go on without anybody waiting.
+    Return a sentence about jobs that go on while nobody waits for them.
 
     :param job_ids: The jobs.
     """

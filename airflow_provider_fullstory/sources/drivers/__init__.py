@@ -1,1 +1,1 @@
-"""How each driver of a database hands over a result piece by piece."""
+"""How the result of each database driver is read piece by piece."""

@@ -8,7 +8,7 @@ from airflow_provider_fullstory.sources.drivers.driver import Driver
 
 
 class ClickHouse(Driver):
-    """Holds the whole result unless it is told to stream it, in blocks of so many rows."""
+    """clickhouse-driver, which holds the whole result unless it streams blocks of rows."""
 
     def cursor(self, connection: Any) -> Any:
         """Make a cursor that streams."""

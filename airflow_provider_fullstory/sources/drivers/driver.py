@@ -1,4 +1,4 @@
-"""What every driver of a database has in common: its result is read piece by piece, through a cursor."""
+"""What all database drivers have in common: a result is read piece by piece, through a cursor."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Driver:
     """
-    Read a result as every driver can: rows are asked for a few hundred at a time.
+    Read a result as every driver can: a few hundred rows at a time.
 
     :param name: The driver, for a person.
-    :param caution: What the log of a task says about its memory, with a place for the name.
+    :param caution: A line for the log about its memory, with a placeholder for the name.
     """
 
     name: str
     caution: str = ""
 
-    #: How many pieces are on their way while one is mapped.
+    #: How many pieces are fetched while one is mapped.
     pieces_ahead: ClassVar = 0
 
     def cursor(self, connection: Any) -> Any:
@@ -31,12 +31,12 @@ class Driver:
         return connection.cursor()
 
     def fetch(self, cursor: Any) -> Generator[Sequence[Any], None, None]:
-        """Yield rows, as many as are worth a round trip to the database; to be closed before the cursor."""
+        """Yield rows, as many as are worth a round trip to the database; closed before the cursor."""
         while rows := cursor.fetchmany(CHUNK_ROWS):
             yield rows
 
     def reader(self, cursor: Any) -> Callable[[Sequence[Any]], Sequence[Any]]:  # noqa: ARG002
-        """Return what makes of rows those that are mapped; to be asked for once the first rows are there."""
+        """Return a function that converts rows before they are mapped; called after the first fetch."""
         return as_they_are
 
     def close_cursor(self, cursor: Any) -> None:
@@ -44,14 +44,14 @@ class Driver:
         cursor.close()
 
     def close_connection(self, connection: Any) -> None:
-        """Close a connection, likewise."""
+        """Close a connection without reading what is left of its result."""
         connection.close()
 
     def advice(self, error: Exception) -> str:  # noqa: ARG002
-        """Return a sentence on what the database's error does not say by itself."""
+        """Return a sentence that explains an error of the database; by default none."""
         return ""
 
 
 def as_they_are(rows: Sequence[Any]) -> Sequence[Any]:
-    """Return rows that need no reading."""
+    """Return rows that need no conversion."""
     return rows

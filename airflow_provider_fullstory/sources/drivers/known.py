@@ -1,8 +1,8 @@
 """
-How the result of a query is read piece by piece, with what each driver has for that.
+The known database drivers, and how each reads a result piece by piece.
 
-PEP 249 does not say where rows wait until somebody asks for them, and many a driver keeps all of them in the
-worker's memory. ``_DRIVERS`` holds what is known, from the driver's documentation or source.
+PEP 249 does not say where rows are held until they are fetched, and many drivers hold all of them in the
+worker's memory. ``_DRIVERS`` is based on the documentation or the source of each driver.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ _PARTS: Final = (
     "these with events="
 )
 _UNKNOWN: Final = (
-    "It is not known how the driver %s hands over a result: rows are asked for a few hundred at a time, but "
-    f"it may hold all of them in the worker's memory. Should memory grow with the result, {_PARTS}."
+    "It is not known how the driver %s reads a result: rows are fetched a few hundred at a time, but it may "
+    f"hold all of them in the worker's memory. If memory grows with the result, {_PARTS}."
 )
 _ALL_AT_ONCE: Final = (
-    "The driver %s fetches the whole result into the worker's memory before it gives the first row. Where "
+    "The driver %s fetches the whole result into the worker's memory before it returns the first row. If "
     f"that is too much, {_PARTS}."
 )
 
 
 class _Sized(Driver):
-    """Drivers that fetch ``arraysize`` rows at once, whatever one asks for; Oracle's default is 100."""
+    """Drivers that always fetch ``arraysize`` rows at once; the default of Oracle is 100."""
 
     def cursor(self, connection: Any) -> Any:
         cursor = connection.cursor()
-        # PEP 249 asks for the attribute, but not every driver has it.
+        # PEP 249 requires the attribute, but not every driver has it.
         with suppress(AttributeError):
             cursor.arraysize = CHUNK_ROWS
         return cursor
 
 
-#: By the module that a connection's class comes from.
+#: By the module of a connection's class.
 _DRIVERS: Final = {
     "psycopg2": Psycopg2("psycopg2"),
     "psycopg": Psycopg("psycopg"),
@@ -53,15 +53,15 @@ _DRIVERS: Final = {
     "mysql.connector": MySQLConnector("mysql-connector-python"),
     "clickhouse_driver": ClickHouse("clickhouse-driver"),
     "oracledb": _Sized("python-oracledb"),
-    # These compute rows as they are asked for.
+    # These compute rows as they are fetched.
     "sqlite3": Driver("sqlite3"),
     "duckdb": Driver("DuckDB"),
     "_duckdb": Driver("DuckDB"),
-    # These read rows from the connection as they are asked for.
+    # These read rows from the connection as they are fetched.
     "pymssql": Driver("pymssql"),
     "vertica_python": Driver("vertica-python"),
-    # These fetch parts of a size that the database or the driver decides, some of them ahead; arraysize would
-    # make the parts of some smaller.
+    # These fetch parts whose size the database or the driver decides, some of them ahead; arraysize would
+    # make some parts smaller.
     "airflow.providers.google": Driver("BigQuery"),
     "google.cloud.bigquery": Driver("BigQuery"),
     "databricks.sql": Driver("databricks-sql-connector"),
@@ -75,9 +75,9 @@ _DRIVERS: Final = {
 
 def driver_of(connection: Any) -> Driver:
     """
-    Return how a connection's results are read, and say in the log where memory may be a concern.
+    Return the driver of a connection, and log if it may take much memory.
 
-    :param connection: A driver's own connection, or one behind a proxy, such as those that trace queries.
+    :param connection: A driver's own connection, or a proxy of one, such as those of tracing libraries.
     """
     driver = _known_driver(connection) or _Sized(_root_module(connection), _UNKNOWN)
     if driver.caution:
@@ -86,7 +86,7 @@ def driver_of(connection: Any) -> Driver:
 
 
 def _known_driver(connection: Any) -> Driver | None:
-    # A proxy has the __class__ of what it stands for; and a class may be derived from the driver's.
+    # A proxy has the __class__ of the object behind it, and a class may be derived from the driver's.
     for ancestor in connection.__class__.__mro__:
         parts = ancestor.__module__.split(".")
         for length in range(1, len(parts) + 1):
@@ -102,13 +102,13 @@ def _root_module(connection: Any) -> str:
 
 def unpooled(connection: Any) -> Any:
     """
-    Return the driver's connection, which is the caller's to close.
+    Return the driver's connection, which the caller closes.
 
-    :param connection: What a hook gave: a driver's connection, or one out of a pool of SQLAlchemy's.
+    :param connection: The connection of a hook: the driver's, or one of a pool of SQLAlchemy.
     """
     if _root_module(connection) != "sqlalchemy":
         return connection
     own = connection.driver_connection
-    # Else the pool would use it again, with whatever is left of its result.
+    # Otherwise the pool would use it again, with the rest of its result.
     connection.detach()
     return own

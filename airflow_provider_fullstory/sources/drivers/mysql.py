@@ -13,23 +13,23 @@ log = logging.getLogger(__name__)
 
 class _MySQL(Driver):
     """
-    Drivers whose plain cursor may fetch the whole result at once, and which have an unbuffered one.
+    Drivers whose plain cursor may fetch the whole result at once, and which have an unbuffered cursor.
 
-    With that, the server sends rows only as fast as they are read.
+    With an unbuffered cursor, the server sends rows only as fast as they are read.
     """
 
-    #: Seconds, more than FullStory is likely to make the reading wait. By default, MySQL cuts a connection
-    #: on which nothing was read for 60.
+    #: Seconds, more than FullStory is likely to delay reading. By default, MySQL closes a connection on which
+    #: nothing was read for 60.
     net_write_timeout: Final = 7 * 24 * 3600
 
     def cursor(self, connection: Any) -> Any:
-        """Make an unbuffered cursor, on a connection that may be idle for long."""
+        """Make an unbuffered cursor on a connection that may be idle for long."""
         try:
             with closing(connection.cursor()) as cursor:
                 cursor.execute(f"SET SESSION net_write_timeout = {self.net_write_timeout}")
         except Exception:
-            # A database that only speaks MySQL's protocol need not know the setting.
-            log.info("The database may give up when FullStory makes it wait:", exc_info=True)
+            # Another database with MySQL's protocol may not have the setting.
+            log.info("The database may close the connection while FullStory delays reading:", exc_info=True)
         return self.unbuffered_cursor(connection)
 
     def unbuffered_cursor(self, connection: Any) -> Any:
@@ -37,14 +37,14 @@ class _MySQL(Driver):
         raise NotImplementedError
 
     def close_cursor(self, cursor: Any) -> None:
-        """Leave it to the connection: a cursor reads all that is left before it closes, or refuses to."""
+        """Do nothing: a cursor would first read all that is left, or refuse. Its connection closes anyway."""
 
 
 class MySQLClient(_MySQL):
-    """mysqlclient, which is MySQLdb's successor."""
+    """mysqlclient, the successor of MySQLdb."""
 
     def unbuffered_cursor(self, connection: Any) -> Any:
-        """Make a cursor of the class that does not buffer."""
+        """Make a cursor of the unbuffered class."""
         from MySQLdb.cursors import SSCursor
 
         return connection.cursor(SSCursor)
@@ -54,14 +54,14 @@ class PyMySQL(_MySQL):
     """PyMySQL, in pure Python."""
 
     def unbuffered_cursor(self, connection: Any) -> Any:
-        """Make a cursor of the class that does not buffer."""
+        """Make a cursor of the unbuffered class."""
         from pymysql.cursors import SSCursor
 
         return connection.cursor(SSCursor)
 
     def close_connection(self, connection: Any) -> None:
         """Close a connection without reading what is left of a result."""
-        # Collected as garbage, its result would try to read what is left.
+        # Otherwise the result would read what is left when it is collected as garbage.
         if connection._result is not None:
             connection._result.unbuffered_active = False
         connection.close()
@@ -76,5 +76,5 @@ class MySQLConnector(_MySQL):
 
     def close_connection(self, connection: Any) -> None:
         """Close a connection without reading what is left of a result."""
-        # With the C extension, this close() reads all that is left; that of the connection inside does not.
+        # With the C extension, close() reads all that is left; close() of the inner connection does not.
         getattr(connection, "_cmysql", connection).close()

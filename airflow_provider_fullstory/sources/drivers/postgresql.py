@@ -36,7 +36,7 @@ def _document(text: str) -> Any:
     try:
         return DECODER.decode(text)
     except (msgspec.DecodeError, ArithmeticError):
-        # Such as half a pair of surrogates, or an exponent of 20 digits: refused with its record alone.
+        # For example, half a pair of surrogates or an exponent of 20 digits: only its record is refused.
         return json.loads(text)
 
 
@@ -57,9 +57,9 @@ _BEYOND_PYTHON: Final = re.compile(r"-?infinity|\d{5,}-.*|.* BC")
 @dataclass(frozen=True)
 class TimeBeyondPython:
     """
-    A time that is infinite, or not in the years 1 to 9999; as any type that is not known, it is refused.
+    A time that is infinite, or not in the years 1 to 9999; refused like any unknown type.
 
-    :param text: As the database has it.
+    :param text: The time as the database writes it.
     """
 
     text: str
@@ -74,7 +74,7 @@ def _each(read: Callable[[str], Any], texts: _Texts) -> list[Any]:
 
 # By the number of the type in PostgreSQL (pg_type).
 _JSON: Final[Mapping[int, _Reader]] = {114: _documents, 3802: _documents}
-#: With psycopg2's name for what reads them.
+#: With psycopg2's name for the type.
 _NUMBERS_AND_TIMES: Final[Mapping[int, tuple[str, _Reader]]] = {
     1700: ("DECIMAL", functools.partial(_each, Decimal)),
     1082: ("DATE", functools.partial(_times, datetime.date.fromisoformat)),
@@ -98,18 +98,18 @@ class _PostgreSQL(Driver):
     """
     Drivers whose plain cursor fetches the whole result at once, and which have server-side cursors.
 
-    Each piece costs a round trip: over a network of 10 ms, 500 rows at a time come at a quarter of the speed
-    of 10,000. The server does nothing until it is asked for the next piece, so that is while one is mapped.
-    (psycopg could stream without round trips; but statement_timeout would go on while FullStory makes the
-    reading wait, and the server could not cancel the query meanwhile.)
+    Each piece costs a round trip: over a network of 10 ms, 500 rows at a time are a quarter as fast as
+    10,000. The server computes a piece only once it is fetched, so the next is fetched while one is mapped.
+    (psycopg could stream without round trips. But statement_timeout would run while FullStory delays reading,
+    and the server could not cancel the query meanwhile.)
 
-    Documents of JSON are read only when their row is mapped: thousands of them alive would keep Python's
+    JSON documents are parsed only when their row is mapped: thousands of them alive would keep Python's
     garbage collector busy.
     """
 
     pieces_ahead = 1
     most_rows: Final = 10_000
-    #: The first trip brings few: nobody knows yet how wide they are.
+    #: The first trip fetches few, since their width is unknown.
     first_rows: Final = 100
     growth: Final = 4
     trip_characters: Final = 4 * 1024 * 1024
@@ -120,7 +120,7 @@ class _PostgreSQL(Driver):
         with ThreadPoolExecutor(1, thread_name_prefix="fullstory-fetch") as thread:
             try:
                 rows = thread.submit(cursor.fetchmany, size).result()
-                # Before the next trip begins: during one, psycopg2's cursor does not know its columns.
+                # Before the next trip begins: during a trip, psycopg2's cursor has no columns.
                 yield rows
                 if not rows:
                     return
@@ -131,13 +131,13 @@ class _PostgreSQL(Driver):
                     trip = thread.submit(cursor.fetchmany, size)
                     yield rows
             finally:
-                # Done when no trip is under way.
+                # Done once no trip is in flight.
                 idle = thread.submit(int)
                 while wait([idle], self.seconds_between_cancels).not_done:
                     _cancel(cursor.connection)
 
     def _worthwhile(self, size: int, rows: Sequence[Any]) -> int:
-        """Return how many rows the trip after these brings."""
+        """Return how many rows the trip after these fetches."""
         sample = rows[:: len(rows) // 10 + 1]
         width = sum(len(str(row)) for row in sample) // len(sample)
         return max(1, min(self.most_rows, size * self.growth, self.trip_characters // width))
@@ -150,7 +150,7 @@ class _PostgreSQL(Driver):
         return functools.partial(_read, readers) if readers else as_they_are
 
     def _readers(self, cursor: Any) -> Mapping[int, _Reader]:  # noqa: ARG002
-        """Return how columns of types that come as text are read."""
+        """Return the readers of types that arrive as text, by type."""
         return _JSON
 
     def advice(self, error: Exception) -> str:
@@ -159,9 +159,7 @@ class _PostgreSQL(Driver):
         if state not in ("42601", "0A000"):
             if " CURSOR " not in str(error):
                 return ""
-            return (
-                "\nWhat comes before sql there (DECLARE ... CURSOR FOR) is how its result is read in pieces."
-            )
+            return "\nThe words before sql there (DECLARE ... CURSOR FOR) make its result readable in pieces."
         return (
             "\nOn PostgreSQL, sql is read through a cursor (DECLARE ... CURSOR FOR), so it must be one "
             "SELECT, VALUES, TABLE, or WITH that changes nothing."
@@ -176,51 +174,51 @@ def _read(readers: Mapping[int, _Reader], rows: Sequence[Any]) -> Sequence[Any]:
 
 
 def _cancel(connection: Any) -> None:
-    """Ask the server to end what it does for a connection; it forgets that if it does nothing yet."""
-    # Where that fails, the rows are waited for.
+    """Cancel the query of a connection on the server, which ignores this if none runs."""
+    # If that fails, the caller waits for the rows.
     with suppress(Exception):
         connection.cancel()
 
 
 def _begin_transaction(connection: Any) -> None:
-    """Leave autocommit, which would end the transaction that a server-side cursor lives in."""
+    """Leave autocommit, which would end the transaction of a server-side cursor."""
     if connection.autocommit:
         connection.autocommit = False
 
 
 class Psycopg2(_PostgreSQL):
-    """psycopg2, which calls Python for each Decimal and each time; a column of texts is read much faster."""
+    """psycopg2, which calls Python for each Decimal and each time; columns of text are read much faster."""
 
     def cursor(self, connection: Any) -> Any:
         """Make a server-side cursor."""
         from psycopg2.extensions import cursor
 
         _begin_transaction(connection)
-        # Not the connection's own kind of cursor, which may make a dict of each row.
+        # Not the connection's own class of cursor, which may return rows as dicts.
         return connection.cursor(name="fullstory_import", cursor_factory=cursor)
 
     def fetch(self, cursor: Any) -> Generator[Sequence[Any], None, None]:
-        """Ask for columns of well-known types as text, and yield rows."""
+        """Fetch columns of well-known types as text, and yield rows."""
         from psycopg2.extensions import UNICODE
 
-        # Brings no row, but tells the columns.
+        # Fetches no row, but the columns.
         cursor.fetchmany(0)
         cursor.string_types = dict.fromkeys(self._as_text(cursor), UNICODE)
         return super().fetch(cursor)
 
     def _as_text(self, cursor: Any) -> list[int]:
-        """Return the types whose values are to come as text."""
+        """Return the types whose values are fetched as text."""
         from psycopg2.extensions import string_types
 
         kinds = {column[1] for column in cursor.description}
         if not kinds <= _SCALARS | _ARRAYS:
-            # Composites and ranges read their parts as the cursor reads values of their types.
+            # The cursor reads the parts of composites and ranges as values of their types.
             return list(_JSON)
         own = cursor.connection.string_types
         return [*_JSON] + [
             kind
             for kind, (name, _) in _NUMBERS_AND_TIMES.items()
-            # Unless a user reads them in another way.
+            # Unless a user has registered another reader.
             if kind not in own and string_types[kind].name == name
         ]
 

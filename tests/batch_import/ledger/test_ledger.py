@@ -21,7 +21,6 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryStorageError,
     FullStoryTransportError,
 )
-from airflow_provider_fullstory.operators import fullstory as operators
 from tests.tries import (
     DAY,
     REFUSED_HERE,
@@ -48,10 +47,7 @@ IN_ALL_PLACES = pytest.mark.parametrize("task", ["store", "state", "folder", "bo
 UPLOADS = {"method": "POST", "path": "/v2/events/batch"}
 
 
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "FIRST_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(operators, "_RETRY_FOR", 0.05)
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 
 def lose_the_job(task: Task, **arguments: Any) -> None:
@@ -137,7 +133,7 @@ def test_a_batch_whose_job_was_lost_a_day_ago_fails_the_task_and_is_not_sent(
     assert len(posts(emulator)) == 1
     assert numbers(emulator) == list(range(5))
     assert "Batch 1 (5 records) was sent at " in message
-    assert message.startswith("Nobody can know whether FullStory has batch 1, and it was not sent again.\n")
+    assert message.startswith("It is unknown whether FullStory has batch 1, and it was not sent again.\n")
     assert 'on_ambiguous="resend"' in message
     # Nothing of it is forgotten, so the next try fails as well.
     failure_of(task, FullStoryAmbiguousError, events=orders(5), deferrable=deferrable)

@@ -85,9 +85,9 @@ def test_what_is_no_report_is_refused(value: Any) -> None:
 
 def test_an_import_of_all_records_is_a_success() -> None:
     report = sent(10)
-    report.judge()
+    report.check_refused()
     report.finish([outcome("a", 9), outcome("b", 1)])
-    report.judge()
+    report.check_refused()
 
 
 def test_refused_records_are_no_success_and_the_message_names_them() -> None:
@@ -96,14 +96,14 @@ def test_refused_records_are_no_success_and_the_message_names_them() -> None:
     report.finish([outcome("a", 8, 1), outcome("b", 1)])
 
     with pytest.raises(FullStoryRecordsRefusedError) as caught:
-        report.judge()
+        report.check_refused()
 
     assert str(caught.value).splitlines() == [
         "3 of 12 records are not in FullStory.",
         "Fix the records, then send only those; rejected_uri= writes them to a file.",
         "2 records: required_field: name",
         "1 record: user_not_found, says FullStory",
-        "2 refused here, never sent, 1 rejected by FullStory.",
+        "2 invalid, never sent, 1 rejected by FullStory.",
         "9 imported (2 jobs: a, b).",
     ]
 
@@ -116,12 +116,12 @@ def test_codes_that_nobody_could_read_are_said_to_be_unknown() -> None:
         FullStoryRecordsRefusedError,
         match=r"^1 of 1 records is not in FullStory\.\nWhich 1 record FullStory rejected, and why, could not",
     ):
-        report.judge()
+        report.check_refused()
 
 
 def test_records_refused_here_fail_an_import_that_nobody_waits_for() -> None:
-    with pytest.raises(FullStoryRecordsRefusedError, match="The others are still being worked on"):
-        sent(3, invalid=1).judge()
+    with pytest.raises(FullStoryRecordsRefusedError, match="FullStory is still working on the others"):
+        sent(3, invalid=1).check_refused()
 
 
 class Errors:
@@ -131,7 +131,7 @@ class Errors:
         self.answers = answers
         self.asked: list[str] = []
 
-    def iter_errors(self, resource: str, job_id: str) -> Iterator[Page[RecordError]]:  # noqa: ARG002
+    def iter_errors(self, job_id: str) -> Iterator[Page[RecordError]]:
         answer: Any = self.answers[job_id]
         if isinstance(answer, Exception):
             self.asked.append(job_id)
@@ -147,7 +147,7 @@ def read(
     errors: Errors, *outcomes: JobOutcome, is_required: bool = False, pauses: list[float] | None = None
 ) -> list[tuple[str, str | None]]:
     pause = [].append if pauses is None else pauses.append
-    pages = rejections(errors, "events", outcomes, is_required=is_required, pause=pause)
+    pages = rejections(errors, outcomes, is_required=is_required, pause=pause)
     return [(job_id, record.code) for job_id, records in pages for record in records]
 
 
@@ -182,7 +182,7 @@ def test_refused_records_that_a_file_is_to_hold_have_to_be_read() -> None:
 
 def test_a_list_that_is_shorter_than_the_count_is_said_to_be(caplog: pytest.LogCaptureFixture) -> None:
     assert read(Errors(a=[["x"]]), outcome("a", 0, 2)) == [("a", "x")]
-    assert "FullStory counts 2 refused records in job a, and lists 1." in caplog.text
+    assert "FullStory counts 2 rejected records in job a, and lists 1." in caplog.text
 
 
 def test_a_list_that_is_shorter_than_the_count_is_read_again_where_a_file_is_to_hold_it(
@@ -198,14 +198,14 @@ def test_a_list_that_is_shorter_than_the_count_is_read_again_where_a_file_is_to_
     ]
     assert len(errors.asked) == 3
     assert pauses == sorted(set(pauses))
-    assert "FullStory counts 3 refused records in job a, and lists 2. It is read again in " in caplog.text
+    assert "FullStory counts 3 rejected records in job a, and lists 2. It is read again in " in caplog.text
 
 
 def test_a_list_that_stays_shorter_than_the_count_fails_the_try() -> None:
     errors, pauses = Errors(a=[["x"]], b=[["y"]]), []
     with pytest.raises(
         FullStoryAccountingError,
-        match=r"^FullStory counts 2 refused records in job a, and lists 1\.\n"
+        match=r"^FullStory counts 2 rejected records in job a, and lists 1\.\n"
         r"Job a is finished, and so is the import: 5 of its records are in FullStory, 2 are not\.\n"
         r".*\nA retry reads them again, and sends nothing\.$",
     ):
@@ -246,13 +246,13 @@ def test_pages_that_lead_in_a_circle_come_to_an_end() -> None:
             while True:
                 yield Page([RecordError(code="x")])
 
-    pages = rejections(Circle(), "events", [outcome("a", 0, 3)], is_required=False)
+    pages = rejections(Circle(), [outcome("a", 0, 3)], is_required=False)
     assert [record.code for _, records in pages for record in records] == ["x"] * 3
 
 
 def refusal_of(report: ImportReport, **options: Any) -> str:
     with pytest.raises(FullStoryRecordsRefusedError) as caught:
-        report.judge(**options)
+        report.check_refused(**options)
     return str(caught.value)
 
 
@@ -267,7 +267,7 @@ def test_a_file_that_could_not_be_written_is_not_advised(invalid: int) -> None:
         "\nWhich 1 record FullStory rejected, and why, could not be read:\n"
         "that takes an API key of level Architect or above.\n"
     ) in text
-    assert ("Those refused here are in file:///x." in text) == bool(invalid)
+    assert ("The invalid records are in file:///x." in text) == bool(invalid)
     assert "rejected_uri=" not in text
 
 

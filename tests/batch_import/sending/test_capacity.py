@@ -1,6 +1,4 @@
-"""Room in FullStory: what is unfinished is counted, and each job that ends makes room at once."""
-
-# ruff: noqa: ARG002 - A fake takes what the protocol passes.
+"""Capacity in FullStory: unfinished records and jobs are counted, and each job that ends frees capacity."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_fullstory.api import protocol
-from airflow_provider_fullstory.api.jobs import Job, JobState, JobStatus, Resource
+from airflow_provider_fullstory.api.jobs import Job, JobState, JobStatus
 from airflow_provider_fullstory.batch_import.sending.capacity import MAX_OUTSTANDING_BATCHES, Capacity
 from airflow_provider_fullstory.batch_import.sending.forecast import RunningJob
 from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
@@ -36,13 +34,13 @@ class Jobs:
 
     def __init__(self) -> None:
         self.finished: set[str] = set()
-        self.looks: list[str] = []
+        self.polls: list[str] = []
         self.failures: Iterator[FullStoryError] = iter(())
-        self.looked = threading.Event()
+        self.polled = threading.Event()
 
-    def get_job_status(self, resource: Resource | str, job_id: str) -> JobStatus:
-        self.looks.append(job_id)
-        self.looked.set()
+    def get_job_status(self, job_id: str) -> JobStatus:
+        self.polls.append(job_id)
+        self.polled.set()
         if error := next(self.failures, None):
             raise error
         state = JobState.COMPLETED if job_id in self.finished else JobState.PROCESSING
@@ -67,7 +65,7 @@ def outcomes() -> list[JobOutcome]:
 
 @pytest.fixture
 def capacity(jobs: Jobs, outcomes: list[JobOutcome]) -> Capacity:
-    return Capacity(jobs, Resource.EVENTS, max_records=30, poll_interval=0.001, on_finished=outcomes.append)
+    return Capacity(jobs, max_records=30, poll_interval=0.001, on_finished=outcomes.append)
 
 
 def send(capacity: Capacity, name: str, records: int = 10, job_id: str | None = None) -> None:
@@ -86,14 +84,14 @@ def running(job_id: str, records: int = 10) -> RunningJob:
     return RunningJob(job_id, records, time.monotonic(), time.monotonic())
 
 
-def test_nothing_is_looked_at_while_there_is_room(capacity: Capacity, jobs: Jobs) -> None:
+def test_nothing_is_polled_while_there_is_capacity(capacity: Capacity, jobs: Jobs) -> None:
     for name in "123":
         send(capacity, name)
-    assert jobs.looks == []
+    assert jobs.polls == []
     assert capacity.running == ["job-1", "job-2", "job-3"]
 
 
-def test_one_finished_job_makes_room_at_once(
+def test_one_finished_job_frees_capacity_at_once(
     capacity: Capacity, jobs: Jobs, outcomes: list[JobOutcome]
 ) -> None:
     for name in "123":
@@ -106,15 +104,15 @@ def test_one_finished_job_makes_room_at_once(
     assert outcomes == [JobOutcome("job-2", "COMPLETED", 10, 0)]
 
 
-def test_as_many_jobs_end_as_make_room_enough(capacity: Capacity, jobs: Jobs) -> None:
+def test_jobs_are_polled_until_there_is_capacity(capacity: Capacity, jobs: Jobs) -> None:
     for name in "123":
         send(capacity, name)
     jobs.finished = {"job-1", "job-2", "job-3"}
 
     capacity.wait(20)
 
-    # The oldest come first, and there was no need to look at the last one.
-    assert jobs.looks == ["job-1", "job-2"]
+    # The oldest come first, and there was no need to poll the last one.
+    assert jobs.polls == ["job-1", "job-2"]
 
 
 def test_a_batch_counts_from_when_it_is_sent(capacity: Capacity, jobs: Jobs) -> None:
@@ -123,7 +121,7 @@ def test_a_batch_counts_from_when_it_is_sent(capacity: Capacity, jobs: Jobs) -> 
         waiting = pool.submit(capacity.wait, 10)
         try:
             accept(capacity, "1", 25)
-            assert jobs.looked.wait(30)
+            assert jobs.polled.wait(30)
             assert not waiting.done()
             jobs.finished = {"job-1"}
             waiting.result(30)
@@ -139,19 +137,19 @@ def test_halves_take_the_place_of_their_batch(capacity: Capacity, jobs: Jobs) ->
     capacity.accepted(running("job-1.2"), "1")
     capacity.sent("1")
     capacity.wait(10)
-    assert jobs.looks == []
+    assert jobs.polls == []
     jobs.finished = {"job-1.1"}
     capacity.wait(20)
     assert capacity.running == ["job-1.2"]
 
 
-def test_a_batch_that_is_no_longer_being_sent_leaves_its_room(capacity: Capacity, jobs: Jobs) -> None:
+def test_a_batch_that_is_no_longer_being_sent_frees_its_capacity(capacity: Capacity, jobs: Jobs) -> None:
     capacity.take("1", 30)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(capacity.wait, 10)
         capacity.sent("1")
         waiting.result(30)
-    assert jobs.looks == []
+    assert jobs.polls == []
 
 
 def test_jobs_of_earlier_tries_count(capacity: Capacity, jobs: Jobs) -> None:
@@ -160,10 +158,10 @@ def test_jobs_of_earlier_tries_count(capacity: Capacity, jobs: Jobs) -> None:
 
     capacity.wait(10)
 
-    assert jobs.looks == ["old"]
+    assert jobs.polls == ["old"]
 
 
-def test_a_batch_larger_than_the_room_is_sent_alone(capacity: Capacity, jobs: Jobs) -> None:
+def test_a_batch_larger_than_the_capacity_is_sent_alone(capacity: Capacity, jobs: Jobs) -> None:
     capacity.wait(1000)
     send(capacity, "1")
     jobs.finished = {"job-1"}
@@ -172,9 +170,7 @@ def test_a_batch_larger_than_the_room_is_sent_alone(capacity: Capacity, jobs: Jo
 
 
 def test_jobs_are_limited_in_number_too(jobs: Jobs, outcomes: list[JobOutcome]) -> None:
-    capacity = Capacity(
-        jobs, Resource.EVENTS, max_records=10**6, poll_interval=0.001, on_finished=outcomes.append
-    )
+    capacity = Capacity(jobs, max_records=10**6, poll_interval=0.001, on_finished=outcomes.append)
     for number in range(MAX_OUTSTANDING_BATCHES):
         send(capacity, str(number), 1)
     jobs.finished = {"job-7"}
@@ -188,7 +184,7 @@ def test_closing_ends_the_wait(capacity: Capacity, jobs: Jobs) -> None:
     send(capacity, "1", 30)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(capacity.wait, 10)
-        assert jobs.looked.wait(30)
+        assert jobs.polled.wait(30)
         assert capacity.is_waited_for
         capacity.close()
         with pytest.raises(FullStoryKilledError):
@@ -203,7 +199,7 @@ def test_a_storm_of_429_is_no_reason_to_give_up(capacity: Capacity, jobs: Jobs) 
 
     capacity.wait(10)
 
-    assert len(jobs.looks) == 301
+    assert len(jobs.polls) == 301
 
 
 def test_faults_are_tolerated_for_a_while(capacity: Capacity, jobs: Jobs) -> None:
@@ -232,7 +228,7 @@ def test_faults_are_tolerated_for_a_while(capacity: Capacity, jobs: Jobs) -> Non
     ],
     ids=str,
 )
-def test_a_look_that_cannot_succeed_ends_the_wait(
+def test_a_poll_that_cannot_succeed_ends_the_wait(
     capacity: Capacity, jobs: Jobs, error: FullStoryError, message: str
 ) -> None:
     capacity.accepted(dataclasses.replace(running("job-1", 30), accepted_at=time.monotonic() - YOUNG_SECONDS))
@@ -242,7 +238,7 @@ def test_a_look_that_cannot_succeed_ends_the_wait(
     assert str(caught.value).startswith(message)
 
 
-def test_retry_after_puts_off_the_next_look(
+def test_retry_after_puts_off_the_next_poll(
     capacity: Capacity, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[Any] = []
@@ -251,7 +247,7 @@ def test_retry_after_puts_off_the_next_look(
     def note(seconds: float | None) -> bool:
         pauses.append(seconds)
         # As if that time had passed.
-        capacity._no_look_before = 0.0
+        capacity._no_poll_before = 0.0
         return wait(0)
 
     monkeypatch.setattr(capacity._changed, "wait", note)

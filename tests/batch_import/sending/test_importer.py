@@ -13,7 +13,7 @@ from unittest.mock import Mock
 import pytest
 
 from airflow_provider_fullstory.api.events import Shared
-from airflow_provider_fullstory.api.jobs import Job, JobState, JobStatus, Resource
+from airflow_provider_fullstory.api.jobs import Job, JobState, JobStatus
 from airflow_provider_fullstory.batch_import.batching.batch import Batch, BatchLimits
 from airflow_provider_fullstory.batch_import.batching.batcher import Batcher
 from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
@@ -39,7 +39,7 @@ OPTIONS = MappingOptions(event_name="e", allow_anonymous=True)
 
 
 class FakeFullStory:
-    """Take batches in memory, and finish the oldest job at each look at any."""
+    """Take batches in memory, and finish the oldest job at each poll of any."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -48,11 +48,10 @@ class FakeFullStory:
         self.keys: list[str] = []
         self.uploading = self.most_uploading = self.most_records = self.most_jobs = 0
         self.on_upload: Callable[[list[int]], None] = lambda _: None
-        self.on_look: Callable[[], None] = lambda: None
+        self.on_poll: Callable[[], None] = lambda: None
 
     def create_import(
         self,
-        resource: Resource | str,
         body: bytes,
         idempotency_key: str,
         *,
@@ -76,8 +75,8 @@ class FakeFullStory:
             self.most_jobs = max(self.most_jobs, len(self.unfinished))
         return Job(job_id, JobState.PROCESSING)
 
-    def get_job_status(self, resource: Resource | str, job_id: str) -> JobStatus:
-        self.on_look()
+    def get_job_status(self, job_id: str) -> JobStatus:
+        self.on_poll()
         with self.lock:
             if self.unfinished:
                 self.unfinished.pop(next(iter(self.unfinished)))
@@ -100,7 +99,7 @@ def make_importer(client: Any, **options: Any) -> Importer:
         "poll_interval": 0.01,
         "deadline": time.time() + 3600,
     }
-    return Importer(Ledger(MemoryStore()), client, client, Resource.EVENTS, **(defaults | options))
+    return Importer(Ledger(MemoryStore()), client, **(defaults | options))
 
 
 def batches(count: int, size: int = 1) -> Iterator[Batch]:
@@ -212,12 +211,12 @@ def test_a_half_that_was_accepted_is_counted_where_the_other_is_refused(fullstor
 
 def test_a_source_that_breaks_midway_says_what_fullstory_has(fullstory: FakeFullStory) -> None:
     # An upload that has not begun may be dropped; these have.
-    under_way = threading.Barrier(4)
-    fullstory.on_upload = lambda _: under_way.wait(10) and None
+    in_flight = threading.Barrier(4)
+    fullstory.on_upload = lambda _: in_flight.wait(10) and None
 
     def source() -> Iterator[Batch]:
         yield from batches(3, 5)
-        under_way.wait(10)
+        in_flight.wait(10)
         raise FullStorySourceError("The query failed.")
 
     with pytest.raises(FullStorySourceError) as caught:
@@ -238,12 +237,12 @@ def test_any_error_of_a_source_is_passed_on_and_logged(
     monkeypatch.setattr("airflow_provider_fullstory.batch_import.sending.importer.log", log)
 
     # An upload that has not begun may be dropped; these have.
-    under_way = threading.Barrier(3)
-    fullstory.on_upload = lambda _: under_way.wait(10) and None
+    in_flight = threading.Barrier(3)
+    fullstory.on_upload = lambda _: in_flight.wait(10) and None
 
     def source() -> Iterator[Batch]:
         yield from batches(2)
-        under_way.wait(10)
+        in_flight.wait(10)
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -283,7 +282,7 @@ def test_an_upload_that_fails_for_good_stops_the_rest(fullstory: FakeFullStory) 
     assert f"accepted {len(fullstory.names)} batches with {len(fullstory.names)} records" in str(caught.value)
 
 
-def test_what_was_made_before_a_source_broke_is_sent_where_there_is_room(fullstory: FakeFullStory) -> None:
+def test_batches_made_before_a_source_broke_are_sent_if_there_is_capacity(fullstory: FakeFullStory) -> None:
     def source() -> Iterator[Batch]:
         yield from batches(4, 5)
         raise FullStorySourceError("The query failed.")
@@ -292,9 +291,9 @@ def test_what_was_made_before_a_source_broke_is_sent_where_there_is_room(fullsto
         make_importer(fullstory).submit(source())
 
 
-def test_nothing_waits_for_room_once_the_source_broke() -> None:
+def test_no_batch_waits_for_capacity_once_the_source_broke() -> None:
     class Stuck(FakeFullStory):
-        def get_job_status(self, resource: Resource | str, job_id: str) -> JobStatus:
+        def get_job_status(self, job_id: str) -> JobStatus:
             return JobStatus(Job(job_id, JobState.PROCESSING))
 
     def source() -> Iterator[Batch]:
@@ -306,9 +305,7 @@ def test_nothing_waits_for_room_once_the_source_broke() -> None:
 
 
 @pytest.mark.parametrize("parallel", [2, 4, 16])
-def test_the_failure_that_stops_the_rest_is_the_one_that_is_told(
-    fullstory: FakeFullStory, parallel: int
-) -> None:
+def test_the_failure_that_stops_the_rest_is_raised(fullstory: FakeFullStory, parallel: int) -> None:
     def refuse(indexes: list[int]) -> None:
         if indexes[0] >= 10:
             raise FullStoryBadRequestError("bad.")
@@ -340,7 +337,7 @@ def test_the_wait_tolerates_passing_failures(fullstory: FakeFullStory) -> None:
         if error := next(failures, None):
             raise error
 
-    fullstory.on_look = fail
+    fullstory.on_poll = fail
     engine = make_importer(fullstory)
     submissions = engine.submit(batches(2))
 
@@ -349,7 +346,7 @@ def test_the_wait_tolerates_passing_failures(fullstory: FakeFullStory) -> None:
 
 def test_the_deadline_counts_while_records_are_worked_off(fullstory: FakeFullStory) -> None:
     class Stuck(FakeFullStory):
-        def get_job_status(self, resource: Resource | str, job_id: str) -> JobStatus:
+        def get_job_status(self, job_id: str) -> JobStatus:
             return JobStatus(Job(job_id, JobState.PROCESSING))
 
     engine = make_importer(Stuck(), max_outstanding_records=1, deadline=time.time() + 0.2)

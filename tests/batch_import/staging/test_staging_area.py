@@ -18,7 +18,6 @@ try:
 except ImportError:
     from airflow.io.store import attach
 
-from airflow_provider_fullstory.api import protocol
 from airflow_provider_fullstory.api.events import Event, Shared
 from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
 from airflow_provider_fullstory.batch_import.batching.batcher import Batcher
@@ -34,7 +33,6 @@ from airflow_provider_fullstory.exceptions import (
     FullStorySourceError,
     FullStoryStorageError,
 )
-from airflow_provider_fullstory.operators import fullstory as operators
 from airflow_provider_fullstory.records.mapping import MappedChunk
 from tests.tries import (
     QUERY,
@@ -63,10 +61,7 @@ if TYPE_CHECKING:
 WITH_EITHER_LEDGER = pytest.mark.parametrize("task", ["folder", "both"], indirect=True)
 
 
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "FIRST_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(operators, "_RETRY_FOR", 0.05)
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 
 @pytest.fixture
@@ -164,7 +159,7 @@ def test_records_that_were_refused_while_staging_are_counted_by_the_retry(
     file.unlink()
 
     with pytest.raises(
-        AirflowFailException, match=r"3 of 28 records are not in FullStory\.(?s:.*)\n3 refused here"
+        AirflowFailException, match=r"3 of 28 records are not in FullStory\.(?s:.*)\n3 invalid, never sent"
     ):
         task.attempt(events=f"file://{file}")
 

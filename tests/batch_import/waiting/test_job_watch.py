@@ -1,4 +1,4 @@
-"""Jobs are looked at in growing pauses, up to a deadline, and passing failures are tolerated."""
+"""Jobs are polled in growing pauses, up to a deadline, and passing failures are tolerated."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from hypothesis import given, settings, strategies as st
 
 from airflow_provider_fullstory.api.jobs import Job, JobState, JobStatus
 from airflow_provider_fullstory.batch_import.waiting.job_watch import JobWatch
-from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome, finished, still_running
 from airflow_provider_fullstory.batch_import.waiting.polling import MAX_FAILED_POLLS, YOUNG_SECONDS
 from airflow_provider_fullstory.exceptions import (
     FullStoryConnectionLookupError,
@@ -22,7 +21,6 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryServerError,
     FullStoryTimeoutError,
 )
-from airflow_provider_fullstory.text import some
 
 #: When a job is no longer young.
 LATER = 1000.0 + YOUNG_SECONDS
@@ -50,24 +48,26 @@ def test_a_pause_is_the_interval_and_later_a_tenth_of_the_time(now: float, most:
 @settings(deadline=None)
 @given(
     durations=st.lists(st.floats(0.0, 86_400.0), min_size=1, max_size=5),
-    first_look=st.floats(0.0, 1.0),
+    first_poll=st.floats(0.0, 1.0),
     round_takes=st.floats(0.0, 30.0),
     chance=st.random_module(),
 )
-def test_the_end_of_the_last_job_is_noticed_in_time_after_looks_that_grow_like_the_logarithm_of_its_duration(
-    durations: list[float], first_look: float, round_takes: float, chance: Any
+def test_the_end_of_the_last_job_is_noticed_in_time_after_polls_that_grow_like_the_logarithm_of_its_duration(
+    durations: list[float], first_poll: float, round_takes: float, chance: Any
 ) -> None:
     jobs = {str(number): duration for number, duration in enumerate(durations)}
     last = max(durations)
     waiting = JobWatch(list(jobs), started_at=1000.0, poll_interval=2.0, deadline=1e6)
     # A wait that a triggerer takes over begins late.
-    now, looks = first_look * last, dict.fromkeys(jobs, 0)
+    now, polls = first_poll * last, dict.fromkeys(jobs, 0)
     while True:
         asked_at, now = now, now + round_takes
         for job in waiting.pending:
-            looks[job] += 1
+            polls[job] += 1
             is_over = asked_at >= jobs[job]
-            waiting.saw(job, status(JobState.COMPLETED if is_over else JobState.PROCESSING))
+            waiting.note(
+                job, status(JobState.COMPLETED if is_over else JobState.PROCESSING), now=1000.0 + now
+            )
         if not waiting.pending:
             break
         now += waiting.pause(1000.0 + now)
@@ -76,7 +76,7 @@ def test_the_end_of_the_last_job_is_noticed_in_time_after_looks_that_grow_like_t
     assert now - last <= max(2.0, 0.1 * last) + 2.1 * round_takes + 1e-6
     for job, duration in jobs.items():
         growth = max(0.0, math.log(max(duration, 1.0) / 20)) / math.log(1.09)
-        assert looks[job] <= 2 + min(duration, 20.0) / 1.8 + growth
+        assert polls[job] <= 2 + min(duration, 20.0) / 1.8 + growth
 
 
 def test_the_last_pause_ends_at_the_deadline() -> None:
@@ -86,7 +86,7 @@ def test_the_last_pause_ends_at_the_deadline() -> None:
 @pytest.mark.parametrize("now", [10_000.0, 10_001.0])
 def test_the_deadline_names_the_jobs_that_still_run(now: float) -> None:
     waiting = watch("a", "b")
-    waiting.saw("a", status(JobState.COMPLETED, 1))
+    waiting.note("a", status(JobState.COMPLETED, 1), now=LATER)
 
     with pytest.raises(FullStoryTimeoutError) as caught:
         waiting.pause(now)
@@ -100,7 +100,7 @@ def test_the_deadline_names_the_jobs_that_still_run(now: float) -> None:
 @pytest.mark.parametrize("state", [JobState.PROCESSING, "QUEUED", "completed", ""])
 def test_a_job_that_is_not_finished_stays_pending(state: str) -> None:
     waiting = watch()
-    waiting.saw("a", status(state))
+    waiting.note("a", status(state), now=LATER)
 
     assert (waiting.pending, waiting.outcomes) == (["a"], {})
 
@@ -108,7 +108,7 @@ def test_a_job_that_is_not_finished_stays_pending(state: str) -> None:
 @pytest.mark.parametrize("state", [JobState.COMPLETED, JobState.FAILED])
 def test_a_finished_job_is_pending_no_more(state: JobState) -> None:
     waiting = watch("b", "a", "b")
-    waiting.saw("a", status(state, 3, 1))
+    waiting.note("a", status(state, 3, 1), now=LATER)
 
     assert waiting.pending == ["b"]
     assert waiting.as_event() == [{"job_id": "a", "status": state.value, "imports": 3, "errors": 1}]
@@ -117,57 +117,57 @@ def test_a_finished_job_is_pending_no_more(state: JobState) -> None:
 def test_passing_failures_are_tolerated_up_to_a_number_in_a_row() -> None:
     waiting = watch()
     for _ in range(MAX_FAILED_POLLS - 1):
-        waiting.missed(FullStoryServerError("no."), "a", now=LATER)
+        waiting.note("a", FullStoryServerError("no."), now=LATER)
 
     with pytest.raises(
         FullStoryServerError, match=rf"^no\.\n{MAX_FAILED_POLLS} polls in a row failed\. FullStory"
     ):
-        waiting.missed(FullStoryServerError("no."), "a", now=LATER)
+        waiting.note("a", FullStoryServerError("no."), now=LATER)
 
 
 def test_a_storm_of_429_is_no_reason_to_give_up() -> None:
     waiting = watch()
     for _ in range(10 * MAX_FAILED_POLLS):
-        waiting.missed(FullStoryRateLimitError("too many requests."), "a", now=LATER)
+        waiting.note("a", FullStoryRateLimitError("too many requests."), now=LATER)
     for _ in range(MAX_FAILED_POLLS - 1):
-        waiting.missed(FullStoryServerError("no."), "a", now=LATER)
+        waiting.note("a", FullStoryServerError("no."), now=LATER)
 
     with pytest.raises(FullStoryServerError):
-        waiting.missed(FullStoryServerError("no."), "a", now=LATER)
+        waiting.note("a", FullStoryServerError("no."), now=LATER)
 
 
 def test_a_poll_that_succeeds_forgives_the_failures_before() -> None:
     waiting = watch()
     for _ in range(3 * MAX_FAILED_POLLS):
-        waiting.missed(FullStoryServerError("no."), "a", now=LATER)
-        waiting.saw("a", status(JobState.PROCESSING))
+        waiting.note("a", FullStoryServerError("no."), now=LATER)
+        waiting.note("a", status(JobState.PROCESSING), now=LATER)
 
     assert waiting.pause(1000.0) <= 2.0
 
 
 def test_a_failure_that_stays_is_raised_at_once() -> None:
     with pytest.raises(FullStoryNotFoundError, match=r"^no such job\.\nFullStory accepted its records"):
-        watch().missed(FullStoryNotFoundError("no such job."), "a", now=LATER)
+        watch().note("a", FullStoryNotFoundError("no such job."), now=LATER)
 
 
 def test_a_pause_after_a_failure_grows() -> None:
     waiting = watch()
     for _ in range(10):
-        waiting.missed(FullStoryServerError("no."), "a", now=LATER)
+        waiting.note("a", FullStoryServerError("no."), now=LATER)
 
     assert all(27.0 <= waiting.pause(1000.0) <= 60.0 for _ in range(50))
 
 
 def test_a_pause_is_never_shorter_than_fullstory_asks_for() -> None:
     waiting = watch()
-    waiting.missed(FullStoryRateLimitError("slow down", retry_after=30.0), "a", now=LATER)
+    waiting.note("a", FullStoryRateLimitError("slow down", retry_after=30.0), now=LATER)
 
     assert min(waiting.pause(1000.0) for _ in range(200)) >= 30.0
 
 
 def test_a_pause_that_fullstory_asks_for_leaves_time_for_a_last_poll() -> None:
     waiting = watch(deadline=1010.0)
-    waiting.missed(FullStoryRateLimitError("slow down", retry_after=float("inf")), "a", now=LATER)
+    waiting.note("a", FullStoryRateLimitError("slow down", retry_after=float("inf")), now=LATER)
 
     assert waiting.pause(1000.0) == pytest.approx(9.0)
     assert waiting.pause(1009.0) == pytest.approx(1.0)
@@ -175,9 +175,9 @@ def test_a_pause_that_fullstory_asks_for_leaves_time_for_a_last_poll() -> None:
 
 def test_a_young_job_may_not_be_found_yet() -> None:
     waiting = watch()
-    waiting.missed(FullStoryNotFoundError("no such job."), "a", now=LATER - 1.0)
+    waiting.note("a", FullStoryNotFoundError("no such job."), now=LATER - 1.0)
     with pytest.raises(FullStoryNotFoundError):
-        waiting.missed(FullStoryNotFoundError("no such job."), "a", now=LATER)
+        waiting.note("a", FullStoryNotFoundError("no such job."), now=LATER)
 
 
 @pytest.mark.parametrize(
@@ -192,45 +192,27 @@ def test_a_young_job_may_not_be_found_yet() -> None:
 def test_odd_answers_and_lookups_that_fail_count_like_other_faults(error: FullStoryError) -> None:
     waiting = watch()
     for _ in range(MAX_FAILED_POLLS - 1):
-        waiting.missed(error, now=LATER)
+        waiting.note(None, error, now=LATER)
 
     with pytest.raises(type(error), match="20 polls in a row failed"):
-        waiting.missed(error, now=LATER)
+        waiting.note(None, error, now=LATER)
 
 
 def test_a_job_that_can_be_read_does_not_forgive_the_failures_of_another() -> None:
     waiting = watch("a", "b")
     for _ in range(MAX_FAILED_POLLS - 1):
-        waiting.missed(FullStoryServerError("no."), "b", now=LATER)
-        waiting.saw("a", status(JobState.PROCESSING))
+        waiting.note("b", FullStoryServerError("no."), now=LATER)
+        waiting.note("a", status(JobState.PROCESSING), now=LATER)
 
     with pytest.raises(FullStoryServerError):
-        waiting.missed(FullStoryServerError("no."), "b", now=LATER)
+        waiting.note("b", FullStoryServerError("no."), now=LATER)
 
 
-def test_an_unknown_status_is_told_once_with_its_word() -> None:
+def test_an_unknown_status_is_logged_once_with_its_word() -> None:
     waiting = watch("a", "b")
-    line = waiting.saw("a", status("ON\nHOLD"))
+    line = waiting.note("a", status("ON\nHOLD"), now=LATER)
 
     assert line is not None
     assert "'ON\\\\nHOLD'" in line
-    assert waiting.saw("b", status("ON\nHOLD")) is None
-    assert waiting.saw("a", status(JobState.COMPLETED)) is None
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [(0, ""), (1, "0"), (3, "0, 1, 2"), (4, "0, 1, 2 and 1 more"), (9, "0, 1, 2 and 6 more")],
-)
-def test_a_list_in_a_message_is_cut(count: int, text: str) -> None:
-    assert some([str(number) for number in range(count)], most=3) == text
-
-
-def test_a_sentence_about_running_jobs_names_ten_of_them() -> None:
-    assert still_running([str(number) for number in range(200)]).endswith("7, 8, 9 and 190 more.")
-
-
-def test_of_many_jobs_only_some_are_told() -> None:
-    outcome = JobOutcome("job", "COMPLETED", 1, 0)
-    told = [number for number in range(1, 1001) if finished(outcome, number, 1000)]
-    assert told == [*range(1, 21), 40, 80, 160, 320, 640]
+    assert waiting.note("b", status("ON\nHOLD"), now=LATER) is None
+    assert waiting.note("a", status(JobState.COMPLETED), now=LATER) is None

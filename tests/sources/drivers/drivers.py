@@ -1,13 +1,20 @@
-"""Hooks for the drivers of databases, and SQL for them; also for processes that a test starts."""
+"""Hooks for the drivers of databases, and SQL for them; also for the processes that a test starts."""
 
 from __future__ import annotations
 
+import json
+import os
 import resource
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from airflow.providers.common.compat.sdk import BaseHook
 from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+from airflow_provider_fullstory.sources.query import query
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,3 +112,76 @@ def peak_kilobytes() -> int:
     # On Linux, ru_maxrss also counts what the process that started this one had at that moment.
     [line] = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
     return int(line.split()[1])
+
+
+def for_each(*drivers: str) -> pytest.MarkDecorator:
+    """Return a mark that runs a test with each of these drivers."""
+    marked = [
+        pytest.param(driver, marks=pytest.mark.mariadb) if driver in MARIADB else driver for driver in drivers
+    ]
+    return pytest.mark.parametrize("driver", marked, indirect=True)
+
+
+every_driver = for_each(*POSTGRESQL, *MARIADB, *EMBEDDED)
+drivers_of_postgresql = for_each(*POSTGRESQL)
+drivers_of_mariadb = for_each(*MARIADB)
+
+
+def read_all(driver: str, sql: str, parameters: Any = None) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Return the columns and all rows of a result."""
+    with query(hook_of(driver), sql, parameters) as result:
+        return result.columns, [tuple(row) for chunk in result.chunks for row in chunk]
+
+
+# Reads the results of queries; prints how many rows each had, and the peak of the memory after it.
+READ = """
+import json, sys
+from airflow_provider_fullstory.sources.query import query
+from tests.sources.drivers.drivers import hook_of, peak_kilobytes
+
+driver, *statements = sys.argv[1:]
+counts, peaks = [], []
+for sql in statements:
+    with query(hook_of(driver), sql, None) as result:
+        counts.append(sum(len(chunk) for chunk in result.chunks))
+    peaks.append(peak_kilobytes())
+print(json.dumps([counts, peaks]))
+"""
+# Reads the beginning of a result and leaves it.
+LEAVE = """
+import gc, sys
+from airflow_provider_fullstory.sources.query import query
+from tests.sources.drivers.drivers import hook_of
+
+driver, sql = sys.argv[1:]
+with query(hook_of(driver), sql, None) as result:
+    rows = next(result.chunks)
+assert rows[0][0] == 1
+del result, rows
+gc.collect()
+print("left")
+"""
+
+
+def read_in_turn(driver: str, *statements: str) -> tuple[list[int], list[int]]:
+    """Return how many rows each result had, and the peak of the memory after it in kilobytes."""
+    counts, peaks = json.loads(run(READ, driver, *statements))
+    return counts, peaks
+
+
+def run(code: str, *arguments: str) -> str:
+    """Run code in a process of its own, and return the last line that it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=dict(os.environ),
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    # Python reports errors of its garbage collector so.
+    assert "Exception ignored" not in done.stderr, done.stderr
+    # Above, a driver may have logged something.
+    return done.stdout.splitlines()[-1]

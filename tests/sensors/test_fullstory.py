@@ -146,7 +146,7 @@ def test_execution_timeout_is_no_timeout_of_the_sensor(emulator: EmulatorClient,
         resume(sensor, context)
 
 
-def test_a_look_that_fails_in_a_passing_way_is_only_a_look(emulator: EmulatorClient, context: Any) -> None:
+def test_a_poll_that_fails_in_a_passing_way_is_only_a_poll(emulator: EmulatorClient, context: Any) -> None:
     job_ids = submit([GOOD])
     emulator.order_fault(method="GET", status=503, headers={"Retry-After": "3600"})
     assert waiting(job_ids=job_ids).execute(context)["imported"] == 1
@@ -166,7 +166,7 @@ def test_reschedule_asks_to_be_run_again(emulator: EmulatorClient, context: Any)
     assert found.xcom_value["imported"] == 1
 
 
-def test_an_unknown_job_is_told_at_once(emulator: EmulatorClient, context: Any) -> None:
+def test_an_unknown_job_is_reported_at_once(emulator: EmulatorClient, context: Any) -> None:
     with pytest.raises(FullStoryNotFoundError, match="'gone'"):
         waiting(job_ids="gone").execute(context)
 
@@ -192,7 +192,7 @@ def test_reports_of_mapped_tasks_count_as_one(
     assert (report["records"], report["imported"], report["batches"]) == (6, 6, 3)
 
 
-def test_soft_fail_counts_at_the_first_look_too(emulator: EmulatorClient, context: Any) -> None:
+def test_soft_fail_counts_at_the_first_poll_too(emulator: EmulatorClient, context: Any) -> None:
     with pytest.raises(AirflowSkipException):
         waiting(job_ids=submit([BAD]), deferrable=True, soft_fail=True).execute(context)
 

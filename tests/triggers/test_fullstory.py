@@ -254,10 +254,10 @@ def test_a_lookup_of_the_connection_that_fails_once_is_a_passing_fault(
     assert not failures
 
 
-def test_an_error_that_nobody_foresaw_ends_in_an_event_that_names_the_jobs(
+def test_an_unexpected_error_ends_in_an_event_that_names_the_jobs(
     emulator: EmulatorClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(JobWatch, "saw", Mock(side_effect=ZeroDivisionError("odd")))
+    monkeypatch.setattr(JobWatch, "note", Mock(side_effect=ZeroDivisionError("odd")))
     [job_id] = submit(1)
     with pytest.raises(FullStoryError, match="ZeroDivisionError: odd") as caught:
         outcomes_of(event_of(watching([job_id])))
@@ -274,11 +274,11 @@ def test_the_event_loop_is_not_blocked(emulator: EmulatorClient) -> None:
         turns = 0
         while not waiting.done():
             await asyncio.sleep(0)
-            turns += bool(polls_under_way)
+            turns += bool(polls_in_flight)
         await waiting
         return turns
 
-    polls_under_way = [True]
+    polls_in_flight = [True]
     assert asyncio.run(count_turns()) > 100
 
 
@@ -328,10 +328,10 @@ def test_a_wait_that_a_user_ends_names_the_jobs_that_go_on(
     trigger = watching([*finished, *submit(3)[1:]])
 
     async def end() -> None:
-        looked = asyncio.Event()
-        monkeypatch.setattr(JobWatch, "pause", lambda *_: looked.set() or 600.0)
+        polled = asyncio.Event()
+        monkeypatch.setattr(JobWatch, "pause", lambda *_: polled.set() or 600.0)
         waiting = asyncio.ensure_future(anext(trigger.run()))
-        await looked.wait()
+        await polled.wait()
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
         await trigger.on_kill()

@@ -1,4 +1,4 @@
-"""What a hook knows of a request whose answer was lost: may it have worked, and may it be repeated?"""
+"""Requests with an unknown outcome: whether they may have worked, and until when they are repeated."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def closed_port() -> Iterator[int]:
-    """Give a port at which nobody listens, and nobody else can."""
+    """Give a port at which nothing listens, and nothing else can."""
     with closing(socket.socket()) as unused:
         unused.bind(("127.0.0.1", 0))
         yield unused.getsockname()[1]
@@ -86,7 +86,7 @@ def connect_to(monkeypatch: pytest.MonkeyPatch, port: int, **extra: Any) -> None
     ],
     ids=str,
 )
-def test_each_failure_tells_whether_the_batch_may_have_been_taken(
+def test_each_failure_says_whether_the_batch_may_have_been_accepted(
     emulator: EmulatorClient,
     open_hook: Callable[..., Any],
     fault: dict[str, Any],
@@ -100,7 +100,7 @@ def test_each_failure_tells_whether_the_batch_may_have_been_taken(
 
     assert isinstance(failure, error)
     assert failure.is_ambiguous is is_ambiguous
-    # Where it was certain, it is so.
+    # If it was certain, nothing arrived.
     assert is_ambiguous or emulator.events() == []
 
 
@@ -116,7 +116,7 @@ def test_a_success_of_another_kind_may_have_been_one(
     assert len(emulator.events()) == 1
 
 
-def test_a_refused_connection_took_nothing(
+def test_a_refused_connection_accepted_nothing(
     open_hook: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, closed_port: int
 ) -> None:
     connect_to(monkeypatch, closed_port)
@@ -128,7 +128,7 @@ def test_a_refused_connection_took_nothing(
     assert not failure.is_ambiguous
 
 
-def test_a_refused_connection_is_tried_again_for_a_while_and_took_nothing(
+def test_a_refused_connection_is_tried_again_for_a_while_and_accepted_nothing(
     open_hook: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, closed_port: int
 ) -> None:
     connect_to(monkeypatch, closed_port)
@@ -136,7 +136,9 @@ def test_a_refused_connection_is_tried_again_for_a_while_and_took_nothing(
     assert not error_of(open_hook, retry_for=0.1).is_ambiguous
 
 
-def test_an_unknown_host_took_nothing(open_hook: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_host_accepted_nothing(
+    open_hook: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     connection = {"conn_type": "fullstory", "host": "no-such-host.invalid", "password": "k"}
@@ -161,7 +163,7 @@ def test_an_answer_that_never_comes_may_be_a_success(
     emulator.forget_faults()
 
 
-def test_a_host_that_hangs_up_without_a_word_may_have_taken_it(
+def test_a_host_that_hangs_up_without_a_word_may_have_accepted_it(
     open_hook: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
@@ -212,7 +214,7 @@ def test_certain_failures_in_a_row_stay_certain(
     assert not failure.is_ambiguous
 
 
-def test_doubt_of_an_earlier_try_outlives_a_refusal(
+def test_an_unknown_outcome_of_an_earlier_try_outlives_a_refusal(
     emulator: EmulatorClient, open_hook: Callable[..., Any]
 ) -> None:
     emulator.order_fault(**UPLOADS, status=401)
@@ -220,7 +222,7 @@ def test_doubt_of_an_earlier_try_outlives_a_refusal(
     assert error_of(open_hook, sent_before=time.time() - HOUR).is_ambiguous
 
 
-def test_doubt_of_one_request_is_none_of_the_next(
+def test_an_unknown_outcome_of_one_request_says_nothing_of_the_next(
     emulator: EmulatorClient, open_hook: Callable[..., Any]
 ) -> None:
     emulator.order_fault(**UPLOADS, reset="after")
@@ -234,7 +236,7 @@ def test_doubt_of_one_request_is_none_of_the_next(
     assert not caught.value.is_ambiguous
 
 
-def test_a_reset_is_in_doubt_even_where_a_connection_was_refused_before(
+def test_a_reset_leaves_the_outcome_unknown_even_if_a_connection_was_refused_before(
     emulator: EmulatorClient,
     open_hook: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
@@ -290,7 +292,7 @@ def test_no_attempt_is_made_once_fullstory_may_have_forgotten_the_key(
     assert len(emulator.events()) == 1
 
 
-def test_the_day_begins_with_the_first_attempt_that_is_in_doubt(
+def test_the_day_begins_with_the_first_attempt_whose_outcome_is_unknown(
     emulator: EmulatorClient, open_hook: Callable[..., Any], clock: Clock
 ) -> None:
     emulator.order_fault(**UPLOADS, status=429, times=30)
@@ -302,7 +304,7 @@ def test_the_day_begins_with_the_first_attempt_that_is_in_doubt(
     assert len(emulator.events()) == 1
 
 
-def test_a_limit_that_is_reached_after_doubt_does_not_make_the_day_longer(
+def test_a_limit_that_is_reached_after_an_unknown_outcome_does_not_make_the_day_longer(
     emulator: EmulatorClient, open_hook: Callable[..., Any], clock: Clock
 ) -> None:
     emulator.order_fault(**UPLOADS, reset="after")

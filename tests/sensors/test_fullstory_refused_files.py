@@ -100,7 +100,7 @@ def test_a_sensor_with_a_file_of_its_own(
     assert not any(path.name.endswith((".sent", ".claim")) for path in tmp_path.rglob("*"))
 
 
-def test_a_sensor_for_jobs_by_id_writes_what_fullstory_tells(
+def test_a_sensor_for_jobs_by_id_writes_what_fullstory_reports(
     emulator: EmulatorClient, make_context: Callable[..., Any], uri: str
 ) -> None:
     submitted = run(importing(events=source(15, (), {3, 12}), wait_for_completion=False), make_context())
@@ -156,7 +156,7 @@ def test_a_sensor_whose_import_was_cleared_meanwhile_says_so(
         for salt in "ab"
     )
     sensor = sensor_of(first, deferrable=True)
-    with patch.object(FullStoryImportJobSensor, "_look"), pytest.raises(TaskDeferred) as deferral:
+    with patch.object(FullStoryImportJobSensor, "_poll"), pytest.raises(TaskDeferred) as deferral:
         sensor.execute(make_context())
     event = asyncio.run(anext(deferral.value.trigger.run())).payload
     sensor.job_ids = second
@@ -357,7 +357,7 @@ def test_a_list_that_is_short_for_now_is_read_again_by_a_sensor(
         patch.object(FullStoryHook, "iter_errors", lambda *_: iter([])),
         pytest.raises(
             FullStoryAccountingError,
-            match=r"(?s)counts 1 refused record in job .*, and lists 0\..*sends nothing",
+            match=r"(?s)counts 1 rejected record in job .*, and lists 0\..*sends nothing",
         ),
     ):
         run(sensor_of(report), waiting(make_context))

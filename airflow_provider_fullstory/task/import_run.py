@@ -1,0 +1,296 @@
+"""The run of an import: what one execution of an operator does, step by step."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow.providers.common.compat.sdk import AirflowSkipException
+
+from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
+from airflow_provider_fullstory.batch_import.reporting.refusal_log import RefusalLog
+from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
+from airflow_provider_fullstory.batch_import.sending.importer import Importer
+from airflow_provider_fullstory.batch_import.sending.sender import Sender
+from airflow_provider_fullstory.exceptions import (
+    FullStoryInputError,
+    FullStoryRecordsRefusedError,
+    FullStoryTooFewRecordsError,
+)
+from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
+from airflow_provider_fullstory.task.account import Account
+from airflow_provider_fullstory.task.arguments import StateArguments
+from airflow_provider_fullstory.task.completion import Completion
+from airflow_provider_fullstory.task.deferral import deadline_of, wait_in_triggerer
+from airflow_provider_fullstory.task.errors import explaining_unknown_jobs, with_report
+from airflow_provider_fullstory.task.identity import run_identity
+from airflow_provider_fullstory.task.import_log import ImportLog
+from airflow_provider_fullstory.task.intervals import warn_of_empty_interval
+from airflow_provider_fullstory.task.metrics import ImportMetrics
+from airflow_provider_fullstory.task.state import import_state
+from airflow_provider_fullstory.task.storage import refused_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from airflow.providers.common.compat.sdk import BaseOperator, Context
+
+    from airflow_provider_fullstory.batch_import.batching.submissions import Submission
+    from airflow_provider_fullstory.batch_import.reporting.refused_file import RefusedFile
+    from airflow_provider_fullstory.batch_import.sending.quota import RemainingQuota
+    from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
+    from airflow_provider_fullstory.records.mapping import MappedChunk
+    from airflow_provider_fullstory.task.arguments import ImportArguments
+    from airflow_provider_fullstory.task.source import EventSource
+
+#: Seconds for which a request is repeated that fails for a moment.
+RETRY_FOR: Final = 300.0
+
+log = logging.getLogger(__name__)
+
+
+class ImportRun:
+    """
+    Run an import: one try of a task, or what is left of it after the wait in the triggerer.
+
+    :param operator: The task.
+    :param context: Its context.
+    :param arguments: Its arguments, checked.
+    :param source: Its source.
+    :param is_resumed: Whether the triggerer has waited for the jobs, so that nothing is left to be sent.
+    """
+
+    def __init__(
+        self,
+        operator: BaseOperator,
+        context: Context,
+        arguments: ImportArguments,
+        source: EventSource,
+        *,
+        is_resumed: bool = False,
+    ) -> None:
+        self._operator = operator
+        self._context = context
+        self._arguments = arguments
+        self._source = source
+        self._fingerprint = arguments.fingerprint
+        self._limits = BatchLimits(arguments.batch_size, arguments.max_batch_bytes)
+        self._log = ImportLog(arguments, source)
+        self._refusal_log = RefusalLog(
+            source.options.key_paths(),
+            shows_records=arguments.rejected_uri is None,
+            shows_values=arguments.log_values,
+        )
+        self._identity = run_identity(context, operator.task_id, arguments.idempotency_salt)
+        self._state = import_state(context, self._identity, arguments)
+        self._deadline = deadline_of(operator, time.time(), arguments.timeout)
+        self.hook = (
+            FullStoryHook(arguments.fullstory_conn_id)
+            if is_resumed
+            else FullStoryHook(
+                arguments.fullstory_conn_id,
+                retry_for=min(RETRY_FOR, arguments.timeout),
+                # Other imports of the organization may use up its limits for hours.
+                rate_limited_for=arguments.timeout,
+                deadline=self._deadline,
+            )
+        )
+        self._account = Account(self.hook, self._state.ledger)
+        self._completion = Completion(operator, context, self.hook)
+        self._importer = Importer(
+            self._state.ledger,
+            self.hook.imports(arguments.resource),
+            max_parallel_uploads=arguments.max_parallel_uploads,
+            max_outstanding_records=arguments.max_outstanding_records,
+            poll_interval=arguments.poll_interval,
+            deadline=self._deadline,
+        )
+
+    def stop(self) -> None:
+        """End the run as soon as possible. May be called from a signal handler."""
+        self._importer.stop()
+        self._state.outages.close()
+
+    @property
+    def left_behind(self) -> str:
+        """What goes on in FullStory although nobody waits, and what a retry does about it."""
+        return self._importer.left_behind
+
+    def begin(self, *, names_interval: bool) -> ImportReport | None:
+        """
+        Begin the import, or resume what an earlier try began; nothing is read or sent yet.
+
+        :param names_interval: Whether a template of the task names the data interval.
+        :return: The report so far, if earlier tries have sent everything.
+        :raises FullStoryInputError: If the source or its mapping cannot work.
+        """
+        self._state.note_try()
+        self._source.check(is_mapped=self._identity.map_index >= 0)
+        self._limits.check()
+        report = self._state.begin(self._fingerprint)
+        if names_interval:
+            self._log.empty_interval = warn_of_empty_interval(self._operator, self._context)
+        # Checked before the source is opened, so that a wrong connection costs no query.
+        account = self._account.check(needs_results=self._arguments.rejected_uri is not None)
+        if report is None:
+            self._log.begun(account, self._state)
+            return None
+        self._log.resumed(account, self._state, report)
+        if self._arguments.rejected_uri is not None and report.rejected and not report.rejected_uri:
+            # The file was asked for only now, so the jobs are asked once more which records they rejected.
+            report.imported = report.rejected = None
+        return report
+
+    def send(self) -> ImportReport:
+        """Send all records that no earlier try has sent, and return the report so far."""
+        refused = self._refused_file()
+        with nullcontext() if refused is None else refused.claimed():
+            report, submissions = self._send(refused)
+        self._log.sent(report, self._importer)
+        known = self._state.ledger.sent(report, submissions[-1].ordinal if submissions else 0)
+        # An earlier try may have ended the import, but the file of refused records was just begun again.
+        report = known if refused is None else report
+        self._log.waiting(report)
+        return report
+
+    def _send(self, refused: RefusedFile | None) -> tuple[ImportReport, list[Submission]]:
+        sender = Sender(
+            self._identity,
+            self._limits,
+            self._source.options,
+            self._importer,
+            self._refusal_log,
+            refused=refused,
+            remaining_quota=self._remaining_quota,
+        )
+        area = self._state.staging_area(self._fingerprint)
+        manifest = None if area is None else area.manifest()
+        if area is not None and manifest is not None:
+            log.info("The source is not read: an earlier try staged its batches in %s.", self._state.folder)
+            return sender.staged(area, manifest)
+        with self._source.open() as opened:
+            self._log.opened(opened)
+            chunks = self._enough(opened.chunks)
+            if area is None:
+                return sender.streamed(chunks)
+            manifest = sender.stage(area, chunks)
+        return sender.staged(area, manifest)
+
+    def _remaining_quota(self) -> RemainingQuota | None:
+        """Return the remaining quota, None if it does not limit the import, or is not known."""
+        # The usage includes what earlier tries sent, and only a ledger says how much that is.
+        is_known = self._state.ledger.is_lasting or self._context["ti"].try_number == 1
+        return self._account.remaining_quota() if self._arguments.check_quota and is_known else None
+
+    def _enough(self, chunks: Iterable[MappedChunk]) -> Iterator[MappedChunk]:
+        """Yield the events; a source with too few records fails before its last batch is made."""
+        records = 0
+        for chunk in chunks:
+            if chunk.events and not records and chunk.timestamps.earliest is None:
+                log.warning(
+                    "The first %d events have no timestamp: FullStory gives each the time of its import.",
+                    len(chunk.events),
+                )
+            records += len(chunk.events) + len(chunk.invalid)
+            yield chunk
+        if records or not self._arguments.skip_if_empty:
+            self._check_size(records)
+
+    def _check_size(self, records: int) -> None:
+        try:
+            ImportReport(records=records).check_size(self._arguments.min_records)
+        except FullStoryTooFewRecordsError as error:
+            if self._fingerprint is None:
+                # A retry would be given the same records.
+                raise FullStoryInputError(str(error)) from None
+            raise
+
+    def is_waited_for(self, report: ImportReport) -> bool:
+        """
+        Return whether the task waits for FullStory.
+
+        :param report: The report so far.
+        """
+        return report.imported is None and (self._arguments.wait_for_completion or not report.job_ids)
+
+    def wait(self, report: ImportReport) -> list[JobOutcome]:
+        """
+        Wait until all jobs are finished, here or in the triggerer.
+
+        :param report: The report so far.
+        """
+        self._completion.publish(report)
+        with with_report(report), explaining_unknown_jobs():
+            if not self._arguments.deferrable:
+                return self._importer.wait(report.job_ids)
+            # The jobs of a small import are often finished by now, so that it need not be deferred.
+            outcomes = self._importer.poll(report.job_ids)
+        if outcomes is None:
+            ImportMetrics(self._operator).add_retries(self.hook.retries)
+            wait_in_triggerer(
+                self._operator,
+                report,
+                fullstory_conn_id=self._arguments.fullstory_conn_id,
+                poll_interval=self._arguments.poll_interval,
+                deadline=self._deadline,
+            )
+        return outcomes
+
+    def complete(self, report: ImportReport, outcomes: Sequence[JobOutcome], *, waited: float) -> None:
+        """
+        Complete the report and the file of refused records, and log the result.
+
+        :param report: The report so far.
+        :param outcomes: The outcomes of all jobs.
+        :param waited: How long the task waited for FullStory, in seconds.
+        """
+        with with_report(report):
+            self._completion.complete([report], outcomes, self._refused_file(report), self._refusal_log)
+        self._completion.report(report, waited=waited)
+
+    def end(self, report: ImportReport) -> dict[str, Any]:
+        """
+        Check how many records were refused, note the end in the ledger, and return the report for XCom.
+
+        :param report: The report.
+        :raises FullStoryRecordsRefusedError: If more records were refused than ``max_rejected`` allows.
+        :raises AirflowSkipException: If the source gave no records and ``skip_if_empty`` is set.
+        """
+        refused = None if report.imported is None else self._refused_file(report)
+        if refused is not None:
+            self._completion.clean_up(refused.release)
+        try:
+            result = self._completion.result(report, max_rejected=self._arguments.max_rejected)
+        except FullStoryRecordsRefusedError as error:
+            self._state.ledger.ended(report, is_success=False)
+            if self._state.folder is not None:
+                error.add(f"What was sent is kept in {self._state.folder}.")
+            raise
+        self._state.ledger.ended(report, is_success=True)
+        self._completion.clean_up(self._state.clean_up)
+        if self._arguments.skip_if_empty and not report.records:
+            self._completion.publish(report)
+            raise AirflowSkipException("The source gave no records.")
+        return result
+
+    def _refused_file(self, report: ImportReport | None = None) -> RefusedFile | None:
+        """Return the file of refused records that an earlier try has begun, or that the argument names."""
+        uri = report.rejected_uri if report and report.rejected_uri else self._arguments.rejected_uri
+        if uri is None:
+            return None
+        return refused_file(uri, self._identity, outages=self._state.outages)
+
+
+def note_failed_try(operator: BaseOperator, context: Context) -> None:
+    """
+    Note a try whose arguments are wrong, so that the next one knows that nothing was sent.
+
+    :param operator: The task.
+    :param context: Its context.
+    """
+    given = vars(operator)
+    arguments = StateArguments(**{name: given[name] for name in StateArguments.__struct_fields__})
+    run = run_identity(context, operator.task_id, arguments.idempotency_salt)
+    import_state(context, run, arguments).note_try()
