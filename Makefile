@@ -15,7 +15,7 @@ NEXT := 3.4.0b2
 # Versions of Airflow, and days by which they were released: their constraints pin what was newest then.
 PINS := 2.11.2@2026-03-14 3.1.8@2026-03-12 3.2.2@2026-05-29 3.3.2@2026-09-17
 
-# $(call install,folder,interpreter,constraints)
+# $(call install,folder,interpreter,constraints,groups)
 define install
 	@test -n "$(2)" || { echo "No fitting Python with the venv module was found; set PYTHON=."; exit 1; }
 	@echo "Installing into $(1) with $$($(2) --version), once ..."
@@ -23,24 +23,27 @@ define install
 	@$(2) -m venv $(1)
 	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(3) uv
 	@$(1)/bin/uv pip install --quiet --python $(1)/bin/python --constraints $(3) --build-constraints $(3) \
-		--editable . --group dev
+		--editable . $(4)
 	@touch $(1)/.installed
 endef
 
+TESTS := --group test --group build
+
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui chaos bench bench-flat bench-imports bench-pipe bench-rules bench-wait test test-fast test-airflow-2 test-airflow-next test-airflow-pins test-mariadb lint format constraints clean
+.PHONY: help demo demo-ui chaos bench bench-flat bench-imports bench-pipe bench-rules bench-wait test test-fast test-fast-airflow-2 test-airflow-2 test-airflow-next test-airflow-pins test-mariadb lint map format check-build constraints clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 19
 
 $(VENV)/.installed: pyproject.toml constraints.txt
-	$(call install,$(VENV),$(PYTHON),constraints.txt)
+	$(call install,$(VENV),$(PYTHON),constraints.txt,--group dev)
 
+# Without the group lint: Airflow 2.11 and import-linter need different versions of rich.
 .venv-airflow-2/.installed: pyproject.toml constraints-airflow-2.txt
-	$(call install,.venv-airflow-2,$(PYTHON_AIRFLOW_2),constraints-airflow-2.txt)
+	$(call install,.venv-airflow-2,$(PYTHON_AIRFLOW_2),constraints-airflow-2.txt,$(TESTS))
 
 .venv-airflow-next/.installed: pyproject.toml constraints-airflow-next.txt
-	$(call install,.venv-airflow-next,$(PYTHON),constraints-airflow-next.txt)
+	$(call install,.venv-airflow-next,$(PYTHON),constraints-airflow-next.txt,$(TESTS))
 
 demo: $(VENV)/.installed ## Import 69,659 purchases into a local FullStory with a real Airflow, and check every one.
 	@$(BIN)/python -m demo
@@ -87,8 +90,10 @@ TOUCH_AIRFLOW := tests/test_*.py tests/batch_import tests/hooks tests/operators 
 test-fast: $(VENV)/.installed ## Run the tests that need no running Airflow.
 	$(BIN)/python -m pytest $(FAST) $(PYTEST_ARGS)
 
-test-airflow-2: .venv-airflow-2/.installed ## Run the tests of what touches Airflow on the oldest one.
+test-fast-airflow-2: .venv-airflow-2/.installed ## Run the fast tests of what touches Airflow on the oldest one.
 	.venv-airflow-2/bin/python -m pytest $(FAST) $(TOUCH_AIRFLOW) $(PYTEST_ARGS)
+
+test-airflow-2: test-fast-airflow-2 ## The same, then tests on a real Airflow of that version.
 	.venv-airflow-2/bin/python -m pytest -m "real_airflow and all_airflows" $(PYTEST_ARGS)
 
 test-airflow-next: .venv-airflow-next/.installed ## Run all tests on the Airflow to come, NEXT in the Makefile.
@@ -98,10 +103,10 @@ test-airflow-next: .venv-airflow-next/.installed ## Run all tests on the Airflow
 test-airflow-pins: $(PINS:%=test-airflow-pins-%) ## Install beside what Airflow was released with, and run an import.
 
 # The pins hold what was newest on the day of the release; only what the tests need besides may be newer.
-test-airflow-pins-%: RELEASE = $(subst @, ,$*)
-test-airflow-pins-%: AIRFLOW = apache-airflow==$(word 1,$(RELEASE))
-test-airflow-pins-%: PINNED = .venv-pins/$(word 1,$(RELEASE))
-test-airflow-pins-%: $(VENV)/.installed
+test-fast-pins-% test-airflow-pins-%: RELEASE = $(subst @, ,$*)
+test-fast-pins-% test-airflow-pins-%: AIRFLOW = apache-airflow==$(word 1,$(RELEASE))
+test-fast-pins-% test-airflow-pins-%: PINNED = .venv-pins/$(word 1,$(RELEASE))
+test-fast-pins-%: $(VENV)/.installed
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(PINNED)
 	echo $(AIRFLOW) | $(BIN)/uv pip compile --quiet --exclude-newer $(word 2,$(RELEASE)) \
 		--python $(PINNED) --no-emit-index-url --output-file $(PINNED)/pins.txt pyproject.toml -
@@ -109,6 +114,8 @@ test-airflow-pins-%: $(VENV)/.installed
 		$(AIRFLOW) --editable . --group test
 	$(BIN)/uv pip check --python $(PINNED)
 	$(PINNED)/bin/python -m pytest tests/test_provider_info.py tests/hooks tests/triggers $(PYTEST_ARGS)
+
+test-airflow-pins-%: test-fast-pins-%
 	$(PINNED)/bin/python -m pytest -m real_airflow -k buttons tests/real_airflow/test_local_airflow.py $(PYTEST_ARGS)
 
 $(VENV)/.installed-mariadb: $(VENV)/.installed
@@ -120,23 +127,46 @@ $(VENV)/.installed-mariadb: $(VENV)/.installed
 test-mariadb: $(VENV)/.installed-mariadb ## Run the tests of MySQL's drivers on a real MariaDB.
 	$(BIN)/python -m pytest -m mariadb $(PYTEST_ARGS)
 
-lint: $(VENV)/.installed ## Check style, docstrings and types.
+lint: $(VENV)/.installed ## Check style, docstrings, types, the direction of imports, and the files of GitHub.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema custom.github-workflows-require-timeout .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms \
+		$(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+
+map: $(VENV)/.installed ## Write the map of modules in CONTRIBUTING.md.
+	$(BIN)/python -m tools.module_map
 
 format: $(VENV)/.installed ## Format the code.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-COMPILE := $(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --no-emit-index-url --no-header \
-	--no-annotate --group dev --group mariadb --group bench pyproject.toml
+check-build: $(VENV)/.installed ## Build wheel and sdist, check both, and load the provider from the wheel.
+	rm -rf dist
+	$(BIN)/uv build --quiet --python $(BIN)/python --build-constraints constraints.txt
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-wheel
+	$(BIN)/uv pip install --quiet --python .venv-wheel --constraints constraints.txt dist/*.whl
+	.venv-wheel/bin/fullstory-emulator --help >/dev/null
+	AIRFLOW_HOME=$(CURDIR)/.venv-wheel/airflow .venv-wheel/bin/airflow providers list --output plain | \
+		grep "^airflow-provider-fullstory .* $$($(BIN)/hatchling version)$$"
+
+# UPGRADE= keeps the versions that are pinned and still fit.
+UPGRADE := --upgrade
+COMPILE := $(BIN)/uv pip compile --quiet $(UPGRADE) --python-version 3.11 --no-emit-index-url --no-header \
+	--no-annotate --group mariadb --group bench pyproject.toml
 
 constraints: $(VENV)/.installed ## Refresh the constraints with the newest versions that fit together.
-	$(COMPILE) --universal --output-file constraints.txt
-	$(COMPILE) --constraints <(echo 'apache-airflow~=2.11.0') --output-file constraints-airflow-2.txt
-	$(COMPILE) --constraints <(printf 'apache-airflow%s\n' ==$(NEXT) -core==$(NEXT) -task-sdk==$(NEXT:3.%=1.%)) \
+	$(COMPILE) --group dev --universal --output-file constraints.txt
+	$(COMPILE) $(TESTS) --constraints <(echo 'apache-airflow~=2.11.0') --output-file constraints-airflow-2.txt
+	$(COMPILE) $(TESTS) --constraints <(printf 'apache-airflow%s\n' ==$(NEXT) -core==$(NEXT) -task-sdk==$(NEXT:3.%=1.%)) \
 		--output-file constraints-airflow-next.txt
 
 clean: ## Remove what the other targets made.
-	rm -rf $(VENV) .venv-airflow-2 .venv-airflow-next .venv-pins .demo .hypothesis .mypy_cache .ruff_cache build dist
+	rm -rf $(VENV) .venv-airflow-2 .venv-airflow-next .venv-pins .venv-wheel .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

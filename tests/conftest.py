@@ -196,7 +196,7 @@ def fullstory_emulator_server() -> Iterator[EmulatorClient]:
 
 def refuse_what_is_marked(emulator: EmulatorClient) -> None:
     """Let the emulator refuse records that pass all checks of this package; a reset of it forgets that."""
-    emulator.order_refusal("properties.only_fullstory_refuses", code="user_not_found")
+    emulator.order_rejection("properties.only_fullstory_refuses", code="user_not_found")
 
 
 @pytest.fixture

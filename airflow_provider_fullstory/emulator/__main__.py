@@ -1,4 +1,4 @@
-"""The command ``fullstory-emulator``: a local FullStory Server API, until it is interrupted."""
+"""The command ``fullstory-emulator``: run a local FullStory Server API until it is interrupted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sqlite3
 import sys
 from pathlib import Path
 
-from airflow_provider_fullstory.emulator.server import Server
+from airflow_provider_fullstory.emulator.http.server import Server
 from airflow_provider_fullstory.emulator.settings import KEYS, Settings
 
 _PARENT_CHECK_SECONDS = 0.5
@@ -41,21 +41,21 @@ def _parser() -> argparse.ArgumentParser:
         prog="fullstory-emulator", description="Run a local FullStory Server API."
     )
     add = parser.add_argument
-    add("--host", default="127.0.0.1", help="address to listen at (default: %(default)s)")
+    add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     add(
         "--port",
         type=_port,
         default=8025,
-        help="port, 0 for one that the system chooses (default: %(default)s)",
+        help="port; 0 lets the system choose (default: %(default)s)",
     )
-    add("--data", type=Path, metavar="FILE", help="keep all data in this file over a restart")
-    add("--exit-with-parent", action="store_true", help="stop when the process that started this one is gone")
+    add("--data", type=Path, metavar="FILE", help="keep all data in this file, so that it outlives a restart")
+    add("--exit-with-parent", action="store_true", help="stop when the parent process has exited")
     defaults = Settings()
     for option, kind, text in (
-        ("--processing-seconds", float, "how long FullStory works on one batch"),
+        ("--processing-seconds", float, "seconds that FullStory needs for one batch"),
         ("--max-batch-records", int, "records allowed in one batch"),
-        ("--concurrent-batches", int, "batches worked on at once; further ones wait"),
-        ("--max-unfinished-batches", int, "unfinished batches at which the answer is 429"),
+        ("--concurrent-batches", int, "batches processed at the same time; further ones wait"),
+        ("--max-unfinished-batches", int, "unfinished batches from which on the answer is 429"),
         ("--max-unfinished-records", int, "unfinished records above which the answer is 429"),
         ("--retry-after-seconds", int, "Retry-After of those answers"),
         ("--max-body-bytes", int, "bytes of a request above which the answer is 413"),
@@ -68,10 +68,10 @@ def _parser() -> argparse.ArgumentParser:
         "--organization",
         default=defaults.organization,
         metavar="ID",
-        help="what GET /me tells (default: %(default)s)",
+        help="the id that GET /me returns (default: %(default)s)",
     )
-    add("--fail-jobs", action="store_true", help="let jobs end without importing or refusing a record")
-    add("--replay-server-errors", action="store_true", help="let an idempotency key replay 5xx answers too")
+    add("--fail-jobs", action="store_true", help="let jobs end without importing or rejecting a record")
+    add("--replay-server-errors", action="store_true", help="replay 5xx answers for an idempotency key too")
     add("--omit-total-records", action="store_true", help="leave total_records out of pages of results")
     add(
         "--repeat-last-page-token",
@@ -115,8 +115,7 @@ def _announce(url: str) -> None:
         f"To use it from Airflow: export AIRFLOW_CONN_FULLSTORY_DEFAULT='{connection}'",
         f"What was imported: curl {url}/_emulator/events",
     )
-    # One write that does not wait in a buffer: a parent process may be reading the address from the first
-    # line.
+    # One write, flushed at once: a parent process may be waiting for the address in the first line.
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
 

@@ -1,4 +1,4 @@
-"""Answers of the API, errors included."""
+"""Answers of the API, including errors."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 @dataclasses.dataclass(frozen=True)
 class Answer:
     """
-    Hold one response before it is written to the connection.
+    Hold a response until it is written to the connection.
 
     :param status: HTTP status code.
     :param body: JSON text.
-    :param headers: Headers beside ``Content-Type``.
-    :param records: How many records the request carried, for the log of requests.
+    :param headers: Headers in addition to ``Content-Type``.
+    :param records: Number of records in the request, for the log of requests.
     """
 
     status: int
@@ -30,9 +30,9 @@ class Answer:
 
 def json_answer(value: object, status: int = 200) -> Answer:
     """
-    Make an answer of a value.
+    Return an answer that holds a value as JSON.
 
-    :param value: Anything that can be written as JSON.
+    :param value: Any value that msgspec can encode as JSON.
     :param status: HTTP status code.
     """
     return Answer(status, msgspec.json.encode(value))
@@ -40,11 +40,11 @@ def json_answer(value: object, status: int = 200) -> Answer:
 
 class ApiError(Exception):
     """
-    Refuse a whole request.
+    Reject the whole request.
 
     :param status: HTTP status code.
     :param code: One of FullStory's codes, such as ``required_field``.
-    :param message: What is wrong, for a person.
+    :param message: What is wrong, in plain words.
     :param headers: Further response headers.
     """
 
@@ -58,7 +58,7 @@ class ApiError(Exception):
         self.headers = dict(headers or {})
 
     def answer(self) -> Answer:
-        """Return what the client is told."""
+        """Return the answer that the client gets."""
         body = msgspec.json.encode({"message": self.message, "code": self.code})
         return Answer(self.status, body, self.headers)
 
@@ -72,7 +72,7 @@ def invalid(message: str, code: str = "invalid_argument") -> ApiError:
     """
     Return the error for a request that cannot be understood.
 
-    :param message: What is wrong, for a person.
+    :param message: What is wrong, in plain words.
     :param code: One of FullStory's codes.
     """
     return ApiError(400, code, message)

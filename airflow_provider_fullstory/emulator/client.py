@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 @dataclasses.dataclass(frozen=True)
 class EmulatorClient:
     """
-    Ask and steer a running emulator, wherever it was started.
+    Inspect and control a running emulator, however it was started.
 
-    :param url: Where it listens, such as ``http://127.0.0.1:8025``.
+    :param url: Its address, such as ``http://127.0.0.1:8025``.
     """
 
     url: str
@@ -31,14 +31,14 @@ class EmulatorClient:
 
     @property
     def keys(self) -> tuple[str, str, str]:
-        """The API keys it knows, from the least to the most powerful."""
+        """The API keys that the emulator knows, from the lowest level to the highest."""
         return self.standard_key, self.architect_key, self.admin_key
 
     def connection_json(self, key: str | None = None) -> str:
         """
         Return a value for ``AIRFLOW_CONN_FULLSTORY_DEFAULT``, as JSON.
 
-        :param key: The API key; by default one of level Architect, which may read why records were refused.
+        :param key: The API key; by default one of level Architect, which may read why records were rejected.
         """
         return json.dumps({"conn_type": "fullstory", "host": self.url, "password": key or self.architect_key})
 
@@ -60,11 +60,11 @@ class EmulatorClient:
 
     def iterate_events(self, job_id: str | None = None) -> Iterator[dict[str, Any]]:
         """
-        Walk the imported events in the order of acceptance, without holding them all.
+        Iterate over the imported events in the order of acceptance, without holding all of them in memory.
 
-        An import cannot be cancelled, so those of jobs that are still processing are included. Each is an
-        object with ``job_id`` (null when it was sent outside a batch), ``ordinal`` (its place in the batch,
-        from 0), ``event`` (as it was sent) and, if the request had it, ``shared``.
+        Events of jobs that are still processing are included, since an import cannot be cancelled. Each event
+        is an object with ``job_id`` (null when it was sent outside a batch), ``ordinal`` (its place in the
+        batch, from 0), ``event`` (as it was sent) and, if the request had it, ``shared``.
 
         :param job_id: Only events of this job.
         """
@@ -83,7 +83,7 @@ class EmulatorClient:
         return list(self._lines("users"))
 
     def requests(self) -> list[dict[str, Any]]:
-        """Return what was asked, oldest first; see ``LoggedRequest``."""
+        """Return the requests, oldest first; see ``LoggedRequest``."""
         requests: list[dict[str, Any]] = self._call("GET", "requests")["requests"]
         return requests
 
@@ -93,20 +93,20 @@ class EmulatorClient:
         return jobs
 
     def most_unfinished(self) -> dict[str, int]:
-        """Return how many ``batches``, and how many ``records``, were unfinished at most at the same time."""
+        """Return the most ``batches``, and the most ``records``, that were unfinished at the same time."""
         most: dict[str, int] = self._call("GET", "most_unfinished")
         return most
 
     def order_fault(self, **fault: object) -> None:
         """
-        Order something to go wrong.
+        Inject a fault.
 
-        :param fault: Fields of :class:`~airflow_provider_fullstory.emulator.faults.Fault`.
+        :param fault: Fields of :class:`~airflow_provider_fullstory.emulator.injection.faults.Fault`.
         """
         self._call("POST", "faults", fault)
 
     def faults(self) -> list[dict[str, Any]]:
-        """Return the faults that have not all happened yet."""
+        """Return the faults that are still to happen."""
         faults: list[dict[str, Any]] = self._call("GET", "faults")["faults"]
         return faults
 
@@ -114,41 +114,41 @@ class EmulatorClient:
         """Cancel the faults that have not happened yet."""
         self._call("DELETE", "faults")
 
-    def order_refusal(
+    def order_rejection(
         self,
         path: str,
         values: Iterable[object] | None = None,
         *,
         code: str | None = "invalid_argument",
-        message: str | None = "the record was refused",
+        message: str | None = "the record was rejected",
     ) -> None:
         """
-        Order that records of batches be refused that break no rule, until the next :meth:`reset`.
+        Reject records of batches that break no rule, until the next :meth:`reset`.
 
-        Of several orders for a record the first one counts. A record that breaks a rule is refused for that.
+        The oldest order that matches a record counts. A record that breaks a rule is rejected for that.
 
-        :param path: Dotted path into the event or user, such as ``properties.order_id``.
-        :param values: Values there of those to refuse; by default all that have the path.
-        :param code: What ``/errors`` gives as code; None leaves it out.
-        :param message: What ``/errors`` gives as message; None leaves it out.
+        :param path: Dotted path in the event or user, such as ``properties.order_id``.
+        :param values: Reject records with one of these values at the path; by default with any value.
+        :param code: Code in ``/errors``; None leaves it out.
+        :param message: Message in ``/errors``; None leaves it out.
         """
-        meant = None if values is None else list(values)
-        self._call("POST", "refusals", {"path": path, "values": meant, "code": code, "message": message})
+        wanted = None if values is None else list(values)
+        self._call("POST", "rejections", {"path": path, "values": wanted, "code": code, "message": message})
 
-    def refusals(self) -> list[dict[str, Any]]:
-        """Return the refusals that are ordered; see :meth:`order_refusal`."""
-        refusals: list[dict[str, Any]] = self._call("GET", "refusals")["refusals"]
-        return refusals
+    def rejections(self) -> list[dict[str, Any]]:
+        """Return the rejections that are ordered; see :meth:`order_rejection`."""
+        rejections: list[dict[str, Any]] = self._call("GET", "rejections")["rejections"]
+        return rejections
 
-    def forget_refusals(self) -> None:
-        """Cancel all orders of refusals; what was refused stays refused."""
-        self._call("DELETE", "refusals")
+    def forget_rejections(self) -> None:
+        """Cancel all ordered rejections; records that were rejected stay rejected."""
+        self._call("DELETE", "rejections")
 
     def advance_clock(self, seconds: float) -> None:
         """
         Move the emulator's clock forward, instead of sleeping.
 
-        :param seconds: By how much.
+        :param seconds: Seconds.
         """
         self._call("POST", "clock", {"advance_seconds": seconds})
 
@@ -168,7 +168,7 @@ class EmulatorClient:
 
     @contextmanager
     def _open(self, method: str, name: str, value: object = None) -> Iterator[HTTPResponse]:
-        # Not urllib.request, which would look for a local server behind a proxy.
+        # Not urllib.request, which would send requests to a local server through a proxy.
         with closing(HTTPConnection(urlsplit(self.url).netloc)) as connection:
             body = None if value is None else json.dumps(value)
             connection.request(method, f"/_emulator/{name}", body)

@@ -1,4 +1,4 @@
-"""Time as the emulator sees it."""
+"""The organization's clock, which tests can move forward."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 class Clock:
     """
-    Tell the time, which a test may move forward instead of sleeping.
+    Return the current time. A test may move it forward instead of sleeping.
 
-    :param advanced_seconds: How far the clock is ahead of the machine's.
+    :param advanced_seconds: Seconds that the clock is ahead of the machine's.
     """
 
     def __init__(self, advanced_seconds: float = 0.0) -> None:
@@ -24,14 +24,14 @@ class Clock:
         """
         Move the clock forward.
 
-        :param seconds: By how much; never negative, since finished jobs stay finished.
+        :param seconds: Seconds; never negative, since finished jobs stay finished.
         """
         self.advanced_seconds += seconds
 
 
 def timestamp(seconds: float) -> str:
     """
-    Write a point in time the way the API does, with milliseconds and ``Z``.
+    Return a point in time as the API writes it, with milliseconds and ``Z``.
 
     :param seconds: Seconds since 1970 in UTC.
     """
@@ -40,7 +40,7 @@ def timestamp(seconds: float) -> str:
 
 def month_of(seconds: float) -> tuple[float, float]:
     """
-    Return the start of the calendar month that a point in time lies in, and the start of the next.
+    Return the start of the calendar month of a point in time, and the start of the next month.
 
     :param seconds: Seconds since 1970 in UTC.
     """

@@ -1,4 +1,4 @@
-"""An emulator inside the running Python process."""
+"""An emulator in a thread of the current process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 class EmulatorServer:
     """
-    Run an emulator in a thread of its own, with a port that the system chooses; a context manager.
+    Run an emulator in a separate thread, on a port that the system chooses; a context manager.
 
     .. code-block:: python
 
@@ -45,13 +45,13 @@ class EmulatorServer:
         try:
             asyncio.run(self._serve())
         except BaseException as error:
-            # The thread that waits for the address is to learn why there is none.
+            # The thread that waits for the address gets the error instead.
             if self._url.done():
                 raise
             self._url.set_exception(error)
 
     async def _serve(self) -> None:
-        from airflow_provider_fullstory.emulator.server import Server
+        from airflow_provider_fullstory.emulator.http.server import Server
 
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()

@@ -1,7 +1,7 @@
 """
 The pytest fixture ``fullstory_emulator``, available wherever this package is installed.
 
-pytest loads this module in every run, so what the emulator needs is imported once a test asks for it.
+pytest loads this module in each run, so the emulator is imported only when a test asks for it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def fullstory_emulator_server() -> Iterator[EmulatorClient]:
 @pytest.fixture
 def fullstory_emulator(fullstory_emulator_server: EmulatorClient) -> EmulatorClient:
     """
-    Provide a FullStory that has forgotten everything of the test before.
+    Provide a FullStory without any data of earlier tests.
 
     .. code-block:: python
 

@@ -1,4 +1,4 @@
-"""What can be set about the emulator, and the keys it knows."""
+"""The settings of the emulator, and the API keys it knows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import IntEnum
 
 
 class Level(IntEnum):
-    """What an API key may do; each level includes those below it."""
+    """The level of an API key; each level includes those below it."""
 
     STANDARD = 1
     ARCHITECT = 2
@@ -24,19 +24,18 @@ KEYS = {
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """
-    Hold the limits and habits of the emulated organisation.
+    Hold the limits and behaviour of the emulated organization.
 
     Unless said otherwise a default is the documented value
     (developer.fullstory.com/server/users/create-batch-user-import-job).
 
-    :param organization: Id of the organisation, as ``GET /me`` tells it.
-    :param processing_seconds: How long FullStory works on one batch, whatever its size. Real durations are
-        not documented; the default of 0 keeps tests quick.
+    :param organization: Id of the organization, as ``GET /me`` returns it.
+    :param processing_seconds: Seconds that FullStory needs for one batch of any size. Real durations are not
+        documented; the default of 0 keeps tests quick.
     :param max_batch_records: Records that one batch request may hold.
-    :param concurrent_batches: Batches worked on at once; further ones are accepted and wait.
-    :param max_unfinished_batches: Accepted and unfinished batches at which further ones are answered with
-        429.
-    :param max_unfinished_records: Accepted and unfinished records beyond which batches are answered with 429.
+    :param concurrent_batches: Batches processed at the same time; further ones are accepted and wait.
+    :param max_unfinished_batches: Unfinished batches from which on further ones are answered with 429.
+    :param max_unfinished_records: Unfinished records above which further batches are answered with 429.
     :param retry_after_seconds: The ``Retry-After`` header of those answers. The real value is unknown.
     :param max_body_bytes: Bytes of a request body above which the answer is 413. No such limit is documented,
         so there is none by default.
@@ -45,11 +44,11 @@ class Settings:
     :param replay_server_errors: Whether an idempotency key also replays 5xx answers, as older revisions of
         the documentation said. Newer ones say that server errors can be retried.
     :param omit_total_records: Whether pages of ``/imports`` and ``/errors`` come without ``total_records``.
-    :param repeat_last_page_token: Whether the last of these pages carries a token that leads to itself, so
-        that a client which stops only where there is no token never ends.
-    :param fail_jobs: Whether jobs end without importing or refusing a single record, as where FullStory
-        breaks while it works on them. Unknown: whether that happens, and what the status says then; here it
-        is ``FAILED`` without counts.
+    :param repeat_last_page_token: Whether the last of these pages carries a token that leads to itself. A
+        client that stops only at a page without a token never ends.
+    :param fail_jobs: Whether jobs end without importing or rejecting a single record, as if FullStory broke
+        while it processed them. Unknown: whether that happens, and which status such a job has; here it is
+        ``FAILED`` without counts.
     """
 
     organization: str = "EMULATOR"
@@ -75,21 +74,14 @@ class Settings:
         :raises ValueError: If a name is unknown or a value is of the wrong type or negative.
         """
         for name, value in changes.items():
-            check_setting(name, value)
+            _check(name, value)
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]  # checked just above
 
 
 _FLAGS = {field.name for field in dataclasses.fields(Settings) if field.default is False}
 
 
-def check_setting(name: str, value: object) -> None:
-    """
-    Refuse a setting that is unknown or whose value cannot be meant.
-
-    :param name: Name of a field of :class:`Settings`.
-    :param value: The value it is to get.
-    :raises ValueError: If it is not acceptable.
-    """
+def _check(name: str, value: object) -> None:
     if name in _FLAGS:
         acceptable = isinstance(value, bool)
     elif name == "organization":

@@ -1,1 +1,3 @@
+"""Operators, as DAG files use them."""
+
 from __future__ import annotations

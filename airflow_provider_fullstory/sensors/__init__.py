@@ -1,1 +1,3 @@
+"""Sensors, as DAG files use them."""
+
 from __future__ import annotations

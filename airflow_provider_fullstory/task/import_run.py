@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import BaseOperator, Context
 
+    from airflow_provider_fullstory.batch_import.batching.submissions import Submission
     from airflow_provider_fullstory.batch_import.reporting.refused_file import RefusedFile
     from airflow_provider_fullstory.batch_import.sending.quota import RemainingQuota
-    from airflow_provider_fullstory.batch_import.sending.submissions import Submission
     from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
     from airflow_provider_fullstory.records.column_mapping import MappedChunk
     from airflow_provider_fullstory.task.arguments import ImportArguments

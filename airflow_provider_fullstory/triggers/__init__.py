@@ -1,1 +1,3 @@
+"""Triggers, which wait in the triggerer."""
+
 from __future__ import annotations

@@ -254,7 +254,7 @@ def test_an_import_of_which_fullstory_took_nothing_is_really_sent_again(
     events = [{**order, "only_fullstory_refuses": True} for order in orders(25)]
     failure_of(task, FullStoryRecordsRefusedError, events=events)
     clear_later(task, clock, HOUR)
-    emulator.forget_refusals()
+    emulator.forget_rejections()
 
     assert task.attempt(events=events)["imported"] == 25
     assert numbers(emulator) == list(range(25))

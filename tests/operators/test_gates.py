@@ -170,7 +170,7 @@ def test_a_failure_says_all_that_one_needs(
     emulator: EmulatorClient, context: Any, uri: str, *, import_in: Any, has_file: bool
 ) -> None:
     for number, code in enumerate(["c1", "c2", "c3", "c4", "c5", "c6"], 1):
-        emulator.order_refusal("properties.kind", [number], code=code)
+        emulator.order_rejection("properties.kind", [number], code=code)
     events = source(60, 1)
     for number in range(1, 7):
         for record in [record for record in events if "name" in record and "kind" not in record][:number]:

@@ -63,7 +63,7 @@ def test_a_tenth_of_100_000_records_is_refused(
 ) -> None:
     count = 100_000 if name.endswith("ndjson") else 20_000
     make_orders(database, count)
-    emulator.order_refusal("properties.size", ["big"], code="too_big", message="it is too big")
+    emulator.order_rejection("properties.size", ["big"], code="too_big", message="it is too big")
     emulator.configure(processing_seconds=0.2, page_size=1000)
     path = tmp_path / "refused" / name
     operator = importing(
@@ -104,7 +104,7 @@ def test_one_more_than_a_tenth_fails_with_all_in_the_file(
     make_orders(database, 10_000)
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("UPDATE orders SET name = NULL WHERE number = 1")
-    emulator.order_refusal("properties.size", ["big"], code="too_big")
+    emulator.order_rejection("properties.size", ["big"], code="too_big")
     path = tmp_path / "refused.ndjson"
     with pytest.raises(AirflowFailException, match="1,001 of 10,000 records"):
         run(
@@ -132,7 +132,7 @@ def refuse_a_whole_job(
             tracemalloc.stop()
 
     monkeypatch.setattr(Completion, "complete", measured)
-    emulator.order_refusal("name", code="no", message="no" * 20)
+    emulator.order_rejection("name", code="no", message="no" * 20)
     events = (
         {"name": "Order", "user.uid": f"u{n}", "number": n, "note": f"{n:>200}"} for n in range(1, count + 1)
     )
@@ -144,7 +144,7 @@ def refuse_a_whole_job(
 
 def test_one_job_with_50_000_rejected_records(emulator: EmulatorClient, context: Any, tmp_path: Path) -> None:
     path = tmp_path / "refused.ndjson"
-    emulator.order_refusal("name", code="no")
+    emulator.order_rejection("name", code="no")
     events = ({"name": "Order", "user.uid": f"u{n}", "number": n} for n in range(1, 50_001))
     report = run(importing(events=events, deferrable=True, rejected_uri=f"file://{path}"), context)
     check_accounted(report)
@@ -199,7 +199,7 @@ def test_pages_are_read_one_by_one(
     monkeypatch.setattr(RefusedFile, "line", counted)
     monkeypatch.setattr(FullStoryHook, "iter_errors", watched)
     emulator.configure(page_size=10)
-    emulator.order_refusal("name")
+    emulator.order_rejection("name")
     events = [{"name": "A", "user.uid": "u", "number": n} for n in range(100)]
     run(importing(events=events, rejected_uri=f"file://{tmp_path}/refused.ndjson"), context)
     assert asked == list(range(0, 100, 10))
@@ -217,7 +217,7 @@ def test_the_file_is_written_twice_at_most(
         write(folder, name, content)
 
     monkeypatch.setattr(Folder, "write", counted)
-    emulator.order_refusal("properties.number", list(range(0, 500, 3)))
+    emulator.order_rejection("properties.number", list(range(0, 500, 3)))
     events = [{"name": "A" if n % 7 else None, "user.uid": "u", "number": n} for n in range(500)]
     run(importing(events=events, batch_size=20, rejected_uri=f"file://{tmp_path}/refused.ndjson"), context)
     assert names.count("refused.ndjson") == 2

@@ -230,7 +230,7 @@ def test_no_value_and_no_key_is_in_the_log(
     with_file: bool,
 ) -> None:
     emulator.configure(processing_seconds=0.2)
-    emulator.order_refusal(
+    emulator.order_rejection(
         "properties.bad", code="user_not_found", message=f"no user {SECRET}-uid with plan {SECRET.upper()}"
     )
     good = {"name": f"{SECRET}-name", "user.uid": f"{SECRET}-uid", "note": f"{SECRET} note"}
@@ -263,7 +263,7 @@ def test_no_value_and_no_key_is_in_the_log(
 
 
 def test_what_is_shared_is_not_in_the_log(emulator: EmulatorClient, context: Any, log: Log) -> None:
-    emulator.order_refusal("properties.number", [3], message=f"user {SECRET} is not known")
+    emulator.order_rejection("properties.number", [3], message=f"user {SECRET} is not known")
     shared = {"user": {"uid": SECRET}}
     events = [{"name": "A", "number": number} for number in range(5)]
 

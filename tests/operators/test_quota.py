@@ -513,7 +513,7 @@ def test_held_batches_find_their_refused_records(
     emulator: EmulatorClient, context: Any, tmp_path: Path
 ) -> None:
     emulator.configure(event_quota=95)
-    emulator.order_refusal("properties.number", [7, 57])
+    emulator.order_rejection("properties.number", [7, 57])
     file = tmp_path / "refused.jsonl"
 
     report = run(importing(events=orders(95), rejected_uri=f"file://{file}", max_rejected=2), context)

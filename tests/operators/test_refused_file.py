@@ -107,8 +107,8 @@ def test_refusals_that_are_not_there_yet_are_waited_for(
 def test_code_and_message_may_be_missing(
     emulator: EmulatorClient, context: Any, uri: str, import_in: Any, missing: set[str]
 ) -> None:
-    emulator.forget_refusals()
-    emulator.order_refusal("properties.number", [2], **dict.fromkeys(missing))
+    emulator.forget_rejections()
+    emulator.order_rejection("properties.number", [2], **dict.fromkeys(missing))
     report = import_in(context, events=source(3), rejected_uri=uri)
     [line] = lines_of(uri)
     assert line["refusal"]["position"] == 2
@@ -211,7 +211,7 @@ def test_places_of_odd_records_are_found(emulator: EmulatorClient, context: Any,
 def test_what_is_shared_is_in_the_line_and_arrives(
     emulator: EmulatorClient, context: Any, uri: str, shared: dict[str, Any], own: dict[str, Any]
 ) -> None:
-    emulator.order_refusal("properties.number", [3], code="not_now", message="not now")
+    emulator.order_rejection("properties.number", [3], code="not_now", message="not now")
     events = [{"name": "A", "number": number, **own} for number in range(1, 5)]
     del events[1]["name"]
     report = in_the_task(context, events=events, shared=shared, rejected_uri=uri)
@@ -219,7 +219,7 @@ def test_what_is_shared_is_in_the_line_and_arrives(
     assert set(lines) == {2, 3}
     for line in lines.values():
         assert shared.items() <= line["event"].items() or "page_properties" in shared
-    emulator.forget_refusals()
+    emulator.forget_rejections()
     mend(uri, {2: lambda event: event | {"name": "A"}})
     report = in_the_task({**context, "again": True}, events=uri, idempotency_salt="again")
     assert (report["records"], report["imported"]) == (2, 2)

@@ -101,7 +101,7 @@ def test_a_crash_anywhere_leaves_the_same_file_in_the_end(
     at, expected, bad = 1, None, {}
     while True:
         emulator.reset()
-        emulator.order_refusal("properties.only_fullstory_refuses", code="user_not_found")
+        emulator.order_rejection("properties.only_fullstory_refuses", code="user_not_found")
         uri = f"file://{tmp_path}/{at}/file.ndjson"
         state_uri = f"file://{tmp_path}/state-{at}" if kept in ("folder", "both") else None
         arguments = CRASHED | {"rejected_uri": uri, "deferrable": deferrable, "state_uri": state_uri}

@@ -220,7 +220,7 @@ def mend_text(uri: str, change: Callable[[Any], Any]) -> None:
 def test_full_circle(
     emulator: EmulatorClient, make_context: Callable[..., Any], uri: str, tmp_path: Path, import_in: Any
 ) -> None:
-    emulator.order_refusal("properties.number", [4, 12, 20], code="not_now", message="not now")
+    emulator.order_rejection("properties.number", [4, 12, 20], code="not_now", message="not now")
     events: list[dict[str, Any]] = [
         {"title": "Order", "number": n, "price": Decimal("11.10") + n, "at": "2026-07-01T12:00:00"}
         for n in range(1, 26)
@@ -241,7 +241,7 @@ def test_full_circle(
     keys = {line["refusal"]["position"]: line["refusal"]["key"] for line in lines_of(uri)}
     assert keys == {position: {"number": position} for position in (2, 4, 7, 12, 20, 25)}
 
-    emulator.forget_refusals()
+    emulator.forget_rejections()
     mend(uri, {2: _set(name="Order"), 7: _property(price=18.5)})
     second = f"file://{tmp_path}/second.ndjson"
     report = import_in(make_context(run_id="2"), events=uri, rejected_uri=second)

@@ -182,8 +182,8 @@ def test_a_value_that_fullstory_repeats_is_not_in_the_log(
     emulator: EmulatorClient, context: Any, caplog: Any, capfd: Any, message: str
 ) -> None:
     caplog.set_level(logging.INFO)
-    emulator.forget_refusals()
-    emulator.order_refusal("properties.only_fullstory_refuses", message=(MESSAGES | CHANGED)[message])
+    emulator.forget_rejections()
+    emulator.order_rejection("properties.only_fullstory_refuses", message=(MESSAGES | CHANGED)[message])
     event = {"name": "Secretname", "user.uid": "u", "only_fullstory_refuses": True, **SECRETS}
     shared = {"context": {"browser": {"url": "https://secret-page"}}}
     report = in_the_task(context, events=[event], shared=shared)
@@ -246,8 +246,8 @@ def test_key_columns_name_the_record(
     """Columns are found without case everywhere, since databases fold their names."""
     caplog.set_level(logging.INFO)
     make_warehouse(database, 3, start=71)
-    emulator.order_refusal("properties.number", [72], code="user_not_found")
-    emulator.order_refusal("properties.nr", [72], code="user_not_found")
+    emulator.order_rejection("properties.number", [72], code="user_not_found")
+    emulator.order_rejection("properties.nr", [72], code="user_not_found")
     sql = """SELECT number, 'u' || number AS "user.uid", CASE number WHEN 71 THEN NULL ELSE 'Order' END
     AS name FROM orders ORDER BY number"""
     report = import_in(context, sql=sql, sql_conn_id="warehouse", rejected_uri=uri, **arguments)
@@ -261,7 +261,7 @@ def test_key_columns_name_the_record_in_the_log_too(
     emulator: EmulatorClient, context: Any, caplog: Any
 ) -> None:
     caplog.set_level(logging.INFO)
-    emulator.order_refusal("properties.number", [2])
+    emulator.order_rejection("properties.number", [2])
     in_the_task(context, events=source(3, {1}), record_key=["number", "user.uid"])
     assert "Not sent: record 1 (number=1, user.uid='u1')" in caplog.text
     assert "(number=2, user.uid='u2')" in caplog.text

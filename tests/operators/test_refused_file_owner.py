@@ -150,13 +150,13 @@ def test_the_same_run_writes_over_its_own(
 ) -> None:
     import_in(make_context(), events=source(5, {1}, {2}), rejected_uri=uri)
     emulator.reset()
-    emulator.order_refusal("properties.only_fullstory_refuses", code="user_not_found")
+    emulator.order_rejection("properties.only_fullstory_refuses", code="user_not_found")
     report = import_in(make_context(), events=source(25, {3, 4}, {5, 25}), batch_size=10, rejected_uri=uri)
     check_file(report, emulator, 25, {3, 4}, {5, 25})
     # What is fine now leaves no file.
     for invalid, rejected in (((), {5}), ({6}, ()), ((), ())):
         emulator.reset()
-        emulator.order_refusal("properties.only_fullstory_refuses", code="user_not_found")
+        emulator.order_rejection("properties.only_fullstory_refuses", code="user_not_found")
         report = import_in(make_context(), events=source(7, invalid, rejected), rejected_uri=uri)
         check_file(report, emulator, 7, invalid, rejected)
     assert files_below(f"file://{tmp_path}/refused") == []
@@ -347,7 +347,7 @@ def test_a_retry_with_another_file_goes_on_with_the_one_that_was_begun(
 ) -> None:
     """The other one is not kept from other imports."""
     make_warehouse(database, 3)
-    emulator.order_refusal("properties.number", [2])
+    emulator.order_rejection("properties.number", [2])
     task = make_task("store", rejected_uri=uri, max_rejected=1, **QUERY)
     with patch.object(Completion, "publish", side_effect=Crash), pytest.raises(Crash):
         task.attempt()

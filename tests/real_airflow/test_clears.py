@@ -90,7 +90,7 @@ class Story:
 def story(running: Services) -> Story:
     """Run all imports for the first time."""
     running.emulator.reset()
-    running.emulator.order_refusal("user.uid", [REJECTED])
+    running.emulator.order_rejection("user.uid", [REJECTED])
     story = Story(running)
     story.add("unchanged", LEDGERS, deferrable=True)
     story.add("changed", LASTING)

@@ -108,7 +108,7 @@ def test_staged_sync(services: Services) -> None:
 
 
 def test_refused_records(services: Services) -> None:
-    services.emulator.order_refusal("properties.order_id", values=[0, 7, 539], code="user_not_found")
+    services.emulator.order_rejection("properties.order_id", values=[0, 7, 539], code="user_not_found")
     run = Run.trigger(services, "example_fullstory_refused_records")
     run.wait_for_success()
     report = run.result("import_orders")
@@ -124,7 +124,7 @@ def test_refused_records(services: Services) -> None:
     assert f"refused records are in {report['rejected_uri']}" in log
     assert_keeps_secrets(run.visible_text("import_orders"), services.emulator, "secret-customer")
 
-    services.emulator.forget_refusals()
+    services.emulator.forget_rejections()
     again = Run.trigger(
         services, "example_fullstory_send_again", conf={"rejected_uri": report["rejected_uri"]}
     )

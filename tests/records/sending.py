@@ -12,7 +12,7 @@ from airflow_provider_fullstory.api.jobs import MAX_BATCH_RECORDS
 from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
 from airflow_provider_fullstory.batch_import.batching.batcher import Batcher
 from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
-from airflow_provider_fullstory.emulator.bodies import read_events
+from airflow_provider_fullstory.emulator.rules.bodies import read_events
 from airflow_provider_fullstory.records.kinds import EVENTS
 from airflow_provider_fullstory.records.mapping import map_records, map_rows
 from airflow_provider_fullstory.records.options import MappingOptions
@@ -128,7 +128,7 @@ def rejected_by_the_emulator(sent: Sent) -> list[str]:
     return [
         f"{refusal.code}: {refusal.message}"
         for body in sent.bodies
-        for refusal in read_events(body, MAX_BATCH_RECORDS).refusals.values()
+        for refusal in read_events(body, MAX_BATCH_RECORDS).rejections.values()
     ]
 
 

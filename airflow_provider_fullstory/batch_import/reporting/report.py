@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from airflow_provider_fullstory.api.jobs import RecordError
-    from airflow_provider_fullstory.batch_import.sending.submissions import Submission
+    from airflow_provider_fullstory.batch_import.batching.submissions import Submission
     from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
     from airflow_provider_fullstory.records.refusals import InvalidRecord
 

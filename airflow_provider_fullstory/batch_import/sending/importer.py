@@ -7,8 +7,8 @@ import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
+from airflow_provider_fullstory.batch_import.batching.submissions import batches_of, not_again
 from airflow_provider_fullstory.batch_import.sending.capacity import Capacity
-from airflow_provider_fullstory.batch_import.sending.submissions import batches_of, not_again
 from airflow_provider_fullstory.batch_import.sending.uploads import Uploads
 from airflow_provider_fullstory.batch_import.waiting.job_watch import JobWatch
 from airflow_provider_fullstory.batch_import.waiting.outcomes import finished, still_running
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from airflow_provider_fullstory.batch_import.batching.batch import Batch
+    from airflow_provider_fullstory.batch_import.batching.submissions import Submission
     from airflow_provider_fullstory.batch_import.client import ImportClient
     from airflow_provider_fullstory.batch_import.ledger.ledger import Ledger
-    from airflow_provider_fullstory.batch_import.sending.submissions import Submission
     from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
 
 MAX_PARALLEL_UPLOADS: Final = 16

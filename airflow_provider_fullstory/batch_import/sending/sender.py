@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from airflow_provider_fullstory.batch_import.batching.batch import Batch, BatchLimits
     from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
+    from airflow_provider_fullstory.batch_import.batching.submissions import Submission
     from airflow_provider_fullstory.batch_import.reporting.refusal_log import RefusalLog
     from airflow_provider_fullstory.batch_import.reporting.refused_file import RefusedFile
     from airflow_provider_fullstory.batch_import.sending.importer import Importer
     from airflow_provider_fullstory.batch_import.sending.quota import RemainingQuota
-    from airflow_provider_fullstory.batch_import.sending.submissions import Submission
     from airflow_provider_fullstory.batch_import.staging.staging_area import Manifest, StagingArea
     from airflow_provider_fullstory.records.column_mapping import MappedChunk
     from airflow_provider_fullstory.records.options import MappingOptions

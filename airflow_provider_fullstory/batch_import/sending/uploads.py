@@ -12,9 +12,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from airflow_provider_fullstory.batch_import.batching.submissions import Submission, not_again
 from airflow_provider_fullstory.batch_import.ledger.decision import Decision
 from airflow_provider_fullstory.batch_import.sending.forecast import RunningJob
-from airflow_provider_fullstory.batch_import.sending.submissions import Submission, not_again
 from airflow_provider_fullstory.batch_import.waiting.polling import is_lost, is_passing, read_status
 from airflow_provider_fullstory.exceptions import (
     FullStoryBodyTooLargeError,

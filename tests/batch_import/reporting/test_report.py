@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_fullstory.api.jobs import Page, RecordError
+from airflow_provider_fullstory.batch_import.batching.submissions import Submission
 from airflow_provider_fullstory.batch_import.reporting.rejections import rejections
 from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
-from airflow_provider_fullstory.batch_import.sending.submissions import Submission
 from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
 from airflow_provider_fullstory.exceptions import (
     FullStoryAccountingError,

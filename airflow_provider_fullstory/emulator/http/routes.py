@@ -1,0 +1,154 @@
+"""FullStory's endpoints: their paths, the key level that each needs, and the function that answers."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from airflow_provider_fullstory.emulator.answers import Answer, ApiError, invalid, json_answer, not_found
+from airflow_provider_fullstory.emulator.settings import KEYS, Level
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from airflow_provider_fullstory.emulator.organization.imports import Resource
+    from airflow_provider_fullstory.emulator.organization.organization import Organization
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """
+    Hold a request as an endpoint sees it.
+
+    :param level: Level of the caller's key.
+    :param body: Bytes of the request.
+    :param query: Parameters of the query string.
+    :param job_id: The job in the path, decoded.
+    :param idempotency_key: The ``Idempotency-Key`` header.
+    :param arrived: When the whole request had arrived, in seconds since 1970.
+    """
+
+    level: Level
+    body: bytes
+    query: Mapping[str, str]
+    job_id: str
+    idempotency_key: str | None
+    arrived: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Route:
+    """
+    Describe one endpoint.
+
+    :param method: HTTP method.
+    :param path: Path; ``*`` stands for the job id.
+    :param level: Lowest level of key that may use it.
+    :param endpoint: Function that answers.
+    """
+
+    method: str
+    path: str
+    level: Level
+    endpoint: Callable[[Organization, Call], Answer]
+
+
+def _routes_of(resource: Resource) -> list[Route]:
+    def create_batch(organization: Organization, call: Call) -> Answer:
+        return organization.imports.create_batch(resource, call.body, call.idempotency_key, call.arrived)
+
+    def create_one(organization: Organization, call: Call) -> Answer:
+        return organization.imports.create_one(resource, call.body, call.idempotency_key)
+
+    def status(organization: Organization, call: Call) -> Answer:
+        return organization.results.status(resource, call.job_id)
+
+    def imported(organization: Organization, call: Call) -> Answer:
+        include_schema = call.query.get("include_schema", "false")
+        if include_schema not in {"true", "false"}:
+            raise invalid("include_schema must be true or false")
+        token = call.query.get("page_token", "")
+        return organization.results.imported(
+            resource, call.job_id, token, include_schema=include_schema == "true"
+        )
+
+    def rejected(organization: Organization, call: Call) -> Answer:
+        return organization.results.rejected(resource, call.job_id, call.query.get("page_token", ""))
+
+    return [
+        Route("POST", f"/v2/{resource}/batch", Level.STANDARD, create_batch),
+        Route("POST", f"/v2/{resource}", Level.STANDARD, create_one),
+        Route("GET", f"/v2/{resource}/batch/*", Level.STANDARD, status),
+        Route("GET", f"/v2/{resource}/batch/*/imports", Level.ARCHITECT, imported),
+        Route("GET", f"/v2/{resource}/batch/*/errors", Level.ARCHITECT, rejected),
+    ]
+
+
+def _me(organization: Organization, call: Call) -> Answer:
+    role = {Level.STANDARD: "USER", Level.ARCHITECT: "ARCHITECT", Level.ADMIN: "ADMIN"}[call.level]
+    return json_answer(
+        {"email": "someone@example.com", "orgId": organization.settings.organization, "role": role}
+    )
+
+
+def _quotas(organization: Organization, _call: Call) -> Answer:
+    return organization.results.quotas()
+
+
+ROUTES = [
+    *_routes_of("events"),
+    *_routes_of("users"),
+    Route("GET", "/me", Level.STANDARD, _me),
+    Route("GET", "/v2/organization/quotas", Level.STANDARD, _quotas),
+]
+
+
+def find_route(method: str, path: str) -> tuple[Route, str]:
+    """
+    Return the endpoint of a request, and the job id in its path.
+
+    Paths are split before they are decoded, so that an encoded slash stays part of the job id.
+
+    :param method: HTTP method.
+    :param path: Path as it was sent, without the query.
+    :raises ApiError: If there is no such endpoint.
+    """
+    if path.startswith("/v2beta/"):
+        path = "/v2/" + path.removeprefix("/v2beta/")
+    segments = path.split("/")
+    for route in ROUTES:
+        expected = route.path.split("/")
+        if route.method == method and len(expected) == len(segments):
+            pairs = list(zip(expected, segments, strict=True))
+            if all(name in {"*", segment} for name, segment in pairs):
+                job_id = next((unquote(segment) for name, segment in pairs if name == "*"), "")
+                return route, job_id
+    raise not_found()
+
+
+def level_of(authorization: str) -> Level:
+    """
+    Return the level of the key in an ``Authorization`` header.
+
+    The header holds the word Basic and the key itself, not in Base64.
+
+    :param authorization: Value of the header; empty when there is none.
+    :raises ApiError: If there is no valid key.
+    """
+    scheme, _, key = authorization.partition(" ")
+    if scheme.lower() != "basic" or key not in KEYS:
+        raise ApiError(401, "unauthorized", "access is unauthorized")
+    return KEYS[key]
+
+
+def check_level(route: Route, level: Level) -> None:
+    """
+    Check that a key may use an endpoint.
+
+    :param route: The endpoint.
+    :param level: Level of the key.
+    :raises ApiError: If the level is too low.
+    """
+    if level < route.level:
+        raise ApiError(403, "forbidden", "insufficient permissions")

@@ -1,0 +1,99 @@
+"""Events and users in the form that ``/imports`` shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from airflow_provider_fullstory.emulator.clock import timestamp
+from airflow_provider_fullstory.emulator.organization.users import SentUser, anonymous_user_id, user_id_of
+from airflow_provider_fullstory.emulator.rules.properties import Schema, types_of, without_oversized
+
+if TYPE_CHECKING:
+    from airflow_provider_fullstory.emulator.store.entries import Job, StoredRecord
+
+
+_NULL = msgspec.Raw(b"null")
+
+
+class _Identifiers(msgspec.Struct):
+    id: str | None = None
+    uid: str | None = None
+
+
+class _SentEvent(msgspec.Struct):
+    name: str = ""
+    timestamp: str | None = None
+    user: _Identifiers | None = None
+    session: _Identifiers | None = None
+    context: msgspec.Raw = _NULL
+    properties: msgspec.Raw = msgspec.Raw(b"{}")
+    schema: Schema | None = None
+
+
+def describe_event(job: Job, record: StoredRecord, *, include_schema: bool) -> dict[str, object]:
+    """
+    Return an imported event in the form that ``/imports`` shows.
+
+    :param job: The job that imported it.
+    :param record: The event.
+    :param include_schema: Whether to include the types of its properties.
+    """
+    event = msgspec.json.decode(record.text, type=_SentEvent)
+    shared = msgspec.json.decode(job.shared or b"{}", type=_SentEvent)
+    described: dict[str, object] = {
+        "name": event.name,
+        "timestamp": event.timestamp or timestamp(job.created),
+        "properties": event.properties,
+    }
+    session = event.session or shared.session
+    if session is not None and (session.id or session.uid):
+        described["session"] = without_null({"id": session.id, "uid": session.uid})
+    else:
+        user = event.user or shared.user or _Identifiers()
+        anonymous = anonymous_user_id(job.number, record.ordinal)
+        user_id = user.id or (user_id_of(user.uid) if user.uid else anonymous)
+        described["user"] = without_null({"id": user_id, "uid": user.uid})
+    context = shared.context if event.context == _NULL else event.context
+    if context != _NULL:
+        described["context"] = context
+    if include_schema:
+        described["schema"] = _schema(event.properties, event.schema)
+    return described
+
+
+def describe_user(job: Job, record: StoredRecord, *, include_schema: bool) -> dict[str, object]:
+    """
+    Return an imported user in the form that ``/imports`` shows.
+
+    :param job: The job that imported it.
+    :param record: The user.
+    :param include_schema: Whether to include the types of its properties.
+    """
+    user = msgspec.json.decode(record.text, type=SentUser)
+    user_id = user_id_of(user.uid) if user.uid else anonymous_user_id(job.number, record.ordinal)
+    properties = without_oversized(user.properties or {})
+    schema = _schema(msgspec.Raw(msgspec.json.encode(properties)), user.schema) if include_schema else None
+    described = {"uid": user.uid, "display_name": user.display_name, "email": user.email}
+    return {
+        "id": user.id or user_id,
+        **without_null(described),
+        "properties": properties,
+        "schema": schema,
+        "type_conflicts": None,
+    }
+
+
+def _schema(properties: msgspec.Raw, declared: Schema | None) -> dict[str, object]:
+    values = msgspec.json.decode(properties, type=dict[str, object] | None) or {}
+    return {"properties": types_of(values, declared)}
+
+
+def without_null(values: dict[str, str | None]) -> dict[str, str]:
+    """
+    Drop values that are None.
+
+    :param values: Names and values.
+    """
+    return {name: value for name, value in values.items() if value is not None}

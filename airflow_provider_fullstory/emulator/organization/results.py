@@ -1,0 +1,172 @@
+"""Answers about jobs: status, counts, imported records and rejected records."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import itertools
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from airflow_provider_fullstory.emulator.answers import Answer, invalid, json_answer, not_found
+from airflow_provider_fullstory.emulator.clock import Clock, month_of, timestamp
+from airflow_provider_fullstory.emulator.organization.descriptions import (
+    describe_event,
+    describe_user,
+    without_null,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_fullstory.emulator.organization.imports import Resource
+    from airflow_provider_fullstory.emulator.settings import Settings
+    from airflow_provider_fullstory.emulator.store.entries import Job, StoredRejection
+    from airflow_provider_fullstory.emulator.store.jobs import JobStore
+
+_BEFORE_ALL = -1
+
+
+@dataclasses.dataclass
+class Results:
+    """
+    Answer questions about jobs and quotas.
+
+    :param jobs: Where jobs are kept.
+    :param clock: The organization's clock.
+    :param settings: The limits in force.
+    """
+
+    jobs: JobStore
+    clock: Clock
+    settings: Settings
+
+    def status(self, resource: Resource, job_id: str) -> Answer:
+        """
+        Return the status and the counts of a job.
+
+        :param resource: ``events`` or ``users``.
+        :param job_id: Its id.
+        """
+        job = self._find(resource, job_id)
+        described: dict[str, object] = {
+            "id": job.id,
+            "status": self.state(job),
+            "created": timestamp(job.created),
+        }
+        if not self._is_finished(job):
+            return json_answer({"imports": 0, "job": described})
+        described["finished"] = timestamp(job.finished)
+        counts = {"imports": job.imports} | ({"errors": job.errors} if job.errors else {})
+        return json_answer({**counts, "job": described})
+
+    def imported(self, resource: Resource, job_id: str, page_token: str, *, include_schema: bool) -> Answer:
+        """
+        Return a page of the imported records of a job.
+
+        :param resource: ``events`` or ``users``.
+        :param job_id: Its id.
+        :param page_token: Token of the page; empty for the first one.
+        :param include_schema: Whether to include the types of the properties.
+        """
+        job = self._find(resource, job_id)
+        describe = describe_event if resource == "events" else describe_user
+
+        def read(after: int, size: int) -> list[tuple[int, dict[str, object]]]:
+            records = itertools.islice(self.jobs.imported(job, after), size)
+            return [
+                (record.ordinal, describe(job, record, include_schema=include_schema)) for record in records
+            ]
+
+        return self._page(job, page_token, job.imports, read)
+
+    def rejected(self, resource: Resource, job_id: str, page_token: str) -> Answer:
+        """
+        Return a page of the rejected records of a job, each as it was sent.
+
+        :param resource: ``events`` or ``users``.
+        :param job_id: Its id.
+        :param page_token: Token of the page; empty for the first one.
+        """
+        job = self._find(resource, job_id)
+        # Unknown: whether shared data is returned with every rejection, as here, or with conflicts only.
+        shared = {"shared": msgspec.Raw(job.shared)} if job.shared else {}
+        item = resource.removesuffix("s")
+
+        def describe(rejection: StoredRejection, text: msgspec.Raw) -> dict[str, object]:
+            said = without_null({"message": rejection.message, "code": rejection.code})
+            return {**said, item: text, **shared}
+
+        def read(after: int, size: int) -> list[tuple[int, dict[str, object]]]:
+            rejections = self.jobs.rejections(job, after, size)
+            return [(rejection.ordinal, describe(rejection, text)) for rejection, text in rejections]
+
+        return self._page(job, page_token, job.errors, read)
+
+    def quotas(self) -> Answer:
+        """Return the usage of the monthly quotas."""
+        start, end = month_of(self.clock.now())
+        period = {"period_start": timestamp(start), "period_end": timestamp(end)}
+        used = self.jobs.imported_events(start)
+        return json_answer(
+            {
+                "session_quota": {"usage": "0", "limit": "5000", **period},
+                "server_event_quota": {"usage": str(used), "limit": str(self.settings.event_quota), **period},
+            }
+        )
+
+    def state(self, job: Job) -> str:
+        """
+        Return the status of a job in the API; a single rejected record makes it ``FAILED``.
+
+        :param job: The job.
+        """
+        if not self._is_finished(job):
+            return "PROCESSING"
+        return "FAILED" if job.errors or not job.records else "COMPLETED"
+
+    def _is_finished(self, job: Job) -> bool:
+        return job.finished <= self.clock.now()
+
+    def _find(self, resource: Resource, job_id: str) -> Job:
+        job = self.jobs.find(job_id)
+        if job is None or job.resource != resource:
+            raise not_found()
+        return job
+
+    def _page(
+        self,
+        job: Job,
+        page_token: str,
+        total: int,
+        read: Callable[[int, int], list[tuple[int, dict[str, object]]]],
+    ) -> Answer:
+        if not self._is_finished(job):
+            return json_answer({}, status=202)
+        size = self.settings.page_size
+        # Reading one more than fits shows whether there is a next page.
+        results = read(_read_page_token(page_token), size + 1)
+        value: dict[str, object] = {"results": [described for _, described in results[:size]]}
+        if not self.settings.omit_total_records:
+            value["total_records"] = str(total)
+        if len(results) > size:
+            last, _ = results[size - 1]
+            value["next_page_token"] = _page_token(last)
+        elif self.settings.repeat_last_page_token:
+            value["next_page_token"] = page_token or _page_token(_BEFORE_ALL)
+        return json_answer(value)
+
+
+def _page_token(ordinal: int) -> str:
+    return base64.b64encode(f"after:{ordinal}".encode()).decode()
+
+
+def _read_page_token(token: str) -> int:
+    if not token:
+        return _BEFORE_ALL
+    try:
+        return int(base64.b64decode(token, validate=True).removeprefix(b"after:"))
+    except (ValueError, binascii.Error) as error:
+        raise invalid("page_token is not one that this API gave out") from error

@@ -1,0 +1,3 @@
+"""What the organization remembers, in SQLite."""
+
+from __future__ import annotations
