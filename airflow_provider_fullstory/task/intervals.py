@@ -1,5 +1,5 @@
 """
-Data intervals that select nothing.
+Data intervals that are empty or missing.
 
 In Airflow 3 a cron string or a timedelta as ``schedule=`` stands for points in time: the data interval of a
 run starts and ends at the same moment. A run that an asset starts, or that has no logical date, has none.
@@ -24,7 +24,7 @@ WHAT_TO_DO = (
     "timedelta(hours=1)), both of airflow.timetables.interval."
 )
 _INTERVAL = re.compile(r"\bdata_interval_(?:start|end)\b")
-#: How Jinja says that a variable is missing which only runs with a logical date have.
+#: Jinja's error about a variable that only runs with a logical date have.
 _UNDEFINED = re.compile(
     r"'(data_interval_(?:start|end)|logical_date|ds|ds_nodash|ts|ts_nodash|ts_nodash_with_tz)' is undefined"
 )
@@ -34,18 +34,18 @@ def names_interval(template: object) -> bool:
     """
     Return whether a template names the data interval of its run.
 
-    :param template: What Airflow is about to render; only text can name anything.
+    :param template: The value that Airflow is about to render.
     """
     return isinstance(template, str) and _INTERVAL.search(template) is not None
 
 
 def warn_of_empty_interval(operator: BaseOperator, context: Context) -> str:
     """
-    Warn of a data interval that selects nothing, and say what to use instead.
+    Log a warning if the data interval selects nothing, with what to do instead.
 
     :param operator: A task whose templates name the data interval.
     :param context: The task's context.
-    :return: The sentence that says why the interval selects nothing, empty where it is one.
+    :return: Why the interval selects nothing, as a sentence; empty if it selects something.
     """
     start, end = context.get("data_interval_start"), context.get("data_interval_end")
     if start is None or end is None:
@@ -62,9 +62,9 @@ def warn_of_empty_interval(operator: BaseOperator, context: Context) -> str:
 @contextmanager
 def explain_missing_interval() -> Iterator[None]:
     """
-    Say why a template cannot be rendered that names what only runs with a logical date have.
+    Explain why a template cannot be rendered in a run without a logical date.
 
-    :raises FullStoryInputError: In place of Jinja's error.
+    :raises FullStoryInputError: Instead of Jinja's error.
     """
     from jinja2 import UndefinedError
 

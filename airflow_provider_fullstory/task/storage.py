@@ -109,7 +109,7 @@ def _problem(uri: str) -> str | None:
     if any(mark in uri for mark in _TEMPLATE_MARKS):
         return "a template that Airflow has not rendered. Only an operator's own arguments are rendered."
     if "None" in re.split("[/@]+", uri):
-        return "which a template without a value has made; look at what it refers to."
+        return "which a template without a value has made; check what it refers to."
     found = re.match(r"([A-Za-z][\w+.-]*)://(.*)", uri, re.DOTALL)
     scheme, place = found.groups() if found else ("", uri)
     if scheme in _LOCAL_SCHEMES and not place.startswith("/"):
