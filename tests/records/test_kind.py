@@ -27,7 +27,7 @@ from airflow_provider_fullstory.batch_import.reporting.rejections import rejecti
 from airflow_provider_fullstory.batch_import.sending.importer import Importer
 from airflow_provider_fullstory.batch_import.sending.sender import Sender
 from airflow_provider_fullstory.batch_import.storage.folder import Folder
-from airflow_provider_fullstory.emulator import bodies
+from airflow_provider_fullstory.emulator.rules import bodies
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryMappingError
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
@@ -151,7 +151,7 @@ def test_it_is_checked_written_down_found_again_and_sent_once_fixed(
 ) -> None:
     uri = f"file://{tmp_path}/refused.ndjson"
     bad = [ROWS[0] | {"score": "many"}, ROWS[0] | {"context.campaign.began": float("inf")}]
-    wider.order_refusal("score", [1], code="user_not_found")
+    wider.order_rejection("score", [1], code="user_not_found")
 
     report = importing(events=[*bad, *ROWS], rejected_uri=uri, max_rejected=3).execute(context)
 
@@ -256,9 +256,7 @@ class Accounts:
         with FullStoryHook() as hook, self.file.claimed():
             importer = Importer(
                 Ledger(MemoryStore()),
-                hook,
-                hook,
-                made.kind.resource,
+                hook.imports(made.kind.resource),
                 max_parallel_uploads=1,
                 max_outstanding_records=10,
                 poll_interval=0.01,
@@ -278,7 +276,7 @@ class Accounts:
             if not report.invalid + sum(outcome.errors for outcome in outcomes):
                 report.rejected_uri = None
             report.finish(outcomes)
-            rejected = list(rejections(hook, report.resource, outcomes, is_required=True))
+            rejected = list(rejections(hook.imports(report.resource), outcomes, is_required=True))
         for job_id, records in rejected:
             report.add_rejected(records)
             self.log.rejected(job_id, records)
@@ -293,7 +291,7 @@ def uids(emulator: EmulatorClient) -> list[str]:
 
 def test_a_third_kind_goes_all_the_way(emulator: EmulatorClient, tmp_path: Path, caplog: Any) -> None:
     made = options(record_key=["uid"])
-    emulator.order_refusal("uid", ["u4"], code="user_not_found", message="unknown")
+    emulator.order_rejection("uid", ["u4"], code="user_not_found", message="unknown")
 
     report = Accounts(tmp_path).run(map_rows(COLUMNS, [TABLE], made), made)
 
