@@ -113,7 +113,7 @@ test-fast-pins-%: $(VENV)/.installed
 	$(BIN)/uv pip install --quiet --python $(PINNED) --constraints $(PINNED)/pins.txt \
 		$(AIRFLOW) --editable . --group test
 	$(BIN)/uv pip check --python $(PINNED)
-	$(PINNED)/bin/python -m pytest tests/test_provider_info.py tests/hooks tests/triggers $(PYTEST_ARGS)
+	$(PINNED)/bin/python -m pytest tests/test_get_provider_info.py tests/hooks tests/triggers $(PYTEST_ARGS)
 
 test-airflow-pins-%: test-fast-pins-%
 	$(PINNED)/bin/python -m pytest -m real_airflow -k buttons tests/real_airflow/test_local_airflow.py $(PYTEST_ARGS)

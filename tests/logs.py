@@ -26,7 +26,7 @@ FINISHED = re.compile(
 PROGRESS = "Sent: "
 PROGRESS_LINE = re.compile(
     r"Sent: \d+ batch(es)? with (?P<records>\d+) records? \(\d+\.\d MB, [\d,]+ records a second\)"
-    r"(, \d+ batch(es)? under way)?(, \d+ jobs? not known to be finished)?\.$"
+    r"(, \d+ batch(es)? in flight)?(, \d+ jobs? not known to be finished)?\.$"
 )
 
 

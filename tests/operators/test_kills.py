@@ -64,7 +64,7 @@ def kill_from_thread(
                 assert time.monotonic() < end, "It never was time to kill."
             operator.on_kill()
             then()
-            # Far below the hour for which what is under way would hold it up.
+            # Far below the hour for which what is in flight would hold it up.
             ending = execution.exception(timeout=10)
         finally:
             # Lets the thread end where the task did not.
@@ -128,7 +128,7 @@ def test_a_task_that_is_killed_while_it_sends_does_not_wait_for_slow_uploads(
         emulator,
         task,
         two_are_noted,
-        # An upload that is under way may still be noted afterwards.
+        # An upload in flight may still be noted afterwards.
         lambda: noted.extend(jobs_of(task)),
         events=orders(60),
         max_parallel_uploads=2,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
-from tests.operators.test_operator import importing, orders
+from tests.operators.test_fullstory import importing, orders
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,7 +20,7 @@ from airflow_provider_fullstory.batch_import.reporting.fingerprints import Finge
 from airflow_provider_fullstory.records.kinds import EVENTS
 from airflow_provider_fullstory.records.mapping import map_records, shared_part
 from airflow_provider_fullstory.records.options import MappingOptions
-from tests.records.test_any_rows import indexed, records, values
+from tests.records.test_mapping_any_rows import indexed, records, values
 
 if TYPE_CHECKING:
     import random

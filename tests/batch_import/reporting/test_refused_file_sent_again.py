@@ -19,7 +19,7 @@ from airflow_provider_fullstory.records.kinds import EVENTS
 from airflow_provider_fullstory.records.mapping import map_records
 from airflow_provider_fullstory.records.options import MappingOptions
 from airflow_provider_fullstory.sources.iterables import records_of
-from tests.records.test_any_rows import records
+from tests.records.test_mapping_any_rows import records
 from tests.refused_file import NAIVE, Opaque, in_the_task, lines_of, mend, record
 from tests.tries import numbers
 
