@@ -59,7 +59,7 @@ def peak_bytes() -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
-    raise OSError("The kernel does not tell VmHWM.")
+    raise OSError("The kernel does not report VmHWM.")
 
 
 def _work(module: ModuleType, function: str, place: Place, arguments: list[str]) -> Measurement:

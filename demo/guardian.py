@@ -2,7 +2,7 @@
 Kill what another process started, once that is gone, however it ended.
 
 A separate program: it reads from its standard input which sessions to guard (``+ID``) and to leave alone
-again (``-ID``), and the end of the input tells that the other process is gone. A signal for the end of a
+again (``-ID``), and the end of the input means that the other process is gone. A signal for the end of a
 parent would not do: Airflow's scheduler may hang when it is asked to end early, and orphans its workers when
 killed.
 """

@@ -16,7 +16,7 @@ class Progress:
     """
     Tell what is going on, and measure the phases.
 
-    :param console: Where to tell it.
+    :param console: Where to show it.
     """
 
     def __init__(self, console: Console) -> None:

@@ -2,7 +2,7 @@
 Keep refused records, and send them again once they are fixed.
 
 The first DAG imports orders, and tolerates that one in twenty is refused, by this package or by FullStory.
-Those are written to a file, each with its reason and in a form that can be sent again. Mend the file, then
+Those are written to a file, each with its reason and in a form that can be sent again. Fix the file, then
 trigger the second DAG with its URI, which the first one's XCom names.
 
 Connections: "warehouse" (a database) and "fullstory_default" (an API key of level Architect or above, since
