@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.api.http import Response
 
 _LONGEST_CODE = 100
-_REFUSED = "The request itself is refused; the same request will be refused again."
+_WRONG = "The request itself is wrong; the same request will fail again."
 _ERRORS: dict[int, tuple[type[FullStoryApiError], str]] = {
-    400: (FullStoryBadRequestError, _REFUSED),
+    400: (FullStoryBadRequestError, _WRONG),
     401: (FullStoryAuthenticationError, "The API key is unknown: check the password of the connection."),
     403: (
         FullStoryPermissionError,
@@ -40,7 +40,7 @@ _ERRORS: dict[int, tuple[type[FullStoryApiError], str]] = {
     408: (FullStoryServerError, "The request took too long to arrive."),
     409: (FullStoryConflictError, "The same request is being worked on at this moment."),
     413: (FullStoryBodyTooLargeError, "The batch has too many bytes: set a smaller max_batch_bytes."),
-    422: (FullStoryBadRequestError, _REFUSED),
+    422: (FullStoryBadRequestError, _WRONG),
     429: (
         FullStoryRateLimitError,
         "Too many requests, or 200 batches or 500,000 records of the organization are unfinished.",
@@ -78,7 +78,7 @@ def error_of(
         advice += f" FullStory asks to wait {response.retry_after:g} s."
     said = f"{message} ({code})" if code else message
     error = error_type(
-        f"FullStory refused to {purpose}: HTTP {response.status}, {said}.\n{advice}".rstrip(),
+        f"Could not {purpose}: FullStory answered HTTP {response.status}, {said}.\n{advice}".rstrip(),
         status_code=response.status,
         code=code,
         retry_after=response.retry_after,

@@ -193,7 +193,7 @@ def _shut(sock: Any) -> None:
     inner = getattr(sock, "socket", sock)
     if isinstance(inner, socket.socket):
         with suppress(OSError):
-            # Not the method of a TLS socket, which would go on in plain text.
+            # Not the method of a TLS socket, which would continue in plain text.
             socket.socket.shutdown(inner, socket.SHUT_RDWR)
 
 

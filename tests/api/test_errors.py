@@ -54,7 +54,8 @@ def test_an_error_carries_what_fullstory_said() -> None:
 
     assert error.code == "some_code"
     assert str(error) == (
-        "FullStory refused to read the status of job 'a' (events): HTTP 404, Some message (some_code).\n"
+        "Could not read the status of job 'a' (events): "
+        "FullStory answered HTTP 404, Some message (some_code).\n"
         "No such job in this organization: check the id, and the connection that created it."
     )
 

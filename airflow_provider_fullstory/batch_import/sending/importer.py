@@ -120,7 +120,7 @@ class Importer:
 
     def watched(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """
-        Yield batches until time is up or the task is told to end.
+        Yield batches until time is up or the task is stopped.
 
         :param batches: The batches.
         :raises FullStoryTimeoutError: At the deadline.
@@ -155,7 +155,7 @@ class Importer:
         except FullStoryTimeoutError as error:
             error.add(self._ledger.promise)
             raise
-        # Airflow expects no success of a task that was told to end during the last poll.
+        # Airflow expects no success of a task that was stopped during the last poll.
         self._handle_results()
         return list(watch.outcomes.values())
 
@@ -169,7 +169,7 @@ class Importer:
 
     @property
     def left_behind(self) -> str:
-        """The jobs that go on in FullStory while nobody waits, and what a retry does about them."""
+        """The jobs that continue in FullStory after the task ends, and what a retry does about them."""
         jobs = self._followed.pending if self._followed else self._capacity.running
         return (
             f"{still_running(jobs)}\n{self._ledger.promise}"
@@ -282,7 +282,7 @@ class Importer:
 
     def _handle(self, result: Future[None] | None) -> None:
         if result is None:
-            raise FullStoryKilledError(f"The task was told to end.\n{self.left_behind}")
+            raise FullStoryKilledError(f"The task was stopped.\n{self.left_behind}")
         self._sending.remove(result)
         result.result()
         self._log_now_and_then(self.progress)

@@ -63,7 +63,7 @@ def finished(outcome: JobOutcome, number: int, jobs: int) -> str | None:
 
 def still_running(job_ids: Sequence[str]) -> str:
     """
-    Return a sentence about jobs that go on while nobody waits for them.
+    Return a sentence about jobs that continue without a task waiting for them.
 
     :param job_ids: The jobs.
     """

@@ -148,7 +148,7 @@ def is_lost(error: FullStoryError, age: float) -> bool:
 
 def is_passing(error: FullStoryError) -> bool:
     """
-    Return whether polling may work later: the jobs go on, whatever the answer to a poll.
+    Return whether polling may work later: the jobs continue, whatever the answer to a poll.
 
     :param error: What polling failed with.
     """
