@@ -53,15 +53,7 @@ _NO_ENDPOINT = "FullStory has no such endpoint: check the host of the connection
 def error_of(
     response: Response, secrets: Collection[str] = (), *, purpose: str, level: str, names_job: bool
 ) -> FullStoryError:
-    """
-    Return the error of an answer that reports no success.
-
-    :param response: The answer.
-    :param secrets: Texts that no error may show.
-    :param purpose: What the call was for.
-    :param level: The lowest level of API key that may make it.
-    :param names_job: Whether the call was about a job.
-    """
+    """Return the error of an answer that reports no success; it shows none of the secrets."""
     if 300 <= response.status < 400:
         return FullStoryProtocolError(
             f"Asked to {purpose}, the host answered with a redirect (HTTP {response.status}). It is not "

@@ -36,8 +36,6 @@ class UnknownOutcome(stop_base):
     Remember over the attempts of a call since when FullStory may have done it without an answer.
 
     As a stop, it ends the attempts before FullStory no longer recognizes the request.
-
-    :param call: The call.
     """
 
     def __init__(self, call: Call[Any]) -> None:
@@ -271,10 +269,6 @@ class RateLimitTurn:
 
 
 def failure_of(state: tenacity.RetryCallState) -> BaseException:
-    """
-    Return what the last attempt failed with.
-
-    :param state: The attempts so far.
-    """
+    """Return what the last attempt failed with."""
     error = state.outcome.exception() if state.outcome else None
     return error or FullStoryError("The request failed.")

@@ -21,11 +21,7 @@ T = TypeVar("T")
 
 
 class Transport:
-    """
-    Send calls, each once, from several threads.
-
-    :param read_settings: Looks the connection up.
-    """
+    """Send calls, each once, from several threads."""
 
     def __init__(self, read_settings: Callable[[], Settings]) -> None:
         self._read_settings = read_settings

@@ -231,10 +231,8 @@ async def _sleep_until(moment: float) -> None:
 
 def deferral_timeout(seconds: float) -> timedelta:
     """
-    Return Airflow's own limit on a deferral whose trigger has a deadline.
+    Return Airflow's own limit on a deferral whose trigger has a deadline in some seconds.
 
     It is well after the trigger's, since Airflow's limit ends the task without a word about the jobs.
-
-    :param seconds: Time until the trigger's deadline.
     """
     return timedelta(seconds=max(0.0, seconds) + _DEFERRAL_SLACK)

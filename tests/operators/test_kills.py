@@ -179,9 +179,7 @@ def has_polled(emulator: EmulatorClient) -> bool:
     return bool(polls(emulator))
 
 
-def test_a_task_that_is_killed_polls_its_jobs_no_further(
-    emulator: EmulatorClient, task: Task
-) -> None:
+def test_a_task_that_is_killed_polls_its_jobs_no_further(emulator: EmulatorClient, task: Task) -> None:
     emulator.configure(processing_seconds=HOUR)
     # Of many jobs, the poll of the second takes a while; the one after it would take endlessly.
     emulator.order_fault(**LOOKS, after=1, delay_seconds=0.3)

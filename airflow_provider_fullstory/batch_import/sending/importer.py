@@ -122,7 +122,6 @@ class Importer:
         """
         Yield batches until time is up or the task is stopped.
 
-        :param batches: The batches.
         :raises FullStoryTimeoutError: At the deadline.
         :raises FullStoryKilledError: After ``stop``.
         """
@@ -133,19 +132,13 @@ class Importer:
             yield batch
 
     def has_sent(self, name: str, digest: str) -> bool:
-        """
-        Return whether an earlier try may have sent a batch.
-
-        :param name: Its place in the import.
-        :param digest: SHA-256 of its body.
-        """
+        """Return whether an earlier try may have sent a batch, by its name and the SHA-256 of its body."""
         return self._ledger.has(name, digest)
 
     def wait(self, job_ids: Sequence[str]) -> list[JobOutcome]:
         """
         Wait until all jobs are finished.
 
-        :param job_ids: The jobs.
         :raises FullStoryTimeoutError: At the deadline, naming the jobs that still run.
         :raises FullStoryKilledError: After ``stop``, naming them as well.
         """
@@ -212,7 +205,6 @@ class Importer:
         """
         Return the outcomes of all jobs, None if one is still processed or cannot be polled now.
 
-        :param job_ids: The jobs.
         :raises FullStoryKilledError: After ``stop``.
         """
         watch = self._watch(job_ids)

@@ -71,7 +71,6 @@ class RemainingQuota:
         If few events are left, nothing is yielded until all batches are known to fit; they wait on the
         worker's disk, compressed. If many are left, batches are yielded up to the first that does not fit.
 
-        :param batches: The batches.
         :raises FullStoryQuotaError: At the first batch that does not fit.
         """
         if self.left is None:

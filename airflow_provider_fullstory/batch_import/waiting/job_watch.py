@@ -58,8 +58,6 @@ class JobWatch:
         """
         Poll a job, and return the failure if there is one that may pass.
 
-        :param client: Reads the status.
-        :param job_id: The job.
         :raises FullStoryError: If polling again is no use.
         """
         result = self._polls.poll(client, job_id, self._started_at)

@@ -133,7 +133,6 @@ def level_of(authorization: str) -> Level:
 
     The header holds the word Basic and the key itself, not in Base64.
 
-    :param authorization: Value of the header; empty when there is none.
     :raises ApiError: If there is no valid key.
     """
     scheme, _, key = authorization.partition(" ")
@@ -146,8 +145,6 @@ def check_level(route: Route, level: Level) -> None:
     """
     Check that a key may use an endpoint.
 
-    :param route: The endpoint.
-    :param level: Level of the key.
     :raises ApiError: If the level is too low.
     """
     if level < route.level:

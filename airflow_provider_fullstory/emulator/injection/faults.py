@@ -60,11 +60,7 @@ class Faults:
         return list(self._ordered)
 
     def order(self, fault: Fault) -> None:
-        """
-        Add a fault after those that were ordered before.
-
-        :param fault: The fault.
-        """
+        """Add a fault after those that were ordered before."""
         self._ordered.append(fault)
 
     def forget(self) -> None:
@@ -98,7 +94,6 @@ class Faults:
         """
         Wait, unless the faults are cancelled meanwhile.
 
-        :param seconds: Seconds to wait.
         :raises ConnectionAbortedError: If they were cancelled; a fault must not reach the next test.
         """
         forgotten = self._forgotten

@@ -57,11 +57,7 @@ class OrderedRejections:
         return [rule.order for rule in self._rules]
 
     def order(self, rejection: OrderedRejection) -> None:
-        """
-        Add a rejection; where an older one matches too, the older one counts.
-
-        :param rejection: The rejection.
-        """
+        """Add a rejection; where an older one matches too, the older one counts."""
         wanted = None if rejection.values is None else frozenset(map(_comparable, rejection.values))
         self._rules = (*self._rules, _Rule(rejection, tuple(rejection.path.split(".")), wanted))
 

@@ -79,21 +79,13 @@ class Organization:
         self.requests: deque[LoggedRequest] = deque(maxlen=_LOGGED_REQUESTS)
 
     def configure(self, settings: Settings) -> None:
-        """
-        Change the settings; they hold for requests from now on.
-
-        :param settings: All settings.
-        """
+        """Change the settings; they hold for requests from now on."""
         self.settings = settings
         self.imports.settings = settings
         self.results.settings = settings
 
     def advance_clock(self, seconds: float) -> None:
-        """
-        Move the clock forward.
-
-        :param seconds: Seconds.
-        """
+        """Move the clock forward."""
         self.clock.advance(seconds)
         self.database.save_advanced_seconds(self.clock.advanced_seconds)
 
