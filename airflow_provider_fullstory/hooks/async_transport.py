@@ -85,10 +85,10 @@ class AsyncTransport:
         # Raised here, since the errors above may hold a proxy's password.
         raise failure
 
-    async def _has_changed(self, refused: Settings, since: float) -> bool:
-        """Look the connection up again, and use its settings unless FullStory has just refused these."""
+    async def _has_changed(self, failed: Settings, since: float) -> bool:
+        """Look the connection up again, and use its settings unless they are those that have just failed."""
         settings = await self._settings_since(since)
-        if settings == refused:
+        if settings == failed:
             return False
         client = await self._shared.take(settings)
         former, self._settings, self.client = self._settings, settings, client

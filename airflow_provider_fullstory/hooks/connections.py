@@ -62,8 +62,8 @@ async def get_async_connection(conn_id: str, hook: BaseHook) -> Connection:
     """
     Return a connection without blocking the event loop.
 
-    Before Airflow 3.3.2, the asynchronous look-up masks secrets with a blocking call, which Airflow refuses
-    in an event loop.
+    Before Airflow 3.3.2, the asynchronous look-up masks secrets with a blocking call, which Airflow does
+    not allow in an event loop.
     """
     if _IS_ASYNC:
         return await hook.aget_connection(conn_id)

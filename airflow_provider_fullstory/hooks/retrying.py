@@ -50,7 +50,7 @@ class UnknownOutcome(stop_base):
     @contextmanager
     def attempt(self) -> Iterator[None]:
         """
-        Watch one attempt: a later refusal does not undo that an earlier attempt may have worked.
+        Watch one attempt: a later error does not undo that an earlier attempt may have worked.
 
         :raises FullStoryAmbiguousError: If FullStory may no longer recognize the request.
         """

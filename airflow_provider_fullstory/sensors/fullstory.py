@@ -264,7 +264,7 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         return [ImportReport(resource=self.resource, job_ids=job_ids, batches=len(job_ids), records=None)]
 
     def _check_arguments(self) -> None:
-        """Convert each argument to its declared type, or refuse it: a template can return anything."""
+        """Convert each argument to its declared type, or raise an error: a template can return anything."""
         from airflow_provider_fullstory.task.arguments import ImportJobSensorArguments, checked
 
         arguments = checked(ImportJobSensorArguments, vars(self))
