@@ -53,12 +53,7 @@ class AsyncTransport:
         await self._shared.give_back(self._settings)
 
     async def send(self, call: Call[T], deadline: float | None) -> T:
-        """
-        Return the result of a call.
-
-        :param call: The call.
-        :param deadline: When the caller has no more use for an answer, in seconds since the epoch.
-        """
+        """Return the result of a call, which has no use after the deadline, in seconds since the epoch."""
         sent_at, settings = _now(), self._settings
         try:
             return await self._send(call, deadline)

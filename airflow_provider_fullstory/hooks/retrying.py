@@ -172,13 +172,7 @@ class Retries:
         self._next_limit_line_at = 0.0
 
     def call(self, call: Call[T], send: Callable[[], T], budget: RetryBudget) -> T:
-        """
-        Return the result of a call.
-
-        :param call: The call.
-        :param send: Makes one attempt; other threads may do the same for other calls.
-        :param budget: How long the call may be sent again.
-        """
+        """Return the result of a call; other threads may send other calls at the same time."""
         outcome, closing = UnknownOutcome(call), self._closing
 
         with RateLimitTurn(self._limited, closing) as turn:

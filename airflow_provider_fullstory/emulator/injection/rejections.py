@@ -66,12 +66,7 @@ class OrderedRejections:
         self._rules = ()
 
     def hits(self, texts: Sequence[msgspec.Raw], rejected: Container[int]) -> dict[int, OrderedRejection]:
-        """
-        Return the rejection of each record that one matches, by the record's place in the batch.
-
-        :param texts: JSON of the records.
-        :param rejected: Places of records that break a rule.
-        """
+        """Return the rejection of each other record that one matches, by the record's place in the batch."""
         rules = self._rules
         if not rules:
             return {}

@@ -56,12 +56,7 @@ class LoggedRequest:
 
 
 class Organization:
-    """
-    Hold the data, the clock and the settings of an emulated organization.
-
-    :param data: The database file.
-    :param settings: Limits and behaviour at the start and after a reset.
-    """
+    """Hold the data, the clock and the settings of an emulated organization."""
 
     def __init__(self, data: Path, settings: Settings) -> None:
         self._initial_settings = settings

@@ -117,12 +117,7 @@ class JobStore:
         return [(rejections[ordinal], text) for ordinal, text in records if ordinal in rejections]
 
     def imported(self, job: Job, after: int = -1) -> Iterator[StoredRecord]:
-        """
-        Iterate over the imported records of a job, in the order they were sent.
-
-        :param job: The job.
-        :param after: Ordinal after which to start.
-        """
+        """Iterate over the imported records of a job after an ordinal, in the order they were sent."""
         for chunk in self._chunks(job, after):
             rows = self._database.connection.execute(
                 "SELECT ordinal FROM rejections WHERE job = ? AND ordinal BETWEEN ? AND ?",
