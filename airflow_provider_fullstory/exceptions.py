@@ -133,7 +133,7 @@ class FullStoryNotReadyError(FullStoryApiError):
 
 
 class FullStoryTimeoutError(FullStoryError):
-    """The jobs did not finish in time; they go on in FullStory, which cannot cancel them."""
+    """The jobs did not finish in time; they continue in FullStory, which cannot cancel them."""
 
 
 class FullStoryRecordsRefusedError(FullStoryError):
@@ -153,7 +153,7 @@ class FullStoryAccountingError(FullStoryError):
 
 
 class FullStoryKilledError(FullStoryError):
-    """The task was told to end before its import did; its jobs go on in FullStory."""
+    """The task was stopped before its import ended; its jobs continue in FullStory."""
 
 
 class FullStoryStorageError(FullStoryError):

@@ -12,11 +12,7 @@ T = TypeVar("T")
 
 
 class Digits(Decimal):
-    """
-    A number that was read from JSON, and is written with the same digits.
-
-    :param text: The number.
-    """
+    """A number that was read from JSON, and is written with the same digits."""
 
     __slots__ = ("text",)
 
@@ -30,11 +26,7 @@ class Digits(Decimal):
 
 
 def spelled(value: Any) -> msgspec.Raw:
-    """
-    Return the form that an encoder writes for a number that was read from JSON.
-
-    :param value: The number.
-    """
+    """Return the form that an encoder writes for a number that was read from JSON."""
     if isinstance(value, Digits):
         return msgspec.Raw(value.text.encode())
     raise TypeError(f"{type(value).__name__} has no form in JSON.")
@@ -51,10 +43,6 @@ UNREADABLE: Final = (msgspec.MsgspecError, ValueError, ArithmeticError, Recursio
 
 @functools.cache
 def decoder(wire_type: type[T]) -> msgspec.json.Decoder[T]:
-    """
-    Return a decoder of FullStory's answers of a type.
-
-    :param wire_type: The type.
-    """
+    """Return a decoder of FullStory's answers of a type."""
     # total_records, usage and limit arrive as strings of digits; echoed numbers keep their digits.
     return msgspec.json.Decoder(wire_type, strict=False, float_hook=Digits)

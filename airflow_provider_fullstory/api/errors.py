@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.api.http import Response
 
 _LONGEST_CODE = 100
-_REFUSED = "The request itself is refused; the same request will be refused again."
+_WRONG = "The request itself is wrong; the same request will fail again."
 _ERRORS: dict[int, tuple[type[FullStoryApiError], str]] = {
-    400: (FullStoryBadRequestError, _REFUSED),
+    400: (FullStoryBadRequestError, _WRONG),
     401: (FullStoryAuthenticationError, "The API key is unknown: check the password of the connection."),
     403: (
         FullStoryPermissionError,
@@ -40,7 +40,7 @@ _ERRORS: dict[int, tuple[type[FullStoryApiError], str]] = {
     408: (FullStoryServerError, "The request took too long to arrive."),
     409: (FullStoryConflictError, "The same request is being worked on at this moment."),
     413: (FullStoryBodyTooLargeError, "The batch has too many bytes: set a smaller max_batch_bytes."),
-    422: (FullStoryBadRequestError, _REFUSED),
+    422: (FullStoryBadRequestError, _WRONG),
     429: (
         FullStoryRateLimitError,
         "Too many requests, or 200 batches or 500,000 records of the organization are unfinished.",
@@ -53,15 +53,7 @@ _NO_ENDPOINT = "FullStory has no such endpoint: check the host of the connection
 def error_of(
     response: Response, secrets: Collection[str] = (), *, purpose: str, level: str, names_job: bool
 ) -> FullStoryError:
-    """
-    Return the error of an answer that reports no success.
-
-    :param response: The answer.
-    :param secrets: Texts that no error may show.
-    :param purpose: What the call was for.
-    :param level: The lowest level of API key that may make it.
-    :param names_job: Whether the call was about a job.
-    """
+    """Return the error of an answer that reports no success; it shows none of the secrets."""
     if 300 <= response.status < 400:
         return FullStoryProtocolError(
             f"Asked to {purpose}, the host answered with a redirect (HTTP {response.status}). It is not "
@@ -78,7 +70,7 @@ def error_of(
         advice += f" FullStory asks to wait {response.retry_after:g} s."
     said = f"{message} ({code})" if code else message
     error = error_type(
-        f"FullStory refused to {purpose}: HTTP {response.status}, {said}.\n{advice}".rstrip(),
+        f"Could not {purpose}: FullStory answered HTTP {response.status}, {said}.\n{advice}".rstrip(),
         status_code=response.status,
         code=code,
         retry_after=response.retry_after,

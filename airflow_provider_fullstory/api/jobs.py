@@ -102,7 +102,8 @@ class RecordError(msgspec.Struct, frozen=True):
     """
     One record that FullStory rejected, as it echoes it.
 
-    ``event`` or ``user`` holds the record, depending on the import.
+    ``event`` or ``user`` holds the record, depending on the import. A new kind of records needs a field here,
+    named after its noun.
     """
 
     message: str | None = None
@@ -113,7 +114,7 @@ class RecordError(msgspec.Struct, frozen=True):
 
     @property
     def record(self) -> dict[str, Any] | None:
-        """The record, whatever the import was of."""
+        """The record, whatever its kind."""
         return self.event or self.user
 
 

@@ -63,10 +63,8 @@ class Call(Generic[T]):
 
     def result(self, response: Response, secrets: Collection[str] = ()) -> T:
         """
-        Return the result that the answer holds.
+        Return the result that the answer to ``request`` holds; errors show none of the secrets.
 
-        :param response: The answer to ``request``.
-        :param secrets: Texts that no error may show.
         :raises FullStoryError: The type that fits the answer.
         """
         if response.status == 202:

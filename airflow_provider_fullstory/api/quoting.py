@@ -39,11 +39,7 @@ def quoted(text: object, secrets: Iterable[str] = (), longest: int = LONGEST_QUO
 
 
 def forms_of(secret: str) -> set[str]:
-    """
-    Return the forms in which a secret may come back: as it is, percent-encoded, decoded, and in base64.
-
-    :param secret: The secret.
-    """
+    """Return the forms in which a secret may come back: as it is, percent-encoded, decoded, and in base64."""
     plain = {secret, unquote(secret)}
     encoded = {quote(form, safe="") for form in plain}
     return plain | encoded | {base64.b64encode(form.encode()).decode() for form in plain}

@@ -29,12 +29,7 @@ class Answer:
 
 
 def json_answer(value: object, status: int = 200) -> Answer:
-    """
-    Return an answer that holds a value as JSON.
-
-    :param value: Any value that msgspec can encode as JSON.
-    :param status: HTTP status code.
-    """
+    """Return an answer that holds a value as JSON."""
     return Answer(status, msgspec.json.encode(value))
 
 
@@ -69,10 +64,5 @@ def not_found() -> ApiError:
 
 
 def invalid(message: str, code: str = "invalid_argument") -> ApiError:
-    """
-    Return the error for a request that cannot be understood.
-
-    :param message: What is wrong, in plain words.
-    :param code: One of FullStory's codes.
-    """
+    """Return the error for a request that cannot be understood, with one of FullStory's codes."""
     return ApiError(400, code, message)

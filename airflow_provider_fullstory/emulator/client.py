@@ -43,11 +43,7 @@ class EmulatorClient:
         return json.dumps({"conn_type": "fullstory", "host": self.url, "password": key or self.architect_key})
 
     def connection_uri(self, key: str | None = None) -> str:
-        """
-        Return a value for ``AIRFLOW_CONN_FULLSTORY_DEFAULT``, as a URI.
-
-        :param key: The API key; by default one of level Architect.
-        """
+        """Return the same connection as :meth:`connection_json`, as a URI."""
         return f"fullstory://:{quote(key or self.architect_key, safe='')}@{quote(self.url, safe='')}"
 
     def configure(self, **settings: object) -> dict[str, Any]:
@@ -60,22 +56,17 @@ class EmulatorClient:
 
     def iterate_events(self, job_id: str | None = None) -> Iterator[dict[str, Any]]:
         """
-        Iterate over the imported events in the order of acceptance, without holding all of them in memory.
+        Iterate over the imported events, or those of one job, in the order of acceptance.
 
-        Events of jobs that are still processing are included, since an import cannot be cancelled. Each event
-        is an object with ``job_id`` (null when it was sent outside a batch), ``ordinal`` (its place in the
-        batch, from 0), ``event`` (as it was sent) and, if the request had it, ``shared``.
-
-        :param job_id: Only events of this job.
+        They are not all held in memory. Events of jobs that are still processing are included, since an
+        import cannot be cancelled. Each event is an object with ``job_id`` (null when it was sent outside a
+        batch), ``ordinal`` (its place in the batch, from 0), ``event`` (as it was sent) and, if the request
+        had it, ``shared``.
         """
         return self._lines("events?" + urlencode({"job_id": job_id}) if job_id else "events")
 
     def events(self, job_id: str | None = None) -> list[dict[str, Any]]:
-        """
-        Return the imported events; see :meth:`iterate_events`.
-
-        :param job_id: Only events of this job.
-        """
+        """Return the imported events; see :meth:`iterate_events`."""
         return list(self.iterate_events(job_id))
 
     def users(self) -> list[dict[str, Any]]:
@@ -145,11 +136,7 @@ class EmulatorClient:
         self._call("DELETE", "rejections")
 
     def advance_clock(self, seconds: float) -> None:
-        """
-        Move the emulator's clock forward, instead of sleeping.
-
-        :param seconds: Seconds.
-        """
+        """Move the emulator's clock forward by some seconds, instead of sleeping."""
         self._call("POST", "clock", {"advance_seconds": seconds})
 
     def reset(self) -> None:

@@ -70,7 +70,6 @@ class Settings:
         """
         Return these settings with some values changed.
 
-        :param changes: Setting names and their new values.
         :raises ValueError: If a name is unknown or a value is of the wrong type or negative.
         """
         for name, value in changes.items():

@@ -53,12 +53,7 @@ class AsyncTransport:
         await self._shared.give_back(self._settings)
 
     async def send(self, call: Call[T], deadline: float | None) -> T:
-        """
-        Return the result of a call.
-
-        :param call: The call.
-        :param deadline: When the caller has no more use for an answer, in seconds since the epoch.
-        """
+        """Return the result of a call, which has no use after the deadline, in seconds since the epoch."""
         sent_at, settings = _now(), self._settings
         try:
             return await self._send(call, deadline)
@@ -85,10 +80,10 @@ class AsyncTransport:
         # Raised here, since the errors above may hold a proxy's password.
         raise failure
 
-    async def _has_changed(self, refused: Settings, since: float) -> bool:
-        """Look the connection up again, and use its settings unless FullStory has just refused these."""
+    async def _has_changed(self, failed: Settings, since: float) -> bool:
+        """Look the connection up again, and use its settings unless they are those that have just failed."""
         settings = await self._settings_since(since)
-        if settings == refused:
+        if settings == failed:
             return False
         client = await self._shared.take(settings)
         former, self._settings, self.client = self._settings, settings, client

@@ -37,12 +37,7 @@ _POOL_SIZE: Final = 100
 
 
 class Client:
-    """
-    Send requests to one host with one API key, over pooled connections.
-
-    :param settings: The settings of the connection.
-    :param ssl_context: The trusted certificate authorities.
-    """
+    """Send requests to one host with one API key, over pooled connections."""
 
     ERRORS: ClassVar = TransportErrors(
         all=(aiohttp.ClientError, HttpProcessingError, OSError, ValueError),
@@ -68,8 +63,6 @@ class Client:
         """
         Return the answer to a request.
 
-        :param request: What to send.
-        :param limit: How long the request may take.
         :raises aiohttp.ClientError: If there is none; see ``ERRORS.all`` for all that may be raised.
         """
         query = f"?{urlencode(request.query)}" if request.query else ""
@@ -146,11 +139,7 @@ class SharedClients:
             return settings
 
     async def take(self, settings: Settings) -> Client:
-        """
-        Return the client for these settings, to be given back.
-
-        :param settings: The settings of the connection.
-        """
+        """Return the client for these settings, to be given back."""
         async with self._locks[settings]:
             if settings not in self._leases:
                 # Reading the certificates of the system takes tens of milliseconds: not in the event loop.
@@ -161,19 +150,11 @@ class SharedClients:
         return lease.client
 
     def take_again(self, settings: Settings) -> None:
-        """
-        Keep a client for one more use, to be given back too.
-
-        :param settings: The settings that it was taken with.
-        """
+        """Keep a client for one more use, to be given back too."""
         self._leases[settings].users += 1
 
     async def give_back(self, settings: Settings) -> None:
-        """
-        Close the client for these settings, unless others use it.
-
-        :param settings: The settings that it was taken with.
-        """
+        """Close the client for these settings, unless others use it."""
         lease = self._leases[settings]
         lease.users -= 1
         if not lease.users:

@@ -35,8 +35,6 @@ def settings_of(hook: BaseHook, conn_id: str) -> Settings:
     """
     Look up a connection and return its settings.
 
-    :param hook: Looks it up.
-    :param conn_id: The connection.
     :raises FullStoryInputError: If there is no connection, or a value of it cannot work.
     :raises FullStoryConnectionLookupError: If Airflow cannot look it up at the moment.
     """
@@ -50,12 +48,7 @@ def settings_of(hook: BaseHook, conn_id: str) -> Settings:
 
 
 async def async_settings_of(hook: BaseHook, conn_id: str) -> Settings:
-    """
-    Look up a connection without blocking the event loop, and return its settings; see :func:`settings_of`.
-
-    :param hook: Looks it up.
-    :param conn_id: The connection.
-    """
+    """Return the settings of a connection without blocking the event loop; see :func:`settings_of`."""
     try:
         connection = await get_async_connection(conn_id, hook)
         extra = await get_async_extra(connection)
@@ -69,11 +62,8 @@ async def get_async_connection(conn_id: str, hook: BaseHook) -> Connection:
     """
     Return a connection without blocking the event loop.
 
-    Before Airflow 3.3.2, the asynchronous look-up masks secrets with a blocking call, which Airflow refuses
-    in an event loop.
-
-    :param conn_id: The connection.
-    :param hook: Looks it up.
+    Before Airflow 3.3.2, the asynchronous look-up masks secrets with a blocking call, which Airflow does
+    not allow in an event loop.
     """
     if _IS_ASYNC:
         return await hook.aget_connection(conn_id)
@@ -81,11 +71,7 @@ async def get_async_connection(conn_id: str, hook: BaseHook) -> Connection:
 
 
 async def get_async_extra(connection: Connection) -> Any:
-    """
-    Return a connection's extra without blocking the event loop.
-
-    :param connection: The connection.
-    """
+    """Return a connection's extra without blocking the event loop."""
     if _IS_ASYNC:
         return await connection.aextra_dejson()
     return await sync_to_async(lambda: connection.extra_dejson)()

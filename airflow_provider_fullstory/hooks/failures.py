@@ -41,26 +41,14 @@ class TransportErrors:
 
 
 def time_is_up(call: Call[Any]) -> FullStoryUnreachableError:
-    """
-    Return the error for a request that was not sent because the deadline has passed.
-
-    :param call: What the request is for.
-    """
+    """Return the error for a request that was not sent because the deadline has passed."""
     return FullStoryUnreachableError(f"Could not {call.purpose}: time was up before the request was sent.")
 
 
 def transport_error(
     call: Call[Any], settings: Settings, error: BaseException, limit: TimeLimit, errors: TransportErrors
 ) -> FullStoryTransportError | FullStoryInputError:
-    """
-    Return the error for a request that got no answer, without the password of a proxy.
-
-    :param call: What the request is for.
-    :param settings: The settings of the connection.
-    :param error: What the transport raised.
-    :param limit: The time the request had.
-    :param errors: The types of errors of the transport.
-    """
+    """Return the error for a request that got no answer, without the password of a proxy."""
     causes = _causes(error)
     cause = causes[-1]
     if isinstance(cause, ssl.SSLCertVerificationError):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import importlib
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseHook
@@ -13,12 +15,11 @@ from airflow_provider_fullstory.api.jobs import Resource
 from airflow_provider_fullstory.exceptions import FullStoryError
 from airflow_provider_fullstory.hooks import connection_form
 from airflow_provider_fullstory.hooks.connections import async_settings_of, settings_of
-from airflow_provider_fullstory.hooks.pages import async_pages, pages
-from airflow_provider_fullstory.hooks.retrying import Retries
+from airflow_provider_fullstory.hooks.retrying import Retries, RetryBudget
 from airflow_provider_fullstory.hooks.transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from typing import Self
 
     import requests
@@ -30,17 +31,21 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.hooks.async_transport import AsyncTransport
     from airflow_provider_fullstory.hooks.settings import Settings
 
+R = TypeVar("R")
 T = TypeVar("T")
 
 
 class FullStoryBaseHook(BaseHook):
     """
-    What both hooks share: the connection, and when a request is sent again.
+    The connection, and when a request is sent again.
 
-    :param fullstory_conn_id: The connection.
-    :param retry_for: Seconds for which passing faults are retried.
-    :param rate_limited_for: Seconds for which 429 is retried.
-    :param deadline: When no request may go on any longer, in seconds since the epoch.
+    :param fullstory_conn_id: The connection: password is the API key, host optional.
+    :param retry_for: Seconds for which a request that fails in a passing way (no answer, 429, 5xx) is sent
+        again: after FullStory's ``Retry-After``, else after growing waits. 0 sends each request once.
+    :param rate_limited_for: Seconds for which a request is sent again if the answer is 429; by default
+        ``retry_for``. An organization at its limit of unfinished records may need much longer than a fault.
+    :param deadline: The time after which no request may last, in seconds since the epoch. By default a
+        request has the connection's ``timeout``, and time for its bytes at 50 kB a second.
     """
 
     conn_name_attr = "fullstory_conn_id"
@@ -61,12 +66,16 @@ class FullStoryBaseHook(BaseHook):
         self.retry_for = retry_for
         self.rate_limited_for = rate_limited_for
         self.deadline = deadline
-        self._retries = Retries(self.log.warning, retry_for, rate_limited_for, deadline)
+        self._retries = Retries(self.log.warning)
 
     @property
     def retries(self) -> int:
         """How many requests were sent again."""
         return self._retries.count
+
+    @property
+    def _budget(self) -> RetryBudget:
+        return RetryBudget(self.retry_for, self.rate_limited_for, self.deadline)
 
 
 class FullStoryHook(FullStoryBaseHook):
@@ -81,29 +90,8 @@ class FullStoryHook(FullStoryBaseHook):
         with FullStoryHook() as hook:
             status = hook.get_job_status("events", job_id)
 
-    :param fullstory_conn_id: The connection: password is the API key, host optional.
-    :param retry_for: Seconds for which a request that fails in a passing way (no answer, 429, 5xx) is sent
-        again: after FullStory's ``Retry-After``, else after growing waits. 0 sends each request once.
-    :param rate_limited_for: Seconds for which a request is sent again if the answer is 429; by default
-        ``retry_for``. An organization at its limit of unfinished records may need much longer than a fault.
-    :param deadline: When no request may go on any longer, in seconds since the epoch. By default a request
-        has the connection's ``timeout``, and time for its bytes at 50 kB a second.
-    :param transport: Settings and session of another hook, to be shared; by default the hook has its own.
+    The parameters are those of :class:`FullStoryBaseHook`.
     """
-
-    def __init__(
-        self,
-        fullstory_conn_id: str = FullStoryBaseHook.default_conn_name,
-        *,
-        retry_for: float = 300.0,
-        rate_limited_for: float | None = None,
-        deadline: float | None = None,
-        transport: Transport | None = None,
-    ) -> None:
-        super().__init__(
-            fullstory_conn_id, retry_for=retry_for, rate_limited_for=rate_limited_for, deadline=deadline
-        )
-        self._transport = transport or Transport(self._read_settings)
 
     def __enter__(self) -> Self:
         return self
@@ -132,9 +120,11 @@ class FullStoryHook(FullStoryBaseHook):
 
     def without_retries(self) -> Self:
         """Return a hook on the same session that sends each request once, for a caller that polls."""
-        return type(self)(
-            self.fullstory_conn_id, retry_for=0.0, deadline=self.deadline, transport=self._transport
-        )
+        # Made before the copy, which shares it.
+        _ = self._transport
+        hook = copy.copy(self)
+        hook.retry_for, hook.rate_limited_for = 0.0, None
+        return hook
 
     def imports(self, resource: Resource | str) -> ResourceImports:
         """
@@ -157,7 +147,7 @@ class FullStoryHook(FullStoryBaseHook):
 
         :param resource: ``events`` or ``users``.
         :param body: The request's JSON: ``{"requests": [...]}``, at most 50,000 of them; bytes, or an object
-            that yields them piece by piece, anew for each attempt.
+            that yields them piece by piece, again for each attempt.
         :param idempotency_key: For 24 hours FullStory answers the same key and body with the same job, and
             refuses the key with another body (developer.fullstory.com/server/idempotent-requests). After
             that it would import the batch again, so a request with an unknown outcome is not repeated then.
@@ -190,7 +180,7 @@ class FullStoryHook(FullStoryBaseHook):
         :raises FullStoryNotReadyError: If the job is still processed after ``retry_for`` seconds.
         """
         kind = Resource(resource)
-        return pages(
+        return _pages(
             lambda token: self._call(jobs.imports_page(kind, job_id, token, include_schema=include_schema))
         )
 
@@ -204,7 +194,7 @@ class FullStoryHook(FullStoryBaseHook):
         :raises FullStoryNotReadyError: If the job is still processed after ``retry_for`` seconds.
         """
         kind = Resource(resource)
-        return pages(lambda token: self._call(jobs.errors_page(kind, job_id, token)))
+        return _pages(lambda token: self._call(jobs.errors_page(kind, job_id, token)))
 
     def get_quotas(self) -> Quotas:
         """Return the organization's quotas for sessions and server events."""
@@ -239,7 +229,11 @@ class FullStoryHook(FullStoryBaseHook):
         return connection_form.widgets()
 
     def _call(self, call: Call[T]) -> T:
-        return self._retries.call(call, lambda: self._transport.send(call, self.deadline))
+        return self._retries.call(call, lambda: self._transport.send(call, self.deadline), self._budget)
+
+    @cached_property
+    def _transport(self) -> Transport:
+        return Transport(self._read_settings)
 
     def _read_settings(self) -> Settings:
         return settings_of(self, self.fullstory_conn_id)
@@ -288,11 +282,7 @@ class FullStoryAsyncHook(FullStoryBaseHook):
         async with FullStoryAsyncHook() as hook:
             status = await hook.get_job_status("events", job_id)
 
-    :param fullstory_conn_id: The connection: password is the API key, host optional.
-    :param retry_for: Seconds for which a request that fails in a passing way is sent again; see
-        :class:`FullStoryHook`, also for the following.
-    :param rate_limited_for: Seconds for which a request is sent again if the answer is 429.
-    :param deadline: When no request may go on any longer, in seconds since the epoch.
+    The parameters are those of :class:`FullStoryBaseHook`.
     """
 
     _transport: AsyncTransport
@@ -317,14 +307,14 @@ class FullStoryAsyncHook(FullStoryBaseHook):
     ) -> AsyncIterator[Page[dict[str, Any]]]:
         """Yield the records that a job imported; see :meth:`FullStoryHook.iter_imports`."""
         kind = Resource(resource)
-        return async_pages(
+        return _async_pages(
             lambda token: self._call(jobs.imports_page(kind, job_id, token, include_schema=include_schema))
         )
 
     def iter_errors(self, resource: Resource | str, job_id: str) -> AsyncIterator[Page[RecordError]]:
         """Yield the records that FullStory rejected; see :meth:`FullStoryHook.iter_errors`."""
         kind = Resource(resource)
-        return async_pages(lambda token: self._call(jobs.errors_page(kind, job_id, token)))
+        return _async_pages(lambda token: self._call(jobs.errors_page(kind, job_id, token)))
 
     async def get_quotas(self) -> Quotas:
         """Return the organization's quotas for sessions and server events."""
@@ -335,7 +325,30 @@ class FullStoryAsyncHook(FullStoryBaseHook):
         return await self._call(organization.me())
 
     async def _call(self, call: Call[T]) -> T:
-        return await self._retries.call_async(call, lambda: self._transport.send(call, self.deadline))
+        return await self._retries.call_async(
+            call, lambda: self._transport.send(call, self.deadline), self._budget
+        )
 
     async def _read_settings(self) -> Settings:
         return await async_settings_of(self, self.fullstory_conn_id)
+
+
+def _pages(read: Callable[[str | None], Page[R]]) -> Iterator[Page[R]]:
+    """Yield all pages; a token that comes again would read the same pages endlessly."""
+    seen: set[str | None] = set()
+    token: str | None = None
+    while token not in seen:
+        seen.add(token)
+        page = read(token)
+        yield page
+        token = page.next_page_token or None
+
+
+async def _async_pages(read: Callable[[str | None], Awaitable[Page[R]]]) -> AsyncIterator[Page[R]]:
+    seen: set[str | None] = set()
+    token: str | None = None
+    while token not in seen:
+        seen.add(token)
+        page = await read(token)
+        yield page
+        token = page.next_page_token or None

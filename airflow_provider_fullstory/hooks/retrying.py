@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from contextlib import contextmanager
@@ -35,8 +36,6 @@ class UnknownOutcome(stop_base):
     Remember over the attempts of a call since when FullStory may have done it without an answer.
 
     As a stop, it ends the attempts before FullStory no longer recognizes the request.
-
-    :param call: The call.
     """
 
     def __init__(self, call: Call[Any]) -> None:
@@ -51,7 +50,7 @@ class UnknownOutcome(stop_base):
     @contextmanager
     def attempt(self) -> Iterator[None]:
         """
-        Watch one attempt: a later refusal does not undo that an earlier attempt may have worked.
+        Watch one attempt: a later error does not undo that an earlier attempt may have worked.
 
         :raises FullStoryAmbiguousError: If FullStory may no longer recognize the request.
         """
@@ -126,41 +125,54 @@ class StopBeforeLimitLasts(stop_before_delay):
         return isinstance(failure_of(retry_state), FullStoryRateLimitError) and super().__call__(retry_state)
 
 
-class Retries:
+@dataclasses.dataclass(frozen=True, slots=True)
+class RetryBudget:
     """
-    Send calls again if that can help, and count how often.
+    How long a call may be sent again.
 
-    :param warn: Logs a line, with arguments for its placeholders.
     :param retry_for: Seconds for which a fault may last; 0 sends each request once.
     :param rate_limited_for: Seconds for which the answer may be 429; None if that is a fault like others.
     :param deadline: When no attempt may begin any more, in seconds since the epoch. After 429 only
         ``rate_limited_for`` counts: the caller that waits for FullStory's limits ends the wait itself.
     """
 
-    def __init__(
-        self,
-        warn: Callable[..., None],
-        retry_for: float,
-        rate_limited_for: float | None,
-        deadline: float | None,
-    ) -> None:
+    retry_for: float
+    rate_limited_for: float | None
+    deadline: float | None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether each request is sent once."""
+        return not self.retry_for and not self.rate_limited_for
+
+    def stop(self) -> stop_base:
+        """Return the condition at which a call has used up the budget."""
+        passing = () if self.rate_limited_for is None else (FullStoryRateLimitError,)
+        stop: stop_base = StopBeforeFaultsLast(self.retry_for, passing)
+        if self.rate_limited_for is not None:
+            stop |= StopBeforeLimitLasts(self.rate_limited_for)
+        if self.deadline is not None:
+            stop |= StopBeforeDeadline(self.deadline, passing)
+        return stop
+
+
+class Retries:
+    """
+    Send calls again if that can help, and count how often.
+
+    :param warn: Logs a line, with arguments for its placeholders.
+    """
+
+    def __init__(self, warn: Callable[..., None]) -> None:
         #: How many requests were sent again.
         self.count = 0
         self._warn = warn
-        self._retry_for = retry_for
-        self._rate_limited_for = rate_limited_for
-        self._deadline = deadline
         self._closing = threading.Event()
         self._limited = threading.Lock()
         self._next_limit_line_at = 0.0
 
-    def call(self, call: Call[T], send: Callable[[], T]) -> T:
-        """
-        Return the result of a call.
-
-        :param call: The call.
-        :param send: Makes one attempt; other threads may do the same for other calls.
-        """
+    def call(self, call: Call[T], send: Callable[[], T], budget: RetryBudget) -> T:
+        """Return the result of a call; other threads may send other calls at the same time."""
         outcome, closing = UnknownOutcome(call), self._closing
 
         with RateLimitTurn(self._limited, closing) as turn:
@@ -174,41 +186,30 @@ class Retries:
                 with outcome.attempt():
                     return send()
 
-            options = self._options(stop_when_event_set(closing), outcome)
+            options = self._options(stop_any(budget.stop(), stop_when_event_set(closing), outcome))
             options |= {"sleep": tenacity.sleep_using_event(closing), "before_sleep": before_sleep}
             return tenacity.Retrying(**options)(attempt)
 
-    async def call_async(self, call: Call[T], send: Callable[[], Awaitable[T]]) -> T:
-        """
-        Return the result of a call, in an event loop.
-
-        :param call: The call.
-        :param send: Makes one attempt.
-        """
+    async def call_async(self, call: Call[T], send: Callable[[], Awaitable[T]], budget: RetryBudget) -> T:
+        """Return the result of a call, in an event loop; see :meth:`call`."""
         outcome = UnknownOutcome(call)
 
         async def attempt() -> T:
             with outcome.attempt():
                 return await send()
 
-        if not self._retry_for and not self._rate_limited_for:
+        if budget.is_empty:
             # Retrying would take a fifth of the processor time of a thousand waits.
             return await attempt()
-        return await tenacity.AsyncRetrying(**self._options(outcome))(attempt)
+        return await tenacity.AsyncRetrying(**self._options(stop_any(budget.stop(), outcome)))(attempt)
 
     def close(self) -> None:
         """End the retries of calls that are in flight; later calls are retried as before."""
         self._closing.set()
         self._closing = threading.Event()
 
-    def _options(self, *stops: stop_base) -> dict[str, Any]:
+    def _options(self, stop: stop_base) -> dict[str, Any]:
         """Return the arguments that both kinds of tenacity's retrying take."""
-        passing = () if self._rate_limited_for is None else (FullStoryRateLimitError,)
-        stop = stop_any(StopBeforeFaultsLast(self._retry_for, passing), *stops)
-        if self._rate_limited_for is not None:
-            stop |= StopBeforeLimitLasts(self._rate_limited_for)
-        if self._deadline is not None:
-            stop |= StopBeforeDeadline(self._deadline, passing)
         return {
             "retry": tenacity.retry_if_exception(protocol.is_transient),
             "wait": lambda state: protocol.retry_seconds(failure_of(state), state.attempt_number),
@@ -262,10 +263,6 @@ class RateLimitTurn:
 
 
 def failure_of(state: tenacity.RetryCallState) -> BaseException:
-    """
-    Return what the last attempt failed with.
-
-    :param state: The attempts so far.
-    """
+    """Return what the last attempt failed with."""
     error = state.outcome.exception() if state.outcome else None
     return error or FullStoryError("The request failed.")

@@ -42,11 +42,7 @@ _SECONDS_BETWEEN_CUTS: Final = 0.2
 
 
 def new_session(settings: Settings) -> requests.Session:
-    """
-    Return a session for one host and one API key.
-
-    :param settings: The settings of the connection.
-    """
+    """Return a session for one host and one API key."""
     session = requests.Session()
     for scheme in ("https://", "http://"):
         session.mount(scheme, _Adapter(pool_connections=1, pool_maxsize=POOL_SIZE))
@@ -64,10 +60,6 @@ def send(
     """
     Return the answer to a request.
 
-    :param session: What :func:`new_session` returned.
-    :param settings: The settings that the session was made with.
-    :param request: What to send.
-    :param limit: How long the request may take.
     :raises requests.RequestException: If there is none; see ``ERRORS.all`` for all that may be raised.
     """
     # More than 0, which means no timeout to a socket.
@@ -101,11 +93,7 @@ def send(
 
 
 class _Upload:
-    """
-    A body in small pieces: the timeout of a socket is for each of them, not for the body as a whole.
-
-    :param body: The body.
-    """
+    """A body in small pieces: the timeout of a socket is for each of them, not for the body as a whole."""
 
     def __init__(self, body: bytes | http.Content) -> None:
         self._body = body
@@ -122,11 +110,7 @@ class _Upload:
 
 
 class _Cut:
-    """
-    Close the connection of a request that has no time left.
-
-    :param limit: How long the request may take.
-    """
+    """Close the connection of a request that has no time left."""
 
     def __init__(self, limit: TimeLimit) -> None:
         self._limit = limit
@@ -139,11 +123,7 @@ class _Cut:
         self._timer = self._new_timer(limit.left)
 
     def follow(self, connection: Any) -> None:
-        """
-        Note the connection that the request uses.
-
-        :param connection: The connection.
-        """
+        """Note the connection that the request uses."""
         connection.cut = self
         self._connection = connection
         # The socket is handed to an answer that ends with its connection.
@@ -193,7 +173,7 @@ def _shut(sock: Any) -> None:
     inner = getattr(sock, "socket", sock)
     if isinstance(inner, socket.socket):
         with suppress(OSError):
-            # Not the method of a TLS socket, which would go on in plain text.
+            # Not the method of a TLS socket, which would continue in plain text.
             socket.socket.shutdown(inner, socket.SHUT_RDWR)
 
 

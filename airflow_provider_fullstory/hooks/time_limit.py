@@ -34,13 +34,7 @@ class TimeLimit:
 
     @classmethod
     def of(cls, request: Request, timeout: float, deadline: float | None) -> TimeLimit:
-        """
-        Return the limit of a request that begins now.
-
-        :param request: What is sent.
-        :param timeout: The connection's ``timeout``, in seconds.
-        :param deadline: When the caller has no more use for an answer, in seconds since the epoch.
-        """
+        """Return the limit of a request that begins now, given the connection's ``timeout``."""
         return cls(timeout, 0 if request.body is None else len(request.body), deadline)
 
     @property
@@ -54,9 +48,5 @@ class TimeLimit:
         return time.monotonic() - self._began_at
 
     def received(self, size: int) -> None:
-        """
-        Allow time for bytes of the answer.
-
-        :param size: How many have arrived.
-        """
+        """Allow time for bytes of the answer that have arrived."""
         self._ends_at += size / SLOWEST

@@ -21,11 +21,7 @@ T = TypeVar("T")
 
 
 class Transport:
-    """
-    Send calls, each once, from several threads.
-
-    :param read_settings: Looks the connection up.
-    """
+    """Send calls, each once, from several threads."""
 
     def __init__(self, read_settings: Callable[[], Settings]) -> None:
         self._read_settings = read_settings
@@ -50,12 +46,7 @@ class Transport:
             return self._session
 
     def send(self, call: Call[T], deadline: float | None) -> T:
-        """
-        Return the result of a call.
-
-        :param call: The call.
-        :param deadline: When the caller has no more use for an answer, in seconds since the epoch.
-        """
+        """Return the result of a call, which has no use after the deadline, in seconds since the epoch."""
         settings = self.settings
         limit = TimeLimit.of(call.request, settings.timeout, deadline)
         if not limit.left:

@@ -198,7 +198,7 @@ class FullStoryImportOperator(BaseOperator):
         self._is_killed = True
         if self._run is not None:
             self._run.stop()
-            self.log.warning("The task was told to end. %s", self._run.left_behind)
+            self.log.warning("The task was stopped. %s", self._run.left_behind)
 
     def preview(self, limit: int | None = 1000) -> Preview:
         """

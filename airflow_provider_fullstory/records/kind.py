@@ -61,8 +61,8 @@ class RecordKind:
     One kind of records that FullStory imports.
 
     :param resource: Its part of the URL; also the word for several records, and the operator's argument.
-    :param noun: The word for one record; also its key in FullStory's list of a job's errors, and in a line of
-        the file of refused records.
+    :param noun: The word for one record; also its key in a line of the file of refused records, and a field
+        of :class:`~airflow_provider_fullstory.api.jobs.RecordError`.
     :param struct: Its wire type, whose order of fields is the order of the bytes in a body.
     :param property_roots: Fields whose members users name, each with the field that declares the types of
         these. A column without a field becomes a property of the first.

@@ -98,7 +98,7 @@ class FullStoryImportJobSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """
-        Poll all jobs once, and go on waiting in the triggerer if the sensor is deferrable.
+        Poll all jobs once, and continue to wait in the triggerer if the sensor is deferrable.
 
         :param context: The task's context.
         """
@@ -113,10 +113,10 @@ class FullStoryImportJobSensor(BaseSensorOperator):
             self._check_arguments()
         with without_retry(), self._new_hook(deadline) as hook:
             reports = self._reports()
-            # A file that cannot be used fails the task before the wait.
-            self._files(context, reports)
             report = ImportReport.merged(reports)
             if self._watch is None or self._watch.job_ids != report.job_ids:
+                # A file that cannot be used fails the task before the wait.
+                self._files(context, reports)
                 # With a process for each poke, the time that the wait has taken is unknown.
                 started_at = 0.0 if self.reschedule else now
                 self._watch = JobWatch(
@@ -125,8 +125,8 @@ class FullStoryImportJobSensor(BaseSensorOperator):
             watch = self._watch
             self._poll(hook.imports(report.resource), watch)
             if self._is_killed:
-                # Airflow lets a task go on after on_kill, and it would be green if it did.
-                raise FullStoryKilledError("The task was told to end.")
+                # Airflow lets a task continue after on_kill, and it could still succeed.
+                raise FullStoryKilledError("The task was stopped.")
             if not watch.pending:
                 return PokeReturnValue(True, self._end(context, hook, list(watch.outcomes.values()), 0.0))
         self.log.info("%d of %d jobs are finished.", len(watch.outcomes), len(watch.job_ids))
@@ -141,12 +141,12 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         return PokeReturnValue(False)
 
     def on_kill(self) -> None:
-        """End the task at its next poll at the latest, and log which jobs go on."""
+        """End the task at its next poll at the latest, and log which jobs continue."""
         from airflow_provider_fullstory.batch_import.waiting.outcomes import still_running
 
         self._is_killed = True
         if self._watch is not None and self._watch.pending:
-            self.log.warning("The task was told to end. %s", still_running(self._watch.pending))
+            self.log.warning("The task was stopped. %s", still_running(self._watch.pending))
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """
@@ -264,7 +264,7 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         return [ImportReport(resource=self.resource, job_ids=job_ids, batches=len(job_ids), records=None)]
 
     def _check_arguments(self) -> None:
-        """Convert each argument to its declared type, or refuse it: a template can return anything."""
+        """Convert each argument to its declared type, or raise an error: a template can return anything."""
         from airflow_provider_fullstory.task.arguments import ImportJobSensorArguments, checked
 
         arguments = checked(ImportJobSensorArguments, vars(self))

@@ -44,8 +44,8 @@ class FullStoryImportJobTrigger(BaseTrigger):
     :param job_ids: The jobs, in the order in which they were created: the first ten that are unfinished are
         polled, and later ones when these are finished.
     :param started_at: When the wait began, in seconds since the epoch.
-    :param deadline: When to give up, in seconds since the epoch. The jobs go on: FullStory cannot cancel
-        them.
+    :param deadline: When to give up, in seconds since the epoch. The jobs continue: FullStory cannot
+        cancel them.
     :param resource: ``events`` or ``users``.
     :param poll_interval: Shortest time between two polls, in seconds; it grows to a tenth of the time waited.
     :param report: The counts of the import so far, handed back in the event.
@@ -128,7 +128,7 @@ class FullStoryImportJobTrigger(BaseTrigger):
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
-        """Log which jobs go on, since a user ended the task (Airflow 3.3 and newer call this)."""
+        """Log which jobs continue, since a user ended the task (Airflow 3.3 and newer call this)."""
         from airflow_provider_fullstory.batch_import.waiting.outcomes import still_running
 
         jobs = list(self.job_ids) if self._watch is None else self._watch.pending
@@ -231,10 +231,8 @@ async def _sleep_until(moment: float) -> None:
 
 def deferral_timeout(seconds: float) -> timedelta:
     """
-    Return Airflow's own limit on a deferral whose trigger has a deadline.
+    Return Airflow's own limit on a deferral whose trigger has a deadline in some seconds.
 
     It is well after the trigger's, since Airflow's limit ends the task without a word about the jobs.
-
-    :param seconds: Time until the trigger's deadline.
     """
     return timedelta(seconds=max(0.0, seconds) + _DEFERRAL_SLACK)

@@ -13,14 +13,14 @@ from tests.api.answers import failure
     ("status", "kind", "is_transient", "advice"),
     [
         (202, exceptions.FullStoryNotReadyError, True, "FullStory is still working"),
-        (400, exceptions.FullStoryBadRequestError, False, "the same request will be refused again"),
+        (400, exceptions.FullStoryBadRequestError, False, "the same request will fail again"),
         (401, exceptions.FullStoryAuthenticationError, False, "check the password of the connection"),
         (403, exceptions.FullStoryPermissionError, False, "takes a key of level"),
         (404, exceptions.FullStoryNotFoundError, False, "check the id, and the connection that created it"),
         (408, exceptions.FullStoryServerError, True, "The request took too long to arrive"),
         (409, exceptions.FullStoryConflictError, True, "is being worked on at this moment"),
         (413, exceptions.FullStoryBodyTooLargeError, False, "set a smaller max_batch_bytes"),
-        (422, exceptions.FullStoryBadRequestError, False, "the same request will be refused again"),
+        (422, exceptions.FullStoryBadRequestError, False, "the same request will fail again"),
         (429, exceptions.FullStoryRateLimitError, True, "200 batches or 500,000 records"),
         (500, exceptions.FullStoryServerError, True, "the request may be sent again"),
         (502, exceptions.FullStoryServerError, True, "the request may be sent again"),
@@ -54,7 +54,8 @@ def test_an_error_carries_what_fullstory_said() -> None:
 
     assert error.code == "some_code"
     assert str(error) == (
-        "FullStory refused to read the status of job 'a' (events): HTTP 404, Some message (some_code).\n"
+        "Could not read the status of job 'a' (events): "
+        "FullStory answered HTTP 404, Some message (some_code).\n"
         "No such job in this organization: check the id, and the connection that created it."
     )
 

@@ -144,12 +144,16 @@ def test_the_account_has_the_level_of_the_key(
 @pytest.mark.parametrize(
     ("fault", "error", "words"),
     [
-        ({"status": 400}, FullStoryBadRequestError, "refused to identify the API key: HTTP 400"),
+        (
+            {"status": 400},
+            FullStoryBadRequestError,
+            "Could not identify the API key: FullStory answered HTTP 400",
+        ),
         ({"status": 401}, FullStoryAuthenticationError, "check the password of the connection"),
         ({"status": 403}, FullStoryPermissionError, "takes a key of level Standard or above"),
         ({"status": 404}, FullStoryNotFoundError, "no such endpoint: check the host"),
         ({"status": 413}, FullStoryBodyTooLargeError, "max_batch_bytes"),
-        ({"status": 422}, FullStoryBadRequestError, "refused"),
+        ({"status": 422}, FullStoryBadRequestError, "the same request will fail again"),
         ({"status": 302, "headers": {"Location": "/elsewhere"}}, FullStoryProtocolError, "redirect"),
     ],
     ids=["400", "401", "403", "404", "413", "422", "302"],

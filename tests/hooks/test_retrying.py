@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import weakref
@@ -12,10 +13,11 @@ import pytest
 
 from airflow_provider_fullstory.api import protocol
 from airflow_provider_fullstory.exceptions import (
+    FullStoryError,
     FullStoryRateLimitError,
     FullStoryServerError,
 )
-from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
+from airflow_provider_fullstory.hooks.fullstory import FullStoryAsyncHook, FullStoryHook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -104,6 +106,69 @@ def test_faults_that_last_end_a_request_that_was_limited_before(
     with open_hook(retry_for=0.5, rate_limited_for=60) as hook, pytest.raises(FullStoryServerError):
         hook.get_account()
     assert len(emulator.requests()) < 10
+
+
+class OwnHook(FullStoryHook):
+    """A hook of a user, whose constructor takes other arguments."""
+
+    def __init__(self, team: str) -> None:
+        super().__init__(retry_for=20)
+        self.team = team
+
+
+def test_a_hook_with_its_own_constructor_can_poll_and_be_tested(emulator: EmulatorClient) -> None:
+    with OwnHook("sales") as hook:
+        works, message = hook.test_connection()
+        assert works, message
+        imports = hook.imports("events")
+        job = imports.create_import(body(GOOD), "key")
+        emulator.order_fault(method="GET", path="/v2/events/batch/*", status=503)
+        with pytest.raises(FullStoryServerError):
+            imports.get_job_status(job.id)
+        assert imports.get_job_status(job.id).imports == 1
+
+
+def test_a_hook_without_retries_shares_the_session_and_leaves_the_other_as_it_is(
+    emulator: EmulatorClient,
+) -> None:
+    with OwnHook("sales") as hook:
+        once = hook.without_retries()
+        assert (type(once), once.team, once.retry_for) == (OwnHook, "sales", 0)
+        assert once.session is hook.session
+        emulator.order_fault(path="/me", status=503)
+        with pytest.raises(FullStoryServerError):
+            once.get_account()
+        emulator.order_fault(path="/me", status=503)
+        assert hook.get_account().org_id
+        assert hook.retries == 1
+
+
+@pytest.mark.parametrize(
+    ("attribute", "status"), [("retry_for", 503), ("retry_for", 429), ("rate_limited_for", 429)]
+)
+def test_a_changed_retry_budget_takes_effect(emulator: EmulatorClient, attribute: str, status: int) -> None:
+    hook = FullStoryHook(retry_for=0)
+    setattr(hook, attribute, 20.0)
+    emulator.order_fault(path="/me", status=status)
+    assert hook.get_account().org_id
+    assert hook.retries == 1
+    setattr(hook, attribute, 0.0)
+    emulator.order_fault(path="/me", status=status)
+    with pytest.raises(FullStoryError, match=f"HTTP {status}"):
+        hook.get_account()
+
+
+def test_a_changed_retry_budget_of_an_open_asynchronous_hook_takes_effect(emulator: EmulatorClient) -> None:
+    async def calls() -> None:
+        async with FullStoryAsyncHook(retry_for=0) as hook:
+            emulator.order_fault(path="/me", status=503, times=2)
+            with pytest.raises(FullStoryServerError):
+                await hook.get_account()
+            hook.retry_for = 20.0
+            assert (await hook.get_account()).org_id
+            assert hook.retries == 1
+
+    asyncio.run(calls())
 
 
 def test_a_request_that_waits_for_its_turn_ends_with_its_hook(emulator: EmulatorClient) -> None:

@@ -1,4 +1,4 @@
-"""A task that is ended early says what goes on in FullStory, and the next try goes on with it."""
+"""A task that is ended early logs which jobs continue, and the next try continues with them."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def clear(run: Run) -> None:
     api.clear(run.dag_id, run.run_id, TASK, keep_task_state=AIRFLOW_VERSION >= (3, 4))
 
 
-def looks(services: Services) -> int:
-    """Return how often somebody looked at a job; a task that defers does so once before."""
+def polls(services: Services) -> int:
+    """Return how often a job was polled; a task that defers does so once before."""
     return sum(request["method"] == "GET" for request in services.emulator.requests())
 
 
 def assert_names_jobs(run: Run) -> None:
-    """Check that the log says which jobs go on, once the end was noticed."""
+    """Check that the log says which jobs continue, once the end was noticed."""
     run.wait_for_log(TASK, "FullStory may still be working on 3 jobs, and cannot cancel them: ")
     [*sentences] = run.logs(TASK).split("cannot cancel them: ")[1:]
     assert all(job["id"] in sentences[0] for job in run.services.emulator.jobs())
@@ -80,7 +80,7 @@ def test_a_task_that_is_ended_while_it_polls(services: Services, ending: str) ->
 def test_a_task_that_is_ended_while_it_is_deferred(services: Services, ending: str) -> None:
     run = begin(services, "endings_deferred")
     run.wait_for_try(1, "deferred")
-    run.wait("the triggerer to look at all jobs", lambda: looks(services) > BATCHES)
+    run.wait("the triggerer to poll all jobs", lambda: polls(services) > BATCHES)
     if ending == "failed":
         run.services.airflow.api.mark_failed(run.dag_id, run.run_id, TASK)
     else:

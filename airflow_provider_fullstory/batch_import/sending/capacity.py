@@ -82,7 +82,6 @@ class Capacity:
         """
         Wait until FullStory has finished so much that a batch may be sent.
 
-        :param records: How many records it holds.
         :raises FullStoryError: If polling a job is no use.
         :raises FullStoryKilledError: After ``close``.
         """
@@ -90,12 +89,7 @@ class Capacity:
             self._poll(job)
 
     def take(self, name: str, records: int) -> None:
-        """
-        Count a batch that is about to be sent.
-
-        :param name: Its place in the import.
-        :param records: How many records it holds.
-        """
+        """Count a batch that is about to be sent."""
         with self._changed:
             self._being_sent[name] = records
 
@@ -113,11 +107,7 @@ class Capacity:
             self._changed.notify()
 
     def sent(self, name: str) -> None:
-        """
-        Stop counting a batch as being sent: its jobs count.
-
-        :param name: Its place in the import.
-        """
+        """Stop counting a batch as being sent: its jobs count."""
         with self._changed:
             self._being_sent.pop(name, None)
             self._changed.notify()

@@ -73,13 +73,7 @@ class Forecast:
         return min((self._early_poll(oldest), oldest), *times, key=lambda poll: poll[0])
 
     def note(self, job: RunningJob, status: JobStatus, now: float) -> None:
-        """
-        Note the status of a job.
-
-        :param job: The job.
-        :param status: FullStory's answer.
-        :param now: When it arrived.
-        """
+        """Note the status of a job."""
         job.first_poll = now if job.first_poll is None else job.first_poll
         job.last_poll = now
         if status.is_finished and (duration := _duration(status)) is not None:

@@ -120,9 +120,8 @@ class Importer:
 
     def watched(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """
-        Yield batches until time is up or the task is told to end.
+        Yield batches until time is up or the task is stopped.
 
-        :param batches: The batches.
         :raises FullStoryTimeoutError: At the deadline.
         :raises FullStoryKilledError: After ``stop``.
         """
@@ -133,19 +132,13 @@ class Importer:
             yield batch
 
     def has_sent(self, name: str, digest: str) -> bool:
-        """
-        Return whether an earlier try may have sent a batch.
-
-        :param name: Its place in the import.
-        :param digest: SHA-256 of its body.
-        """
+        """Return whether an earlier try may have sent a batch, by its name and the SHA-256 of its body."""
         return self._ledger.has(name, digest)
 
     def wait(self, job_ids: Sequence[str]) -> list[JobOutcome]:
         """
         Wait until all jobs are finished.
 
-        :param job_ids: The jobs.
         :raises FullStoryTimeoutError: At the deadline, naming the jobs that still run.
         :raises FullStoryKilledError: After ``stop``, naming them as well.
         """
@@ -155,7 +148,7 @@ class Importer:
         except FullStoryTimeoutError as error:
             error.add(self._ledger.promise)
             raise
-        # Airflow expects no success of a task that was told to end during the last poll.
+        # Airflow expects no success of a task that was stopped during the last poll.
         self._handle_results()
         return list(watch.outcomes.values())
 
@@ -169,7 +162,7 @@ class Importer:
 
     @property
     def left_behind(self) -> str:
-        """The jobs that go on in FullStory while nobody waits, and what a retry does about them."""
+        """The jobs that continue in FullStory after the task ends, and what a retry does about them."""
         jobs = self._followed.pending if self._followed else self._capacity.running
         return (
             f"{still_running(jobs)}\n{self._ledger.promise}"
@@ -212,7 +205,6 @@ class Importer:
         """
         Return the outcomes of all jobs, None if one is still processed or cannot be polled now.
 
-        :param job_ids: The jobs.
         :raises FullStoryKilledError: After ``stop``.
         """
         watch = self._watch(job_ids)
@@ -282,7 +274,7 @@ class Importer:
 
     def _handle(self, result: Future[None] | None) -> None:
         if result is None:
-            raise FullStoryKilledError(f"The task was told to end.\n{self.left_behind}")
+            raise FullStoryKilledError(f"The task was stopped.\n{self.left_behind}")
         self._sending.remove(result)
         result.result()
         self._log_now_and_then(self.progress)

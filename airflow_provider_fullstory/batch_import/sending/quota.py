@@ -1,4 +1,4 @@
-"""The monthly quota of server events: an import that does not fit is refused before it is sent."""
+"""The monthly quota of server events: an import that does not fit fails before it exceeds the quota."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class RemainingQuota:
 
     def check(self, records: int, size: str = "has") -> None:
         """
-        Refuse an import that does not fit.
+        Check that an import fits.
 
         :param records: How many events it still has to send.
         :param size: How sure that is: ``has``, or ``has at least``.
@@ -69,9 +69,8 @@ class RemainingQuota:
         Yield batches as long as they fit.
 
         If few events are left, nothing is yielded until all batches are known to fit; they wait on the
-        worker's disk, compressed. If many are left, the first batch that does not fit is refused.
+        worker's disk, compressed. If many are left, batches are yielded up to the first that does not fit.
 
-        :param batches: The batches.
         :raises FullStoryQuotaError: At the first batch that does not fit.
         """
         if self.left is None:

@@ -63,11 +63,7 @@ class Sender:
         self._remaining_quota = remaining_quota
 
     def streamed(self, chunks: Iterable[MappedChunk]) -> tuple[ImportReport, list[Submission]]:
-        """
-        Send batches as they are made, and return the report so far and what FullStory accepted.
-
-        :param chunks: The records to send, and those that cannot be sent.
-        """
+        """Send batches as they are made, and return the report so far and what FullStory accepted."""
         report = ImportReport(self._options.kind.resource.value)
         with self._made(chunks, report) as (batches, commit):
             submissions = self._importer.submit(self._fingerprinted(self._fitting(batches)))
@@ -75,12 +71,7 @@ class Sender:
         return self._account(report, submissions)
 
     def stage(self, area: StagingArea, chunks: Iterable[MappedChunk]) -> Manifest:
-        """
-        Write all batches to the staging area, and return its manifest.
-
-        :param area: The staging area.
-        :param chunks: The records to send, and those that cannot be sent.
-        """
+        """Write all batches to the staging area, and return its manifest."""
         report = ImportReport(self._options.kind.resource.value)
         with self._made(chunks, report) as (batches, commit):
 
@@ -92,12 +83,7 @@ class Sender:
             return area.fill(self._fingerprinted(batches), complete_report)
 
     def staged(self, area: StagingArea, manifest: Manifest) -> tuple[ImportReport, list[Submission]]:
-        """
-        Send the staged batches, and return the report so far and what FullStory accepted.
-
-        :param area: The staging area.
-        :param manifest: The manifest of the area.
-        """
+        """Send the staged batches, and return the report so far and what FullStory accepted."""
         unsent = [
             records
             for number, (records, digest) in enumerate(manifest.batches, start=1)

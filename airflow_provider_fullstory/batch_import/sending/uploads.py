@@ -69,7 +69,6 @@ class Uploads:
         """
         Have a batch sent, after those that were added before.
 
-        :param batch: The batch.
         :returns: Done once FullStory has accepted it, or the failure, after which no other batch is sent.
         """
         if not self._is_begun:

@@ -58,8 +58,6 @@ class JobWatch:
         """
         Poll a job, and return the failure if there is one that may pass.
 
-        :param client: Reads the status.
-        :param job_id: The job.
         :raises FullStoryError: If polling again is no use.
         """
         result = self._polls.poll(client, job_id, self._started_at)
@@ -68,11 +66,8 @@ class JobWatch:
 
     def note(self, job_id: str | None, result: PollResult, *, now: float) -> str | None:
         """
-        Note what a poll gave, and return a line for the log if it is an unknown status.
+        Note the result of a poll, and return a line for the log if it is an unknown status; see ``Polls``.
 
-        :param job_id: The job; None if none could be polled.
-        :param result: The status, or what the poll failed with.
-        :param now: Seconds since the epoch.
         :raises FullStoryError: The same failure, if polling again is no use.
         """
         line = self._polls.note(job_id, result, age=now - self._started_at)
@@ -87,7 +82,6 @@ class JobWatch:
         """
         Return the seconds until the next poll.
 
-        :param now: Seconds since the epoch.
         :raises FullStoryTimeoutError: If the deadline has passed.
         """
         if now >= self._deadline:

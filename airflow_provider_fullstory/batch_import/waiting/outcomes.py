@@ -34,12 +34,7 @@ class JobOutcome:
 
     @classmethod
     def of(cls, job_id: str, status: JobStatus) -> JobOutcome:
-        """
-        Return the outcome of a finished job.
-
-        :param job_id: The job.
-        :param status: Its final status.
-        """
+        """Return the outcome of a finished job."""
         return cls(job_id, status.job.status, status.imports, status.errors)
 
 
@@ -48,10 +43,6 @@ def finished(outcome: JobOutcome, number: int, jobs: int) -> str | None:
     Return a line about a job that has just finished, None if the log has enough of them.
 
     Of many jobs, the first are logged one by one, then only the 40th, the 80th and so on.
-
-    :param outcome: Its outcome.
-    :param number: How many jobs are finished now.
-    :param jobs: How many there are.
     """
     if number > _JOBS_LOGGED_ALONE and math.log2(number / _JOBS_LOGGED_ALONE) % 1:
         return None
@@ -62,11 +53,7 @@ def finished(outcome: JobOutcome, number: int, jobs: int) -> str | None:
 
 
 def still_running(job_ids: Sequence[str]) -> str:
-    """
-    Return a sentence about jobs that go on while nobody waits for them.
-
-    :param job_ids: The jobs.
-    """
+    """Return a sentence about jobs that continue without a task waiting for them."""
     return (
         f"FullStory may still be working on {plural(len(job_ids), 'job')}, and cannot cancel them: "
         f"{some(job_ids)}."

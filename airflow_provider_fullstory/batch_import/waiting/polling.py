@@ -124,12 +124,7 @@ class Polls:
 
 
 def read_status(client: ImportClient, job_id: str) -> PollResult:
-    """
-    Return the status of a job, or what reading it failed with.
-
-    :param client: Reads the status.
-    :param job_id: The job.
-    """
+    """Return the status of a job, or what reading it failed with."""
     try:
         return client.get_job_status(job_id)
     except FullStoryError as error:
@@ -147,11 +142,7 @@ def is_lost(error: FullStoryError, age: float) -> bool:
 
 
 def is_passing(error: FullStoryError) -> bool:
-    """
-    Return whether polling may work later: the jobs go on, whatever the answer to a poll.
-
-    :param error: What polling failed with.
-    """
+    """Return whether polling may work later: the jobs continue, whatever the answer to a poll."""
     # A job that was just accepted may not be found yet, proxies answer with pages of their own, and Airflow
     # says that there is no connection if a secrets backend fails.
     return error.is_transient or isinstance(error, _PASSING)

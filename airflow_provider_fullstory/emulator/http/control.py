@@ -35,22 +35,13 @@ class _Clock(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclasses.dataclass
 class Control:
-    """
-    Answer the control API.
-
-    :param organization: The emulated organization.
-    :param executor: Threads for slow reads, so that the event loop keeps answering.
-    """
+    """Answer the control API; slow reads use the executor, so that the event loop keeps answering."""
 
     organization: Organization
     executor: Executor
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """
-        Answer one request.
-
-        :param request: A request whose path starts with ``/_emulator/``.
-        """
+        """Answer one request whose path starts with ``/_emulator/``."""
         name = request.path.removeprefix("/_emulator/")
         try:
             if request.method == "GET" and name in {"events", "users"}:

@@ -39,14 +39,7 @@ class Call:
 
 @dataclasses.dataclass(frozen=True)
 class Route:
-    """
-    Describe one endpoint.
-
-    :param method: HTTP method.
-    :param path: Path; ``*`` stands for the job id.
-    :param level: Lowest level of key that may use it.
-    :param endpoint: Function that answers.
-    """
+    """Describe one endpoint; ``*`` in the path stands for the job id, and lower levels may not use it."""
 
     method: str
     path: str
@@ -108,10 +101,9 @@ def find_route(method: str, path: str) -> tuple[Route, str]:
     """
     Return the endpoint of a request, and the job id in its path.
 
-    Paths are split before they are decoded, so that an encoded slash stays part of the job id.
+    The path is as it was sent, without the query. It is split before it is decoded, so that an encoded slash
+    stays part of the job id.
 
-    :param method: HTTP method.
-    :param path: Path as it was sent, without the query.
     :raises ApiError: If there is no such endpoint.
     """
     if path.startswith("/v2beta/"):
@@ -133,7 +125,6 @@ def level_of(authorization: str) -> Level:
 
     The header holds the word Basic and the key itself, not in Base64.
 
-    :param authorization: Value of the header; empty when there is none.
     :raises ApiError: If there is no valid key.
     """
     scheme, _, key = authorization.partition(" ")
@@ -146,8 +137,6 @@ def check_level(route: Route, level: Level) -> None:
     """
     Check that a key may use an endpoint.
 
-    :param route: The endpoint.
-    :param level: Level of the key.
     :raises ApiError: If the level is too low.
     """
     if level < route.level:

@@ -39,12 +39,7 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defau
     reset: Literal["before", "after"] | None = None
 
     def matches(self, method: str, path: str) -> bool:
-        """
-        Return whether the fault applies to a request.
-
-        :param method: Its method.
-        :param path: Its path as it was sent, without the query.
-        """
+        """Return whether the fault applies to a request; its path is as it was sent, without the query."""
         return self.method in {"", method} and fnmatch.fnmatchcase(path, self.path)
 
 
@@ -60,11 +55,7 @@ class Faults:
         return list(self._ordered)
 
     def order(self, fault: Fault) -> None:
-        """
-        Add a fault after those that were ordered before.
-
-        :param fault: The fault.
-        """
+        """Add a fault after those that were ordered before."""
         self._ordered.append(fault)
 
     def forget(self) -> None:
@@ -78,9 +69,6 @@ class Faults:
         Return the fault that applies to a request, if any, and count the request.
 
         Each matching fault that still lets requests succeed counts the request too.
-
-        :param method: Method of the request.
-        :param path: Its path as it was sent, without the query.
         """
         for place, fault in enumerate(self._ordered):
             if fault.matches(method, path):
@@ -98,7 +86,6 @@ class Faults:
         """
         Wait, unless the faults are cancelled meanwhile.
 
-        :param seconds: Seconds to wait.
         :raises ConnectionAbortedError: If they were cancelled; a fault must not reach the next test.
         """
         forgotten = self._forgotten

@@ -57,11 +57,7 @@ class OrderedRejections:
         return [rule.order for rule in self._rules]
 
     def order(self, rejection: OrderedRejection) -> None:
-        """
-        Add a rejection; where an older one matches too, the older one counts.
-
-        :param rejection: The rejection.
-        """
+        """Add a rejection; where an older one matches too, the older one counts."""
         wanted = None if rejection.values is None else frozenset(map(_comparable, rejection.values))
         self._rules = (*self._rules, _Rule(rejection, tuple(rejection.path.split(".")), wanted))
 
@@ -70,12 +66,7 @@ class OrderedRejections:
         self._rules = ()
 
     def hits(self, texts: Sequence[msgspec.Raw], rejected: Container[int]) -> dict[int, OrderedRejection]:
-        """
-        Return the rejection of each record that one matches, by the record's place in the batch.
-
-        :param texts: JSON of the records.
-        :param rejected: Places of records that break a rule.
-        """
+        """Return the rejection of each other record that one matches, by the record's place in the batch."""
         rules = self._rules
         if not rules:
             return {}

@@ -33,13 +33,7 @@ class _SentEvent(msgspec.Struct):
 
 
 def describe_event(job: Job, record: StoredRecord, *, include_schema: bool) -> dict[str, object]:
-    """
-    Return an imported event in the form that ``/imports`` shows.
-
-    :param job: The job that imported it.
-    :param record: The event.
-    :param include_schema: Whether to include the types of its properties.
-    """
+    """Return an imported event in the form that ``/imports`` shows."""
     event = msgspec.json.decode(record.text, type=_SentEvent)
     shared = msgspec.json.decode(job.shared or b"{}", type=_SentEvent)
     described: dict[str, object] = {
@@ -64,13 +58,7 @@ def describe_event(job: Job, record: StoredRecord, *, include_schema: bool) -> d
 
 
 def describe_user(job: Job, record: StoredRecord, *, include_schema: bool) -> dict[str, object]:
-    """
-    Return an imported user in the form that ``/imports`` shows.
-
-    :param job: The job that imported it.
-    :param record: The user.
-    :param include_schema: Whether to include the types of its properties.
-    """
+    """Return an imported user in the form that ``/imports`` shows."""
     user = msgspec.json.decode(record.text, type=SentUser)
     user_id = user_id_of(user.uid) if user.uid else anonymous_user_id(job.number, record.ordinal)
     properties = without_oversized(user.properties or {})
@@ -91,9 +79,5 @@ def _schema(properties: msgspec.Raw, declared: Schema | None) -> dict[str, objec
 
 
 def without_null(values: dict[str, str | None]) -> dict[str, str]:
-    """
-    Drop values that are None.
-
-    :param values: Names and values.
-    """
+    """Drop values that are None."""
     return {name: value for name, value in values.items() if value is not None}

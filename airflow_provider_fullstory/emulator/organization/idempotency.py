@@ -23,12 +23,7 @@ MAX_KEY_LENGTH = 255
 
 
 class IdempotencyMemory:
-    """
-    Remember the answer for each key.
-
-    :param database: Where answers are kept.
-    :param clock: The organization's clock.
-    """
+    """Remember the answer for each key; the scope of a key is an endpoint."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
@@ -40,8 +35,6 @@ class IdempotencyMemory:
         """
         Mark a key as in flight.
 
-        :param scope: Endpoint that the key belongs to.
-        :param key: The key.
         :raises ApiError: If a request with this key is in flight; this request is not remembered.
         """
         if len(key) > MAX_KEY_LENGTH:
@@ -58,8 +51,6 @@ class IdempotencyMemory:
         """
         Return the answer that was remembered for a key within the last 24 hours.
 
-        :param scope: Endpoint that the key belongs to.
-        :param key: The key.
         :param digest: SHA-256 of the body of this request.
         :raises ApiError: If the key came with another body before.
         """
@@ -75,15 +66,7 @@ class IdempotencyMemory:
         return Answer(status, body, records=records)
 
     def remember(self, scope: str, key: str, digest: str, answer: Answer, *, server_errors: bool) -> None:
-        """
-        Remember an answer, unless the request can be retried. Call it within a transaction.
-
-        :param scope: Endpoint that the key belongs to.
-        :param key: The key.
-        :param digest: SHA-256 of the body.
-        :param answer: The answer.
-        :param server_errors: Whether to remember server errors too.
-        """
+        """Remember an answer, unless the request can be retried. Call it within a transaction."""
         # "Server errors above 500" can be retried; whether that includes 500 itself is unknown. Here it does.
         retryable = answer.status in (409, 429) or (answer.status >= 500 and not server_errors)
         if not retryable:

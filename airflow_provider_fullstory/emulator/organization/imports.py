@@ -27,15 +27,7 @@ Resource = Literal["events", "users"]
 
 @dataclasses.dataclass
 class Imports:
-    """
-    Import events and users.
-
-    :param jobs: Where jobs are kept.
-    :param users: Where users are kept.
-    :param clock: The organization's clock.
-    :param settings: The limits in force.
-    :param ordered: Rejections that tests ordered.
-    """
+    """Import events and users."""
 
     jobs: JobStore
     users: UserStore
@@ -71,13 +63,7 @@ class Imports:
         return dataclasses.replace(answer, records=job.records)
 
     def create_one(self, resource: Resource, body: bytes, idempotency_key: str | None) -> Answer:
-        """
-        Import a single record at once. Call it within a transaction.
-
-        :param resource: ``events`` or ``users``.
-        :param body: Bytes of the request.
-        :param idempotency_key: Its idempotency key.
-        """
+        """Import a single record at once. Call it within a transaction."""
         if resource == "events":
             batch = read_one(body, Event, lambda event: check_event(event, None))
         else:

@@ -56,12 +56,7 @@ class LoggedRequest:
 
 
 class Organization:
-    """
-    Hold the data, the clock and the settings of an emulated organization.
-
-    :param data: The database file.
-    :param settings: Limits and behaviour at the start and after a reset.
-    """
+    """Hold the data, the clock and the settings of an emulated organization."""
 
     def __init__(self, data: Path, settings: Settings) -> None:
         self._initial_settings = settings
@@ -79,21 +74,13 @@ class Organization:
         self.requests: deque[LoggedRequest] = deque(maxlen=_LOGGED_REQUESTS)
 
     def configure(self, settings: Settings) -> None:
-        """
-        Change the settings; they hold for requests from now on.
-
-        :param settings: All settings.
-        """
+        """Change the settings; they hold for requests from now on."""
         self.settings = settings
         self.imports.settings = settings
         self.results.settings = settings
 
     def advance_clock(self, seconds: float) -> None:
-        """
-        Move the clock forward.
-
-        :param seconds: Seconds.
-        """
+        """Move the clock forward."""
         self.clock.advance(seconds)
         self.database.save_advanced_seconds(self.clock.advanced_seconds)
 

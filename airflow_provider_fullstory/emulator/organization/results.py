@@ -31,25 +31,14 @@ _BEFORE_ALL = -1
 
 @dataclasses.dataclass
 class Results:
-    """
-    Answer questions about jobs and quotas.
-
-    :param jobs: Where jobs are kept.
-    :param clock: The organization's clock.
-    :param settings: The limits in force.
-    """
+    """Answer questions about jobs and quotas."""
 
     jobs: JobStore
     clock: Clock
     settings: Settings
 
     def status(self, resource: Resource, job_id: str) -> Answer:
-        """
-        Return the status and the counts of a job.
-
-        :param resource: ``events`` or ``users``.
-        :param job_id: Its id.
-        """
+        """Return the status and the counts of a job."""
         job = self._find(resource, job_id)
         described: dict[str, object] = {
             "id": job.id,
@@ -63,14 +52,7 @@ class Results:
         return json_answer({**counts, "job": described})
 
     def imported(self, resource: Resource, job_id: str, page_token: str, *, include_schema: bool) -> Answer:
-        """
-        Return a page of the imported records of a job.
-
-        :param resource: ``events`` or ``users``.
-        :param job_id: Its id.
-        :param page_token: Token of the page; empty for the first one.
-        :param include_schema: Whether to include the types of the properties.
-        """
+        """Return a page of the imported records of a job, the first one for an empty token."""
         job = self._find(resource, job_id)
         describe = describe_event if resource == "events" else describe_user
 
@@ -83,13 +65,7 @@ class Results:
         return self._page(job, page_token, job.imports, read)
 
     def rejected(self, resource: Resource, job_id: str, page_token: str) -> Answer:
-        """
-        Return a page of the rejected records of a job, each as it was sent.
-
-        :param resource: ``events`` or ``users``.
-        :param job_id: Its id.
-        :param page_token: Token of the page; empty for the first one.
-        """
+        """Return a page of the rejected records of a job, each as it was sent; see :meth:`imported`."""
         job = self._find(resource, job_id)
         # Unknown: whether shared data is returned with every rejection, as here, or with conflicts only.
         shared = {"shared": msgspec.Raw(job.shared)} if job.shared else {}
@@ -118,11 +94,7 @@ class Results:
         )
 
     def state(self, job: Job) -> str:
-        """
-        Return the status of a job in the API; a single rejected record makes it ``FAILED``.
-
-        :param job: The job.
-        """
+        """Return the status of a job in the API; a single rejected record makes it ``FAILED``."""
         if not self._is_finished(job):
             return "PROCESSING"
         return "FAILED" if job.errors or not job.records else "COMPLETED"

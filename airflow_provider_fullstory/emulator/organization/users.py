@@ -20,16 +20,7 @@ if TYPE_CHECKING:
 
 
 class SentUser(msgspec.Struct, omit_defaults=True):
-    """
-    Hold a user as it was sent; property values keep their exact JSON.
-
-    :param id: FullStory's identifier.
-    :param uid: The customer's identifier.
-    :param display_name: Display name.
-    :param email: Email address.
-    :param properties: Custom properties.
-    :param schema: Declared types of the properties.
-    """
+    """Hold a user as it was sent; property values keep their exact JSON."""
 
     id: str | None = None
     uid: str | None = None
@@ -40,21 +31,12 @@ class SentUser(msgspec.Struct, omit_defaults=True):
 
 
 def user_id_of(uid: str) -> str:
-    """
-    Return FullStory's identifier for a customer's identifier.
-
-    :param uid: The customer's identifier.
-    """
+    """Return FullStory's identifier for a customer's identifier."""
     return str(int.from_bytes(hashlib.sha256(uid.encode()).digest()[:7]))
 
 
 def anonymous_user_id(job: int, ordinal: int) -> str:
-    """
-    Return FullStory's identifier for an anonymous user.
-
-    :param job: Number of the job that imported the user.
-    :param ordinal: Place of the user in the batch.
-    """
+    """Return FullStory's identifier for an anonymous user, by its job and its place in the batch."""
     return user_id_of(f"\0anonymous {job} {ordinal}")
 
 
@@ -62,9 +44,6 @@ def upserted_user(users: UserStore, text: msgspec.Raw, anonymous_id: str) -> Sto
     """
     Return a new user, or a known user with the update merged in; the latest value of each property counts.
 
-    :param users: Where users are kept.
-    :param text: JSON of the user.
-    :param anonymous_id: Identifier if this is a new user without a ``uid``.
     :raises RecordError: If the user contradicts a known user.
     """
     sent = msgspec.json.decode(text, type=SentUser)

@@ -58,8 +58,6 @@ def read_events(body: bytes, maximum: int) -> Batch:
     """
     Read the body of a batch of events.
 
-    :param body: Bytes of the request.
-    :param maximum: Maximum number of records.
     :raises ApiError: If the request as a whole cannot be accepted.
     """
     parts = _decode(body, _EventsBody)
@@ -75,8 +73,6 @@ def read_users(body: bytes, maximum: int) -> Batch:
     """
     Read the body of a batch of users.
 
-    :param body: Bytes of the request.
-    :param maximum: Maximum number of records.
     :raises ApiError: If the request as a whole cannot be accepted.
     """
     texts = _check_size(_decode(body, _UsersBody).requests, maximum)
@@ -87,9 +83,6 @@ def read_one(body: bytes, shape: type[Shape], check: Callable[[Shape], None]) ->
     """
     Read a body that is one record, as a batch of one.
 
-    :param body: Bytes of the request.
-    :param shape: Type of the record.
-    :param check: Function that raises an error for a record that breaks a rule.
     :raises ApiError: If the record breaks a rule.
     """
     text = _decode(body, msgspec.Raw)

@@ -50,7 +50,6 @@ def check_properties(values: Mapping[str, object], field: str, parents: str = ""
     """
     Check that names and values are allowed for custom properties.
 
-    :param values: Names and values.
     :param field: Field that holds them.
     :param parents: Dotted path of the property they are nested in, with a dot at its end.
     :raises RecordError: If one is not allowed.
@@ -73,9 +72,6 @@ def check_declared_types(values: Mapping[str, object], schema: Schema | None, fi
     Unknown: whether FullStory converts values, for example the string "12" to an integer. Here it does not. A
     declared type for a property that was not sent is harmless.
 
-    :param values: Names and values.
-    :param schema: The declaration, if any.
-    :param field: Field that holds the properties.
     :raises RecordError: If a value has another type.
     """
     if schema is None or schema.properties is None:
@@ -89,12 +85,7 @@ def check_declared_types(values: Mapping[str, object], schema: Schema | None, fi
 
 
 def leaves(values: Mapping[str, object], parents: str = "") -> Iterator[tuple[str, object]]:
-    """
-    Iterate over all properties by their dotted paths, without those that only hold others.
-
-    :param values: Names and values.
-    :param parents: Dotted path of the property they are nested in, with a dot at its end.
-    """
+    """Iterate over all properties by their dotted paths, without those that only hold others."""
     for name, value in values.items():
         if isinstance(value, dict):
             yield from leaves(value, f"{parents}{name}.")
@@ -107,9 +98,6 @@ def types_of(values: Mapping[str, object], schema: Schema | None) -> dict[str, s
     Return the type of each property: the declared one, or else the one that FullStory infers.
 
     Each number is inferred as ``real``.
-
-    :param values: Names and values.
-    :param schema: The declaration, if any.
     """
     types: dict[str, str] = {}
     for path, value in leaves(values):
@@ -125,18 +113,12 @@ def without_oversized(values: Mapping[str, msgspec.Raw]) -> dict[str, msgspec.Ra
     Drop properties whose value is larger than 8192 bytes; the record itself is imported.
 
     Unknown: how the size is measured. Here it is the size of the JSON text.
-
-    :param values: Names and values as they were sent.
     """
     return {name: value for name, value in values.items() if len(bytes(value)) <= MAX_VALUE_BYTES}
 
 
 def is_iso_date(value: str) -> bool:
-    """
-    Return whether a string is a valid date in ISO 8601, with or without a time.
-
-    :param value: The string.
-    """
+    """Return whether a string is a valid date in ISO 8601, with or without a time."""
     try:
         datetime.fromisoformat(value)
     except ValueError:

@@ -125,10 +125,8 @@ class User(NewUser):
 
 def check_event(event: Event, shared: Shared | None) -> None:
     """
-    Check an event against all rules.
+    Check an event against all rules, given the request's ``shared`` object, which is already checked.
 
-    :param event: The event.
-    :param shared: The request's ``shared`` object, already checked; none when the request has none.
     :raises RecordError: If the event breaks a rule.
     """
     if event.name is None:
@@ -150,9 +148,8 @@ def check_event(event: Event, shared: Shared | None) -> None:
 
 def check_shared(shared: Shared) -> None:
     """
-    Check the fields that an event and ``shared`` have in common.
+    Check the fields that an event and ``shared`` have in common, in either of them.
 
-    :param shared: An event, or the request's ``shared`` object.
     :raises RecordError: If a field breaks a rule.
     """
     if shared.user is not None:
@@ -168,7 +165,6 @@ def check_user(user: NewUser) -> None:
     """
     Check a user against all rules.
 
-    :param user: The user.
     :raises RecordError: If the user breaks a rule.
     """
     _check_not_empty(user.uid, "uid")

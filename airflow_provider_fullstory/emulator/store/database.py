@@ -105,11 +105,7 @@ class Database:
         return float(row[0]) if row else 0.0
 
     def save_advanced_seconds(self, seconds: float) -> None:
-        """
-        Save how far the clock is ahead.
-
-        :param seconds: Seconds ahead of the machine's clock.
-        """
+        """Save how far the clock is ahead of the machine's."""
         with self.transaction():
             self.connection.execute("DELETE FROM clock")
             self.connection.execute("INSERT INTO clock VALUES (?)", (seconds,))

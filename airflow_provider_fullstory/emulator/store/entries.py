@@ -44,12 +44,7 @@ class Job:
 
 
 class StoredRecord(NamedTuple):
-    """
-    Hold one record of a job.
-
-    :param ordinal: Its place in the batch, from 0.
-    :param text: Its JSON exactly as it was sent.
-    """
+    """Hold one record of a job: its place in the batch, from 0, and its JSON exactly as it was sent."""
 
     ordinal: int
     text: msgspec.Raw

@@ -21,23 +21,13 @@ _TEXTS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class JobStore:
-    """
-    Keep jobs with their records and rejections.
-
-    :param database: The database.
-    """
+    """Keep jobs with their records and rejections."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def add(self, job: Job, texts: Sequence[msgspec.Raw], rejections: Iterable[StoredRejection]) -> None:
-        """
-        Add a job with its records.
-
-        :param job: The job.
-        :param texts: JSON of all its records, in the order they were sent.
-        :param rejections: The rejected records among them.
-        """
+        """Add a job with all its records, in the order they were sent, and the rejections among them."""
         execute, executemany = self._database.connection.execute, self._database.connection.executemany
         execute("INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", dataclasses.astuple(job))
         chunks = (
@@ -56,11 +46,7 @@ class JobStore:
         return int(number)
 
     def find(self, job_id: str) -> Job | None:
-        """
-        Return a job by its id.
-
-        :param job_id: Its id in the API.
-        """
+        """Return a job by its id."""
         row = self._database.connection.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
         return Job(*row) if row else None
 
@@ -70,11 +56,7 @@ class JobStore:
         return [Job(*row) for row in rows]
 
     def unfinished(self, now: float) -> tuple[int, int]:
-        """
-        Return the numbers of unfinished batches and of their records.
-
-        :param now: Seconds since 1970.
-        """
+        """Return the numbers of unfinished batches and of their records."""
         batches, records = self._database.connection.execute(
             "SELECT count(*), coalesce(sum(records), 0) FROM jobs WHERE finished > ?", (now,)
         ).fetchone()
@@ -99,9 +81,6 @@ class JobStore:
 
         A batch starts when a slot is free. Since batches start in the order of acceptance, the slots become
         free at the latest finishing times, one for each slot; the earliest of those is the answer.
-
-        :param now: Seconds since 1970.
-        :param concurrent: Number of batches processed at the same time.
         """
         row = self._database.connection.execute(
             "SELECT finished FROM jobs WHERE finished > ? ORDER BY finished DESC LIMIT 1 OFFSET ?",
@@ -110,11 +89,7 @@ class JobStore:
         return float(row[0]) if row else now
 
     def imported_events(self, since: float) -> int:
-        """
-        Return the number of imported events.
-
-        :param since: Start of the count, in seconds since 1970.
-        """
+        """Return the number of events that were imported since a time."""
         (count,) = self._database.connection.execute(
             "SELECT coalesce(sum(imports), 0) FROM jobs WHERE resource = 'events' AND created >= ?", (since,)
         ).fetchone()
@@ -142,12 +117,7 @@ class JobStore:
         return [(rejections[ordinal], text) for ordinal, text in records if ordinal in rejections]
 
     def imported(self, job: Job, after: int = -1) -> Iterator[StoredRecord]:
-        """
-        Iterate over the imported records of a job, in the order they were sent.
-
-        :param job: The job.
-        :param after: Ordinal after which to start.
-        """
+        """Iterate over the imported records of a job after an ordinal, in the order they were sent."""
         for chunk in self._chunks(job, after):
             rows = self._database.connection.execute(
                 "SELECT ordinal FROM rejections WHERE job = ? AND ordinal BETWEEN ? AND ?",

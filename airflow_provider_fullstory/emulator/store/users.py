@@ -14,39 +14,23 @@ if TYPE_CHECKING:
 
 
 class UserStore:
-    """
-    Keep users.
-
-    :param database: The database.
-    """
+    """Keep users."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def find(self, user_id: str) -> StoredUser | None:
-        """
-        Return a user by FullStory's identifier.
-
-        :param user_id: The identifier.
-        """
+        """Return a user by FullStory's identifier."""
         row = self._database.connection.execute("SELECT * FROM users WHERE id = ?", (user_id,)).fetchone()
         return StoredUser(*row) if row else None
 
     def find_by_uid(self, uid: str) -> StoredUser | None:
-        """
-        Return a user by the customer's identifier.
-
-        :param uid: The identifier.
-        """
+        """Return a user by the customer's identifier."""
         row = self._database.connection.execute("SELECT * FROM users WHERE uid = ?", (uid,)).fetchone()
         return StoredUser(*row) if row else None
 
     def save(self, user: StoredUser) -> None:
-        """
-        Add a user, or replace the one with the same id.
-
-        :param user: The user.
-        """
+        """Add a user, or replace the one with the same id."""
         self._database.connection.execute(
             "INSERT OR REPLACE INTO users VALUES (?, ?, ?)", dataclasses.astuple(user)
         )

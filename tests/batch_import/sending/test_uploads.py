@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 HOUR = 3600.0
 UPLOADS = {"method": "POST", "path": "/v2/events/batch"}
-LOOKS = {"method": "GET", "path": "/v2/events/batch/*"}
+POLLS = {"method": "GET", "path": "/v2/events/batch/*"}
 
 
 @pytest.fixture(autouse=True)
@@ -47,13 +47,13 @@ def refused(emulator: EmulatorClient) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def time_passes_with_looks(emulator: EmulatorClient, seconds: float) -> Iterator[None]:
-    """Move the emulator's clock at each look at a job, so that jobs take looks instead of time."""
-    look = FullStoryHook.get_job_status
+def time_passes_with_polls(emulator: EmulatorClient, seconds: float) -> Iterator[None]:
+    """Move the emulator's clock at each poll of a job, so that jobs take polls instead of time."""
+    poll = FullStoryHook.get_job_status
 
     def get_job_status(hook: FullStoryHook, resource: str, job_id: str) -> Any:
         emulator.advance_clock(seconds)
-        return look(hook, resource, job_id)
+        return poll(hook, resource, job_id)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FullStoryHook, "get_job_status", get_job_status)
@@ -97,7 +97,7 @@ def test_never_more_records_are_unfinished_than_are_allowed(
 
 def test_what_may_be_unfinished_is_used_up(emulator: EmulatorClient, context: Any) -> None:
     emulator.configure(processing_seconds=HOUR)
-    with time_passes_with_looks(emulator, HOUR / 3):
+    with time_passes_with_polls(emulator, HOUR / 3):
         importing(events=orders(300), max_outstanding_records=70).execute(context)
     assert emulator.most_unfinished() == {"batches": 7, "records": 70}
 
@@ -106,7 +106,7 @@ def test_never_more_batches_are_unfinished_than_fullstory_takes(
     emulator: EmulatorClient, context: Any
 ) -> None:
     emulator.configure(processing_seconds=HOUR)
-    with time_passes_with_looks(emulator, HOUR / 50):
+    with time_passes_with_polls(emulator, HOUR / 50):
         importing(events=orders(260), batch_size=1).execute(context)
     assert emulator.most_unfinished() == {"batches": 200, "records": 200}
     assert refused(emulator) == []
@@ -120,7 +120,7 @@ def test_jobs_of_an_earlier_try_that_still_run_count(emulator: EmulatorClient, t
         task.attempt(breaking=Breaking(matches=noting_job(at)), **arguments)
     assert emulator.most_unfinished()["records"] >= 10 * at
 
-    with time_passes_with_looks(emulator, HOUR / 5):
+    with time_passes_with_polls(emulator, HOUR / 5):
         report = task.attempt(**arguments)
 
     assert report["imported"] == 120
@@ -137,7 +137,7 @@ def test_jobs_of_halves_of_an_earlier_try_count_too(
     with pytest.raises(Crash):
         task.attempt(breaking=Breaking(matches=noting_job("2.2")), max_parallel_uploads=1, **arguments)
 
-    with time_passes_with_looks(emulator, HOUR / 5):
+    with time_passes_with_polls(emulator, HOUR / 5):
         report = task.attempt(**arguments)
 
     assert report["imported"] == 120
@@ -146,7 +146,7 @@ def test_jobs_of_halves_of_an_earlier_try_count_too(
     assert emulator.most_unfinished()["records"] == 40
 
 
-# What goes on while a batch waits for room.
+# What happens while a batch waits for capacity.
 
 
 def test_batches_are_made_while_others_wait_for_room(emulator: EmulatorClient, context: Any) -> None:
@@ -156,7 +156,7 @@ def test_batches_are_made_while_others_wait_for_room(emulator: EmulatorClient, c
     def source() -> Iterator[dict[str, Any]]:
         # One more shows that the sixth batch is complete.
         yield from orders(6 * CHUNK_ROWS + 1)
-        # Nothing makes room until four batches are ready, next to the two that are sent.
+        # No capacity is freed until four batches are ready, next to the two that are sent.
         sent_when_ready.append(len(posts(emulator)))
         emulator.configure(processing_seconds=0)
         emulator.advance_clock(HOUR)
@@ -201,7 +201,7 @@ def test_a_slow_source_keeps_no_batch_that_is_ready_from_being_sent(
 
 
 class Crowd:
-    """Another writer who leaves no room in the organization until so many requests were refused."""
+    """Another writer who leaves no capacity in the organization until enough requests got 429."""
 
     def __init__(self, emulator: EmulatorClient, refusals: int) -> None:
         emulator.configure(processing_seconds=HOUR, max_unfinished_records=100, retry_after_seconds=0)
@@ -252,10 +252,10 @@ def test_an_organization_that_others_have_filled_is_waited_for(
     ("requests", "most", "times"),
     [
         pytest.param(UPLOADS, 500_000, 300, id="uploads"),
-        pytest.param(UPLOADS, 20, 300, id="uploads that wait for room"),
-        pytest.param(LOOKS, 20, 300, id="looks for room"),
+        pytest.param(UPLOADS, 20, 300, id="uploads that wait for capacity"),
+        pytest.param(POLLS, 20, 300, id="polls for capacity"),
         # Their pauses grow; more than would be tolerated of faults.
-        pytest.param(LOOKS, 500_000, MAX_FAILED_POLLS + 10, id="looks at the end"),
+        pytest.param(POLLS, 500_000, MAX_FAILED_POLLS + 10, id="polls at the end"),
     ],
 )
 def test_storms_of_429_are_ridden_out(

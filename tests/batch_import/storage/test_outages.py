@@ -284,7 +284,7 @@ def test_a_task_that_is_told_to_end_waits_out_no_outage(
     emulator: EmulatorClient, task_state_store: Any
 ) -> None:
     class Kill(Outage):
-        """An outage in which the task is told to end."""
+        """An outage in which the task is stopped."""
 
         def __call__(self) -> None:
             if self.has_begun:
@@ -294,7 +294,7 @@ def test_a_task_that_is_told_to_end_waits_out_no_outage(
     outage = Kill(RuntimeError("API_SERVER_ERROR"), uses=1000)
     task = Task(Store(outage), None)
     operator = task.operator(events=orders(30), max_parallel_uploads=1)
-    with pytest.raises(FullStoryKilledError, match="told to end"):
+    with pytest.raises(FullStoryKilledError, match="The task was stopped"):
         run(operator, task.next_context())
     join_uploads()
     assert outage.left == 999
