@@ -17,7 +17,7 @@ from airflow_provider_fullstory.records import rules
 from airflow_provider_fullstory.records.refusals import InvalidRecord, Refusal, ValueRefusedError
 from airflow_provider_fullstory.records.values import plain_key
 from airflow_provider_fullstory.records.written_values import as_json, key_text
-from airflow_provider_fullstory.sources.unreadable import Unreadable
+from airflow_provider_fullstory.sources.lines import Unreadable
 
 if TYPE_CHECKING:
     from airflow_provider_fullstory.records.fields import Path

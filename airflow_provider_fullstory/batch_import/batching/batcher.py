@@ -6,9 +6,14 @@ import datetime
 from typing import TYPE_CHECKING
 
 from airflow_provider_fullstory.api.encoding import ENCODER
-from airflow_provider_fullstory.batch_import.batching.batch import BODY_START, Batch, BatchLimits, body_end
+from airflow_provider_fullstory.batch_import.batching.batch import (
+    BODY_START,
+    Batch,
+    BatchFingerprints,
+    BatchLimits,
+    body_end,
+)
 from airflow_provider_fullstory.batch_import.batching.body import Body
-from airflow_provider_fullstory.batch_import.batching.fingerprints import BatchFingerprints
 from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity, RunKeys
 from airflow_provider_fullstory.records import rules
 from airflow_provider_fullstory.records.refusals import InvalidRecord

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from airflow_provider_fullstory.api.encoding import ENCODER, Digits, spelled
-from airflow_provider_fullstory.batch_import.batching.fingerprints import FINGERPRINT_BYTES, fingerprint_of
+from airflow_provider_fullstory.batch_import.batching.batch import FINGERPRINT_BYTES, fingerprint_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

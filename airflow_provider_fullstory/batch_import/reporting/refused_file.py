@@ -314,7 +314,10 @@ class RefusedFile:
                 "job_id": job_id,
                 "batch": batch,
             }
-            sent = (record.shared or {}) | with_types(self._kind, echo)
+            # Records that this package does not import need no types to be read back.
+            sent = (record.shared or {}) | (
+                with_types(self._kind, echo) if self._kind.is_importable else echo
+            )
             yield self.line(sent, refusal, sent_import)
 
     def _lines(self, most: int = -1) -> Iterator[bytes]:

@@ -47,7 +47,7 @@ def send(
     zone: str = "UTC",
     **options: Any,
 ) -> Iterator[Batch]:
-    made = MappingOptions(EVENTS, event_name=event_name, zone=pendulum.timezone(zone), **options)
+    made = MappingOptions(EVENTS, name=event_name, zone=pendulum.timezone(zone), **options)
     made = dataclasses.replace(made, shared=shared_part(shared, made))
     chunks = map_rows(columns, [list(source)], made) if columns else map_records(source, made)
     return Batcher(run, BatchLimits(records=batch_size), made, lambda _: None).batches(chunks)

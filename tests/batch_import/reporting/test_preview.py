@@ -269,7 +269,7 @@ def test_types_are_those_that_are_declared_or_taken(database: Path, values: list
     from airflow_provider_fullstory.records.mapping import map_rows, targets_of_rows
     from airflow_provider_fullstory.records.options import MappingOptions
 
-    options = MappingOptions(EVENTS, event_name="A", allow_anonymous=True)
+    options = MappingOptions(EVENTS, name="A", allow_anonymous=True)
     rows = [(value,) for value in values]
     shown = preview(
         "rows",

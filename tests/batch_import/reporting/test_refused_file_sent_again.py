@@ -18,7 +18,7 @@ from airflow_provider_fullstory.batch_import.reporting.refused_file import Refus
 from airflow_provider_fullstory.records.kinds import EVENTS
 from airflow_provider_fullstory.records.mapping import map_records
 from airflow_provider_fullstory.records.options import MappingOptions
-from airflow_provider_fullstory.sources.iterables import records_of
+from tests.records.sending import read_refused
 from tests.records.test_mapping_any_rows import records
 from tests.refused_file import NAIVE, Opaque, in_the_task, lines_of, mend, record
 from tests.tries import numbers
@@ -185,7 +185,7 @@ def test_no_record_at_all_is_accepted_unmended(
     lines = [nowhere.line(item.record, {}, SentImport()) for item in refused]
     file = tmp_path_factory.mktemp("lines") / "file.ndjson"
     file.write_bytes(b"".join(lines))
-    again = list(records_of(file))
+    again = list(read_refused(file))
     assert len(again) == len(refused)
     accepted = [
         (refused[position - 1], lines[position - 1])
