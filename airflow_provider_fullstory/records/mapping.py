@@ -63,12 +63,7 @@ def map_rows(
 
 
 def targets_of_rows(columns: Sequence[str], options: MappingOptions) -> dict[str, str]:
-    """
-    Return where each column goes, as a path of the API.
-
-    :param columns: Names of the columns.
-    :param options: The options of the mapping.
-    """
+    """Return the path of the API that each column goes to."""
     targets, _ = targets_of(columns, options)
     return {columns[index]: ".".join(path) for path, index in targets.items()}
 

@@ -113,12 +113,7 @@ def _reals(values: Any, parents: str) -> Iterator[tuple[str, str]]:
 
 
 def record_of_line(kind: RecordKind, line: Any) -> Any:
-    """
-    Return the record in a line of a file of refused records; any other line is the record itself.
-
-    :param kind: The kind of record.
-    :param line: The JSON of the line.
-    """
+    """Return the record in a line of a file of refused records; any other line is the record itself."""
     if isinstance(line, dict) and line.keys() == {kind.noun, REFUSAL} and isinstance(line[REFUSAL], dict):
         return line[kind.noun]
     return line

@@ -86,12 +86,7 @@ def _requests(
 
 
 def missing_columns(columns: Sequence[str], options: MappingOptions) -> list[str]:
-    """
-    Return a problem for each column that the user names and the source does not have.
-
-    :param columns: Names of the columns.
-    :param options: The options of the mapping.
-    """
+    """Return a problem for each column that the user names and the source does not have."""
     present = {name.casefold() for name in columns}
     names = ", ".join(map(quoted, columns[:_MOST_NAMES]))
     if len(columns) > _MOST_NAMES:

@@ -47,8 +47,8 @@ class OpenSource:
     """
     An open source.
 
-    :param description: Where it is, for the log.
-    :param targets: Where each column goes; empty where each record has its own keys.
+    :param description: The source, for the log.
+    :param targets: The field of each column; empty if each record has its own keys.
     :param chunks: Its records.
     """
 

@@ -127,7 +127,7 @@ EXAMPLES: dict[str, list[Example]] = {
     ],
     "TOO_DEEP": [Example(BAD | {"x": nested(rules.MAX_LEVELS)}, "x.a.a.a")],
     "NOT_AN_OBJECT": [
-        Example({"name": "A", "user": SECRET}, "user", "text that is no JSON"),
+        Example({"name": "A", "user": SECRET}, "user", "text that is not JSON"),
         Example({"name": "A", "user": [SECRET]}, "user", "list"),
         Example(BAD | {"properties": SECRET_NUMBER}, "properties", "int"),
         Example(BAD | {"context": {"browser": [SECRET]}}, "context.browser", "list"),

@@ -40,12 +40,7 @@ class BatchFingerprints:
     positions: array[int] = dataclasses.field(default_factory=lambda: array("Q"))
 
     def add(self, content: bytes | bytearray, position: int) -> None:
-        """
-        Remember one more record.
-
-        :param content: Its bytes in the body.
-        :param position: Its place in the source.
-        """
+        """Remember one more record."""
         self.fingerprints += fingerprint_of(content)
         self.positions.append(position)
 

@@ -33,7 +33,7 @@ class Batcher:
     Fill batches with records.
 
     :param run: The run that sends them.
-    :param limits: Where a batch ends.
+    :param limits: The limits of a batch.
     :param options: How rows became records; what the records of each batch have in common is sent with it.
     :param refuse: Called with the records that cannot be sent.
     :param keeps_fingerprints: Whether batches come with the fingerprints of their records.

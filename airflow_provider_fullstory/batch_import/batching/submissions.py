@@ -41,20 +41,12 @@ class Submission(NamedTuple):
 
 
 def batches_of(submissions: Sequence[Submission]) -> str:
-    """
-    Return the numbers of batches and records, as words.
-
-    :param submissions: The batches.
-    """
+    """Return the numbers of batches and records, as words."""
     records = sum(submission.records for submission in submissions)
     return f"{plural(len(submissions), 'batch')} with {plural(records, 'record')}"
 
 
 def not_again(submissions: Sequence[Submission]) -> str:
-    """
-    Return what happened to batches that earlier tries sent, as words.
-
-    :param submissions: The batches.
-    """
+    """Return what happened to batches that earlier tries sent, as words."""
     was, are = ("was", "is") if len(submissions) == 1 else ("were", "are")
     return f"{batches_of(submissions)} {was} accepted and {are} not sent again"

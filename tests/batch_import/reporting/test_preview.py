@@ -395,7 +395,7 @@ def test_a_preview_changes_nothing_about_the_import(emulator: EmulatorClient, co
         ({"events": [], "max_batch_bytes": 0}, "max_batch_bytes is 0"),
         ({"events": [], "batch_size": "x"}, "batch_size is 'x'"),
         ({}, "not neither"),
-        ({"events": "no uri"}, "no URI"),
+        ({"events": "no uri"}, "not a URI"),
     ],
 )
 def test_what_is_wrong_with_all_records_raises(
