@@ -51,24 +51,14 @@ def fingerprint_of(content: bytes | bytearray) -> bytes:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Batch:
+class Placed:
     """
-    One request of an import.
+    A batch, sent or not.
 
     :param place: Its place in the import: ``(12,)``, from 1, or ``(12, 1)`` for its first half.
-    :param body: The request's JSON.
-    :param digest: SHA-256 of the body, in hex.
-    :param records: How many records it holds.
-    :param idempotency_key: The key under which FullStory takes it once.
-    :param fingerprints: The fingerprints of its records, until they are written down.
     """
 
     place: tuple[int, ...]
-    body: Body = dataclasses.field(repr=False)
-    digest: str
-    records: int
-    idempotency_key: str
-    fingerprints: BatchFingerprints | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
     def ordinal(self) -> int:
@@ -79,6 +69,25 @@ class Batch:
     def name(self) -> str:
         """Its place, as text."""
         return ".".join(map(str, self.place))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Batch(Placed):
+    """
+    One request of an import.
+
+    :param body: The request's JSON.
+    :param digest: SHA-256 of the body, in hex.
+    :param records: How many records it holds.
+    :param idempotency_key: The key under which FullStory takes it once.
+    :param fingerprints: The fingerprints of its records, until they are written down.
+    """
+
+    body: Body = dataclasses.field(repr=False)
+    digest: str
+    records: int
+    idempotency_key: str
+    fingerprints: BatchFingerprints | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def split(self) -> tuple[Batch, Batch]:
         """

@@ -1,7 +1,7 @@
 """
 Tricky sources, and the batches that were decided for them, which are in ``golden/``.
 
-``python -m tests.batch_import.batching.golden_sources`` writes those anew; with ``--print`` it shows them.
+``python -m tests.batch_import.batching.golden_sources`` writes those again; with ``--print`` it shows them.
 A change there makes a retry after an upgrade another import.
 """
 
