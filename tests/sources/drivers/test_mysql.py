@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_provider_fullstory.sources.drivers import mysql
 from airflow_provider_fullstory.sources.query import query
 from demo.processes import wait_for
 from tests.sources.drivers.drivers import (
