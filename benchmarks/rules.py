@@ -25,7 +25,7 @@ from airflow_provider_fullstory.records import column_mapping, columns, fields
 from airflow_provider_fullstory.records.kinds import EVENTS
 from airflow_provider_fullstory.records.mapping import map_rows
 from airflow_provider_fullstory.records.options import MappingOptions
-from airflow_provider_fullstory.sources.chunks import CHUNK_ROWS
+from airflow_provider_fullstory.sources import CHUNK_ROWS
 
 COLUMNS = [
     "order_id", "user.uid", "timestamp", "status", "total", "quantity", "is_first", "context.browser.url",
@@ -56,7 +56,7 @@ def rows(count: int) -> list[tuple[Any, ...]]:
 
 def seconds(chunks: list[list[tuple[Any, ...]]]) -> float:
     """Return the processor's time for mapping all rows and encoding them into batches."""
-    options = MappingOptions(EVENTS, event_name="Order Updated")
+    options = MappingOptions(EVENTS, name="Order Updated")
     refused: list[Any] = []
     batcher = Batcher(RunIdentity("d", "r", "t"), BatchLimits(), options, refused.extend)
     gc.collect()

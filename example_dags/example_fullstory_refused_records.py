@@ -46,7 +46,7 @@ with DAG(
     tags=["example", "fullstory"],
 ):
     FullStoryImportEventsOperator(
-        task_id="import_mended",
+        task_id="import_fixed",
         events="{{ params.rejected_uri }}",
         deferrable=True,
     )

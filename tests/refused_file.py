@@ -90,7 +90,7 @@ def record(position: int, **more: Any) -> dict[str, Any]:
 
 
 def source(count: int, invalid: Iterable[int] = (), rejected: Iterable[int] = ()) -> list[dict[str, Any]]:
-    """Return records, some to be refused here, some by FullStory; each knows its place."""
+    """Return records, some of them invalid, some to be rejected by FullStory; each knows its place."""
     made_records: list[dict[str, Any]] = []
     for position in range(1, count + 1):
         made = record(position)
@@ -169,8 +169,8 @@ class Opaque:
     x: int = 1
 
 
-def mend(uri: str, changes: dict[int, Callable[[Any], Any]]) -> None:
-    """Mend records in the file, by their places."""
+def fix(uri: str, changes: dict[int, Callable[[Any], Any]]) -> None:
+    """Fix records in the file, by their places."""
     lines = lines_of(uri)
     for line in lines:
         change = changes.get(line["refusal"]["position"])

@@ -158,20 +158,10 @@ class FullStoryImportEventsOperator(FullStoryImportOperator):
 
         options = mapping_options(
             EVENTS,
-            event_name=arguments.event_name,
-            mapping=arguments.mapping,
-            timezone=arguments.timezone,
-            schema=arguments.schema,
+            arguments,
+            name=arguments.event_name,
             shared=arguments.shared,
             allow_anonymous=arguments.allow_anonymous,
             allow_missing_timestamp=arguments.allow_missing_timestamp,
-            record_key=arguments.record_key,
         )
-        return RecordSource(
-            arguments.events,
-            arguments.sql,
-            arguments.sql_conn_id,
-            arguments.parameters,
-            arguments.hook_params,
-            options,
-        )
+        return RecordSource(arguments.events, arguments, options)

@@ -53,7 +53,7 @@ class ColumnMapping:
     Turn rows of one set of columns into records.
 
     :param columns: Names of the columns, in the order of the values of a row.
-    :param options: What the user said.
+    :param options: The options of the mapping.
     """
 
     def __init__(self, columns: Sequence[str], options: MappingOptions) -> None:
@@ -73,12 +73,12 @@ class ColumnMapping:
         refused_values: Iterable[tuple[Path, Any]] = (),
     ) -> MappedChunk:
         """
-        Return the records of a chunk, and why other rows give none.
+        Return the records of a chunk, and the rows that cannot be sent.
 
         :param rows: Rows with as many values as there are columns.
         :param positions: The place of each row in the source.
-        :param refusal: Why none of the rows can be sent, where that is known.
-        :param refused_values: What the first row has besides its columns, and where each would go.
+        :param refusal: Why the rows cannot be sent, if that is known.
+        :param refused_values: Values of the first row outside its columns, and the field of each.
         """
         # Without rows there are no columns to take apart.
         columns = list(zip(*rows, strict=True)) or [()] * len(self.columns)
@@ -130,9 +130,9 @@ class ColumnMapping:
 
     def _names(self, field: RequiredField, built: Mapping[str, Column], chunk: _Chunk) -> Sequence[Any]:
         if field.path not in built:
-            if self.options.event_name is None:
+            if self.options.name is None:
                 chunk.refuse(dict.fromkeys(range(chunk.rows), field.missing.refusal()))
-            return [self.options.event_name or UNSET] * chunk.rows
+            return [self.options.name or UNSET] * chunk.rows
         names = built[field.path]
         if not names.is_full:
             missing = field.missing.refusal()
@@ -146,12 +146,12 @@ class ColumnMapping:
         explicit = self.options.schema if root == kind.default_root else {}
         chunk.refuse(misfits(columns, explicit, own))
         if getattr(self.options.shared, kind.property_roots[root], UNSET) is not UNSET:
-            # FullStory refuses records that have what is shared as well.
+            # FullStory rejects records that have what is shared as well.
             return [UNSET] * chunk.rows
         return schemas(columns, explicit, own, chunk.rows)
 
     def _check_timestamps(self, field: RequiredField, built: Mapping[str, Column], chunk: _Chunk) -> None:
-        """Refuse NULLs: in FullStory the record would have the time of the import, for ever."""
+        """Refuse NULLs: in FullStory the record would permanently have the time of the import."""
         column = built.get(field.path)
         if column is None or column.is_full or self.options.allow_missing_timestamp:
             return

@@ -1,8 +1,9 @@
 """
-What is sent for the values of a column: the same as for each value alone, but in a few passes in C.
+Convert the values of a column, in a few passes in C.
 
-That is possible for values of one well-known type, and for objects with the same keys, such as a column of
-JSON, which are columns themselves. All other values are converted one by one.
+The result is the same as for each value alone. This works for values of one well-known type, and for objects
+with the same keys, such as a column of JSON, whose members are columns themselves. All other values are
+converted one by one.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from airflow_provider_fullstory.records.values import utc_column
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-#: Where fewer objects than these have the same keys, all are converted one by one.
+#: If fewer objects than these have the same keys, all are converted one by one.
 _ROWS_WORTH_A_COLUMN: Final = 4
 #: Objects nested deeper are converted one by one: the stack is finite.
 _LEVELS_WORTH_A_COLUMN: Final = 8
@@ -46,9 +47,9 @@ class Column:
     """
     One converted column of a chunk.
 
-    :param values: What is sent for each row, UNSET where nothing is.
+    :param values: The value sent for each row, UNSET for none.
     :param is_full: Whether no value is UNSET.
-    :param declared: The type of every value that is sent, where it is the same, else a list with one a row.
+    :param declared: The type of all values, or a list with one for each row if they differ.
     :param refusals: Why rows are refused, by row.
     :param is_as_given: Whether every value is sent as the source gave it.
     """
@@ -93,7 +94,7 @@ def convert_column(values: Sequence[Any], convert: Callable[[Any], tuple[Any, De
     Convert a column value by value.
 
     :param values: The values as the source gave them.
-    :param convert: Returns what is sent and its declared type, or raises ValueRefusedError.
+    :param convert: Returns the value sent and its declared type, or raises ValueRefusedError.
     """
     converted: list[Any] = []
     declared: list[Declared] = []
@@ -138,7 +139,7 @@ def property_column(
 
 
 def _uniform_column(name: str, kind: type, values: Sequence[Any], zone: datetime.tzinfo) -> Column | None:
-    """Convert values of one type at once, None where each needs a check of its own."""
+    """Convert values of one type at once; return None if they must be checked one by one."""
     if kind in _UNIFORM:
         is_good = _UNIFORM[kind](values)
         return Column(list(values), True, _DECLARED.get(kind), is_as_given=True) if is_good else None
@@ -209,7 +210,7 @@ def _shaped_column(
 
 
 def _declared_inside(keys: Sequence[str], columns: Sequence[Column], rows: int) -> Declared | list[Declared]:
-    """Return what objects with these members declare: the same for all of them, or a list with one a row."""
+    """Return what objects with these members declare: the same for all, or a list with one for each row."""
     if all(column.is_uniform for column in columns):
         declared = [column.types(f".{key}")[0] for key, column in zip(keys, columns, strict=True) if rows]
         return tuple(chain.from_iterable(declared)) or None

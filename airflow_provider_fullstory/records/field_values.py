@@ -1,4 +1,4 @@
-"""What is sent for a value of a field, by the type that the field has."""
+"""Convert a value to the type of its field."""
 
 from __future__ import annotations
 
@@ -17,14 +17,12 @@ _MOST_DIGITS: Final = 1000
 
 def as_text(field: str, value: Any) -> str:
     """
-    Return what is sent for a field of text, such as ``user.uid``.
+    Return the value sent for a field of text, such as ``user.uid``.
 
     Whole numbers and UUIDs become text, since warehouses keep ids in these types; other types are refused,
     since their text would be a guess (a float id ``5.0``, say).
 
-    :param field: Path of the field.
-    :param value: Any value but None.
-    :raises ValueRefusedError: Where the value cannot be text.
+    :raises ValueRefusedError: If the value cannot be text.
     """
     value = unwrapped(value)
     if isinstance(value, str):
@@ -45,11 +43,9 @@ def as_text(field: str, value: Any) -> str:
 
 def as_integer(field: str, value: Any) -> int:
     """
-    Return what is sent for a field of whole numbers.
+    Return the value sent for a field of whole numbers.
 
-    :param field: Path of the field.
-    :param value: Any value but None.
-    :raises ValueRefusedError: Where the value is no whole number.
+    :raises ValueRefusedError: If the value is not a whole number.
     """
     value = unwrapped(value)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -61,11 +57,9 @@ def as_integer(field: str, value: Any) -> int:
 
 def as_number(field: str, value: Any) -> float | Decimal:
     """
-    Return what is sent for a field of numbers.
+    Return the value sent for a field of numbers.
 
-    :param field: Path of the field.
-    :param value: Any value but None.
-    :raises ValueRefusedError: Where the value is no finite number.
+    :raises ValueRefusedError: If the value is not a finite number.
     """
     value = unwrapped(value)
     if is_json_number(value):
@@ -77,11 +71,9 @@ def as_number(field: str, value: Any) -> float | Decimal:
 
 def as_boolean(field: str, value: Any) -> bool:
     """
-    Return what is sent for a field of truth values; 0 and 1 count, since not every database has booleans.
+    Return the value sent for a field of truth values; 0 and 1 count, since not every database has booleans.
 
-    :param field: Path of the field.
-    :param value: Any value but None.
-    :raises ValueRefusedError: Where the value is no truth value.
+    :raises ValueRefusedError: If the value is not a truth value.
     """
     value = unwrapped(value)
     if isinstance(value, (bool, int)) and value in (0, 1):
@@ -91,12 +83,12 @@ def as_boolean(field: str, value: Any) -> bool:
 
 def as_moment(field: str, value: Any, zone: datetime.tzinfo) -> datetime.datetime:
     """
-    Return what is sent for a field of time: a moment in UTC, so that equal moments have equal bytes.
+    Return the value sent for a field of time: a moment in UTC, so that equal moments have equal bytes.
 
     :param field: Path of the field.
     :param value: A datetime, a date (its midnight), or text in ISO 8601.
     :param zone: What a value without an offset means.
-    :raises ValueRefusedError: Where the value is no moment.
+    :raises ValueRefusedError: If the value is not a moment.
     """
     value = unwrapped(value)
     if isinstance(value, str):

@@ -1,5 +1,5 @@
 """
-One field of FullStory's API: what it takes, and what converts a value, or a column of values, to that.
+One field of FullStory's API: what it takes, and how a value, or a column of values, is converted to that.
 
 The type comes from the wire type, so nothing else has to list the field.
 """
@@ -48,7 +48,7 @@ class Field:
     :param type: Its type.
     :param limits: What its text or number must keep to.
     :param convert: Converts a value that is not None, given the time zone of timestamps without an offset;
-        raises ValueRefusedError where the field does not take the value.
+        raises ValueRefusedError if the field does not take the value.
     """
 
     path: str
@@ -70,7 +70,7 @@ class Field:
         """
         Convert a column.
 
-        Where all values are plain text, or plain datetimes, that is a few passes in C.
+        If all values are plain text, or plain datetimes, that is a few passes in C.
 
         :param values: The values as the source gave them.
         :param zone: What datetimes without an offset mean.
@@ -99,7 +99,7 @@ def field_of(path: str, field_type: msgspec.inspect.Type, limits: Limits) -> Fie
     :param path: Its dotted path.
     :param field_type: Its type.
     :param limits: What its text or number must keep to.
-    :raises TypeError: Where this package has no conversion to the type.
+    :raises TypeError: If this package has no conversion to the type.
     """
     return Field(path, field_type, limits, _conversion(path, field_type, limits))
 

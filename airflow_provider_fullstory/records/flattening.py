@@ -17,7 +17,7 @@ from airflow_provider_fullstory.records import rules
 from airflow_provider_fullstory.records.refusals import InvalidRecord, Refusal, ValueRefusedError
 from airflow_provider_fullstory.records.values import plain_key
 from airflow_provider_fullstory.records.written_values import as_json, key_text
-from airflow_provider_fullstory.sources.unreadable import Unreadable
+from airflow_provider_fullstory.sources.lines import Unreadable
 
 if TYPE_CHECKING:
     from airflow_provider_fullstory.records.fields import Path
@@ -51,7 +51,7 @@ class Flattening:
         self._paths: dict[str, list[str]] = {}
         for path, key in mapping.items():
             self._paths.setdefault(key, []).append(path)
-        #: The timestamp, where the user names the key that has it.
+        #: The timestamp, if the user names its key.
         self._timestamp = next(
             (path for path in map(str.casefold, mapping) if kind.timestamp and path == kind.timestamp.path),
             None,
@@ -63,7 +63,7 @@ class Flattening:
 
     def groups(self, records: Iterable[tuple[int, Any]]) -> tuple[list[RecordGroup], list[InvalidRecord]]:
         """
-        Return groups of records with the same columns, and what is no record at all.
+        Return groups of records with the same columns, and the items that are not records at all.
 
         :param records: The records, each after its place in the source.
         """
@@ -128,7 +128,7 @@ class Flattening:
         return RecordGroup(columns, [tuple(value for _, value in pairs)], [position], refusal, refused)
 
     def _targets(self, key: str, record: Container[Any]) -> Sequence[str]:
-        """Return where a key goes; a mapped key is matched without case where it is not there exactly."""
+        """Return the paths of a key; a mapped key is matched without case if no key is equal to it."""
         if key in self._paths:
             return self._paths[key]
         mapped = self._keys.get(key.casefold())
@@ -163,7 +163,7 @@ def _object(path: str, value: Any) -> Mapping[Any, Any]:
         try:
             value = DECODER.decode(str.__str__(value))
         except (msgspec.DecodeError, UnicodeEncodeError, RecursionError, ArithmeticError):
-            raise rules.NOT_AN_OBJECT.broken(field=path, kind="text that is no JSON") from None
+            raise rules.NOT_AN_OBJECT.broken(field=path, kind="text that is not JSON") from None
     if value is None:
         return {}
     if not isinstance(value, Mapping):

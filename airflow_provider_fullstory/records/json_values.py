@@ -30,20 +30,12 @@ def is_utf8(text: str) -> bool:
 
 
 def fits_64_bits(number: int) -> bool:
-    """
-    Return whether readers of JSON can be expected to keep an integer.
-
-    :param number: The integer.
-    """
+    """Return whether readers of JSON can be expected to keep an integer."""
     return _SMALLEST_INTEGER <= number <= _LARGEST_INTEGER
 
 
 def is_json_number(value: Any) -> bool:
-    """
-    Return whether a value is a number that a reader of JSON can take for a real.
-
-    :param value: Any value.
-    """
+    """Return whether a value is a number that a reader of JSON can take for a real."""
     if isinstance(value, bool):
         return False
     if isinstance(value, Decimal):
@@ -67,9 +59,7 @@ def check_elements(field: str, elements: Sequence[Any]) -> None:
     """
     Refuse an array that holds several kinds of values: an array of FullStory's has one type.
 
-    :param field: The property.
-    :param elements: Its elements, as they are sent.
-    :raises ValueRefusedError: Where they are of several kinds.
+    :raises ValueRefusedError: If they are of several kinds.
     """
     kinds = {_kind(element) for element in elements}
     if len(kinds) > 1:

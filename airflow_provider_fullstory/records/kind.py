@@ -2,7 +2,7 @@
 A kind of records as data, which the rest of the package reads.
 
 The fields of a kind are read from its wire type. A field that is added there is mapped, checked, sent and
-previewed, written down where its record is refused, and part of the fingerprint of its record.
+previewed, written down if its record is refused, and part of the fingerprint of its record.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Identity:
     :param fields: Dotted paths of the fields that say so.
     :param broken: Returns the rule that a record breaks if it fills just the given fields, None if it breaks
         none.
-    :param anonymous: The rule that a record about nobody breaks; users may allow these records.
+    :param anonymous: The rule that a record without a user or session breaks; users may allow these records.
     """
 
     fields: tuple[str, ...]
@@ -67,12 +67,11 @@ class RecordKind:
     :param property_roots: Fields whose members users name, each with the field that declares the types of
         these. A column without a field becomes a property of the first.
     :param limits: Limits of fields by dotted path.
-    :param shared: Wire type of what the records of a request may have in common, None where that is
-        nothing.
-    :param identity: How a record says whom it is about, None where it need not.
-    :param name: The field that one name may fill for all records of an import, None where there is none.
-    :param timestamp: The field that says when it happened, None where there is none. A source may lack it;
-        a record in which it is NULL breaks the rule.
+    :param shared: Wire type of what the records of a request may have in common, None if they share nothing.
+    :param identity: How a record says whom it is about, None if it need not.
+    :param name: The field that one name may fill for all records of an import, if there is one.
+    :param timestamp: The field that says when it happened, if there is one. A source may lack it; a record
+        in which it is NULL breaks the rule.
     :param counts_against_quota: Whether records count against the monthly quota of server events.
     """
 
@@ -86,6 +85,16 @@ class RecordKind:
     name: RequiredField | None = None
     timestamp: RequiredField | None = None
     counts_against_quota: bool = False
+
+    @property
+    def name_argument(self) -> str:
+        """The operator's argument with the name of all records."""
+        return f"{self.noun}_name"
+
+    @property
+    def is_importable(self) -> bool:
+        """Whether this package imports such records; others are only read back from jobs."""
+        return bool(self.members[()])
 
     @cached_property
     def structs(self) -> dict[Path, Struct]:
@@ -134,7 +143,7 @@ class RecordKind:
 
     def path_of(self, name: str) -> tuple[Path | None, str | None]:
         """
-        Return where a column goes, and what is wrong with its name where it can go nowhere.
+        Return the path of a column, or what is wrong with its name.
 
         Fields are matched without case, since some databases fold the names of columns.
 

@@ -49,7 +49,7 @@ RECENT_SESSION_OF_NOBODY: Final = Rule(
 )
 ANONYMOUS: Final = Rule(
     REQUIRED_FIELD,
-    "neither a user nor a session is given, so FullStory would make up an anonymous user; "
+    "neither a user nor a session is given, so FullStory would create an anonymous user; "
     "set allow_anonymous=True if that is wanted",
     _IDENTIFICATION,
 )
@@ -119,9 +119,5 @@ _KINDS: Final = {kind.resource: kind for kind in (EVENTS, USERS)}
 
 
 def kind_of(resource: str) -> RecordKind:
-    """
-    Return the kind of the records of an import.
-
-    :param resource: ``events`` or ``users``.
-    """
+    """Return the kind of the records of an import."""
     return _KINDS[Resource(resource)]

@@ -1,4 +1,4 @@
-"""What the text or the number in one field must keep to, as data, and the checks for it."""
+"""The limits of a field's text or number, as data, and their checks."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Limits:
     """
     The limits of one field.
 
-    :param source: Where they are documented.
+    :param source: The page that documents them.
     :param shortest: Fewest characters.
     :param longest: Most characters.
     :param form: What text must look like.
     :param form_name: The same, for a person.
     :param is_id: Whether text is an id: FullStory takes ``"u1 "`` and ``"u1"`` for two users.
-    :param url_rule: The rule that a URL breaks, where people mistake one for the value.
+    :param url_rule: The rule that a URL breaks, if people mistake one for the value.
     :param lowest: Smallest number.
     :param highest: Largest number.
     """
@@ -49,10 +49,7 @@ def check_text(field: str, text: str, limits: Limits) -> str:
     """
     Return text that a field takes.
 
-    :param field: Path of the field, for the reason of refusal.
-    :param text: The text.
-    :param limits: The limits of the field.
-    :raises ValueRefusedError: Where the text is beyond a limit.
+    :raises ValueRefusedError: If the text is beyond a limit.
     """
     if len(text) < limits.shortest:
         raise rules.EMPTY.broken(field=field)
@@ -88,10 +85,7 @@ def check_number(field: str, number: float | Decimal, limits: Limits) -> float |
     """
     Return a number that a field takes.
 
-    :param field: Path of the field, for the reason of refusal.
-    :param number: The number, which is finite.
-    :param limits: The limits of the field.
-    :raises ValueRefusedError: Where the number is beyond a limit.
+    :raises ValueRefusedError: If the number is beyond a limit.
     """
     if (limits.lowest is not None and number < limits.lowest) or (
         limits.highest is not None and number > limits.highest

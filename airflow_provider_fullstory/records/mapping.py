@@ -1,9 +1,10 @@
 """
 From a source to records.
 
-Rows of a query share their columns: the mapping is compiled once, and columns that fit nowhere are refused
-before the first row is read. Records (dicts) may each have other keys: they are flattened into columns, those
-of a chunk with the same keys are mapped together, and one that fits nowhere is refused alone.
+Rows of a query share their columns: the mapping is compiled once, and columns that go to no field are refused
+before the first row is read. Records (dicts) may each have other keys: they are flattened into columns, and
+those of a chunk with the same keys are mapped together. A record with a key that goes to no field is refused
+alone.
 """
 
 from __future__ import annotations
@@ -18,10 +19,9 @@ from airflow_provider_fullstory.records import rules
 from airflow_provider_fullstory.records.column_mapping import ColumnMapping, MappedChunk, Row
 from airflow_provider_fullstory.records.flattening import Flattening, RecordGroup
 from airflow_provider_fullstory.records.refusals import REQUIRED_FIELD
-from airflow_provider_fullstory.records.refused_records import record_of_line
 from airflow_provider_fullstory.records.targets import missing_columns, targets_of
 from airflow_provider_fullstory.records.timestamps import TimestampSummary
-from airflow_provider_fullstory.sources.chunks import CHUNK_ROWS
+from airflow_provider_fullstory.sources import CHUNK_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -44,8 +44,9 @@ def map_rows(
 
     :param columns: Names of the columns.
     :param chunks: Rows, a few hundred at a time.
-    :param options: What the user said about how a row becomes a record.
-    :raises FullStoryMappingError: At the call, before the first row: naming each column that fits nowhere.
+    :param options: The options of the mapping.
+    :raises FullStoryMappingError: At the call, before the first row: naming each column that goes to no
+        field.
     """
     mapping = ColumnMapping(columns, options)
     if problems := missing_columns(columns, options) + mapping.problems:
@@ -62,12 +63,7 @@ def map_rows(
 
 
 def targets_of_rows(columns: Sequence[str], options: MappingOptions) -> dict[str, str]:
-    """
-    Return where each column goes, as a path of the API.
-
-    :param columns: Names of the columns.
-    :param options: What the user said about how a row becomes a record.
-    """
+    """Return the path of the API that each column goes to."""
     targets, _ = targets_of(columns, options)
     return {columns[index]: ".".join(path) for path, index in targets.items()}
 
@@ -85,8 +81,8 @@ def map_records(records: Iterable[Any], options: MappingOptions) -> Iterator[Map
 
     :param records: Mappings, flat with dotted keys or nested as FullStory's API has them. Anything else among
         them is refused alone, such as what a source could not read.
-    :param options: What the user said about how each becomes a record of the API.
-    :raises FullStoryMappingError: At the call: where the options cannot be right for any record.
+    :param options: The options of the mapping.
+    :raises FullStoryMappingError: At the call: if the options cannot be right for any record.
     """
     options.check()
     return _map_records(records, options)
@@ -109,8 +105,7 @@ def _map_records(records: Iterable[Any], options: MappingOptions) -> Iterator[Ma
             refusal = rules.MISPLACED.refusal(problem=mapping.problems[0].replace("column", "key", 1))
         return mapping.map(group.rows, group.positions, refusal, group.refused_values)
 
-    # A source may be the file of refused records of an earlier import.
-    numbered = enumerate((record_of_line(options.kind, record) for record in records), start=1)
+    numbered = enumerate(records, start=1)
     while chunk := list(itertools.islice(numbered, CHUNK_ROWS)):
         groups, invalid = flattening.groups(chunk)
         yield _in_order([*map(mapped, groups), MappedChunk([], [], invalid)])
@@ -131,10 +126,10 @@ def _in_order(chunks: Sequence[MappedChunk]) -> MappedChunk:
 
 def shared_part(shared: Mapping[str, Any] | None, options: MappingOptions) -> msgspec.Struct | None:
     """
-    Return the request's ``shared`` object, None where its records share nothing.
+    Return the request's ``shared`` object, None if its records share nothing.
 
     :param shared: What they share, as the API has it.
-    :param options: What the user said about how a row becomes a record.
+    :param options: The options of the mapping.
     :raises FullStoryInputError: Naming what cannot be shared.
     """
     if not shared:
@@ -148,7 +143,7 @@ def shared_part(shared: Mapping[str, Any] | None, options: MappingOptions) -> ms
             f"{', '.join(names) or 'nothing'}."
         )
     own = dataclasses.replace(
-        options, kind=_shared_kind(kind), event_name=None, mapping={}, schema={}, record_key=()
+        options, kind=_shared_kind(kind, kind.shared), name=None, mapping={}, schema={}, record_key=()
     )
     [chunk] = map_records([shared], own)
     if chunk.invalid:
@@ -157,9 +152,9 @@ def shared_part(shared: Mapping[str, Any] | None, options: MappingOptions) -> ms
     return None if part == kind.shared() else part
 
 
-def _shared_kind(kind: RecordKind) -> RecordKind:
+def _shared_kind(kind: RecordKind, struct: type[msgspec.Struct]) -> RecordKind:
     """Return what records share as a kind of its own, to which no rule about a whole record applies."""
-    struct, identity = kind.shared or kind.struct, kind.identity
+    identity = kind.identity
 
     def broken(given: frozenset[str]) -> Rule | None:
         rule = None if identity is None else identity.broken(given)

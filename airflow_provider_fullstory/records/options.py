@@ -1,4 +1,4 @@
-"""What the user said about how a row becomes a record."""
+"""The options of a mapping."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 @dataclasses.dataclass(frozen=True, slots=True)
 class MappingOptions:
     """
-    What the user said about how a row becomes a record.
+    The options of a mapping from rows to records.
 
     :param kind: The kind of records.
-    :param event_name: Name of every record, where no column holds it.
+    :param name: Name of every record, if no column holds it.
     :param mapping: Path of the API -> name of the column.
     :param zone: What timestamps without an offset mean.
     :param schema: Dotted name of a property -> the type to declare for it.
-    :param shared: What all records of a request have in common, None where they share nothing.
-    :param allow_anonymous: Whether a record may be about nobody.
+    :param shared: What all records of a request have in common, None if they share nothing.
+    :param allow_anonymous: Whether a record may lack an identity.
     :param allow_missing_timestamp: Whether the timestamp may be NULL.
     :param record_key: Names of the columns whose values identify a record.
     """
 
     kind: RecordKind
-    event_name: str | None = None
+    name: str | None = None
     mapping: Mapping[str, str] = dataclasses.field(default_factory=dict)
     zone: datetime.tzinfo = datetime.UTC
     schema: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -46,7 +46,7 @@ class MappingOptions:
 
     def check(self) -> None:
         """
-        Refuse what is wrong whatever the records are.
+        Refuse options that are wrong for any record.
 
         :raises FullStoryMappingError: Naming what is wrong.
         """
@@ -55,21 +55,22 @@ class MappingOptions:
             if problem:
                 raise FullStoryMappingError(f"mapping has the key {quoted(path)}: {problem}.")
         self.key_paths()
-        if self.event_name is not None:
+        if self.name is not None:
+            argument = self.kind.name_argument
             if self.kind.name is None:
-                raise FullStoryMappingError(f"event_name is set, but {self.kind.resource} have no name.")
-            if not isinstance(self.event_name, str):
-                raise FullStoryMappingError(f"event_name is {self.event_name!r}; it must be text.")
+                raise FullStoryMappingError(f"{argument} is set, but {self.kind.resource} have no name.")
+            if not isinstance(self.name, str):
+                raise FullStoryMappingError(f"{argument} is {self.name!r}; it must be text.")
             try:
-                self.kind.fields[self.kind.name.path].convert(self.event_name, self.zone)
+                self.kind.fields[self.kind.name.path].convert(self.name, self.zone)
             except ValueRefusedError as error:
-                raise FullStoryMappingError(f"event_name cannot be sent: {error}.") from None
+                raise FullStoryMappingError(f"{argument} cannot be sent: {error}.") from None
 
     def key_paths(self) -> dict[str, list[str]]:
         """
-        Return where the key columns go, by their names.
+        Return the path of each key column, by its name.
 
-        :raises FullStoryMappingError: Where one goes nowhere.
+        :raises FullStoryMappingError: If a key column goes to no field.
         """
         paths = {}
         for name in self.record_key:

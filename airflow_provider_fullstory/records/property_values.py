@@ -1,5 +1,5 @@
 """
-What is sent for a value of a property: one decided outcome for each type.
+The value sent for each value of a property: one decided outcome for each type.
 
 ==============================  =====================================================  =============
 value                           sent as                                                declared type
@@ -7,8 +7,8 @@ value                           sent as                                         
 None                            nothing: the property is left out
 str (also empty)                string
 bool                            true or false
-int                             number; beyond 64 bits refused                          int
-float, Decimal                  number, a Decimal digit by digit; NaN, infinity refused
+int                             number; beyond 64 bits invalid                          int
+float, Decimal                  number, a Decimal digit by digit; NaN, infinity invalid
 datetime                        UTC, ISO 8601; without an offset, in ``timezone``       date
 date                            ``YYYY-MM-DD``                                          date
 time                            ISO 8601
@@ -19,13 +19,13 @@ a scalar of numpy               what it is in Python
 pandas.NA, NaT                  nothing, as None
 dict                            object; keys follow the rules of property names         by each value
 list, tuple                     array without its Nones                                 ints or dates
-dict or list in a list          refused: FullStory takes no arrays of objects
-several kinds in a list         refused: an array of FullStory's has one type
-bytes, set, any other type      refused
-text with a lone surrogate      refused: it has no UTF-8 form
+dict or list in a list          invalid: FullStory takes no arrays of objects
+several kinds in a list         invalid: an array of FullStory's has one type
+bytes, set, any other type      invalid
+text with a lone surrogate      invalid: it has no UTF-8 form
 ==============================  =====================================================  =============
 
-A type is declared where FullStory would infer another one: it reads every number as ``real`` and every string
+A type is declared if FullStory would infer another one: it reads every number as ``real`` and every string
 as ``str`` (developer.fullstory.com/server/custom-properties).
 """
 
@@ -55,7 +55,7 @@ Types = tuple[tuple[str, str], ...]
 
 def types_of(name: str, declared: Declared) -> Types:
     """
-    Return what is declared by name.
+    Return the declared types by name.
 
     :param name: A property's dotted name.
     :param declared: Its type, or those of the properties inside it.
@@ -67,12 +67,12 @@ def types_of(name: str, declared: Declared) -> Types:
 
 def property_value(name: str, value: Any, zone: datetime.tzinfo) -> tuple[Any, Declared]:
     """
-    Return what is sent for one value of a property, and its declared type.
+    Return the value sent for one value of a property, and its declared type.
 
     :param name: The property's dotted name.
     :param value: Any value; None, and an Enum of None, is not sent.
     :param zone: What datetimes without an offset mean.
-    :raises ValueRefusedError: Where the value cannot be sent.
+    :raises ValueRefusedError: If the value cannot be sent.
     """
     value = unwrapped(value)
     if value is None:

@@ -18,12 +18,7 @@ _NAMES: Final = {Decimal: "real", float: "real", type(None): "null"}
 
 
 def redacted(kind: RecordKind, record: Any) -> Any:
-    """
-    Return a record with the type of each value in its place; a schema, which has no values, stays.
-
-    :param kind: The kind of record.
-    :param record: JSON.
-    """
+    """Return a record with the type of each value in its place; a schema, which has no values, stays."""
     if not isinstance(record, Mapping):
         return _types(record)
     return {
@@ -40,19 +35,14 @@ def _types(value: Any) -> Any:
 
 
 def _schema(schema: Any) -> Any:
-    """Return a schema as it is; in a record that is refused, it may be anything."""
+    """Return a schema as it is; in a refused record, it may be anything."""
     if isinstance(schema, Mapping):
         return {key: _schema(item) for key, item in schema.items()}
     return schema if isinstance(schema, str) and schema in TYPES else _types(schema)
 
 
 def value_at(record: Any, path: Sequence[str]) -> Any:
-    """
-    Return what a record has at a path, None where it has nothing; names are found without case.
-
-    :param record: JSON.
-    :param path: The path.
-    """
+    """Return the value of a record at a path, None if there is none; names are found without case."""
     for part in path:
         if not isinstance(record, Mapping):
             return None

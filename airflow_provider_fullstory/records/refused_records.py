@@ -37,8 +37,8 @@ def refused_record(
 
     :param kind: The kind of record.
     :param record: The record without them.
-    :param refused: Those values, and where each would go. A path of one part that is no field's is a name
-        that fits nowhere.
+    :param refused: Those values, and the path of each. A path of one part that is not a field is a name that
+        goes to no field.
     :param zone: What datetimes without an offset mean.
     :param declared: Dotted name of a property -> its type, as the user declared it for the import.
     """
@@ -63,7 +63,7 @@ def refused_record(
 def _place_misnamed(
     kind: RecordKind, record: dict[str, Any], name: str, value: Any, writing: Writing
 ) -> None:
-    """Enter a value whose name fits nowhere."""
+    """Enter a value whose name goes to no field."""
     # A name that would be good in another record must not be so in this one.
     key = name if kind.path_of(name)[1] else f"${name}"
     record[key] = writing.value(key, value)
@@ -113,19 +113,14 @@ def _reals(values: Any, parents: str) -> Iterator[tuple[str, str]]:
 
 
 def record_of_line(kind: RecordKind, line: Any) -> Any:
-    """
-    Return the record in a line of a file of refused records; any other line is the record itself.
-
-    :param kind: The kind of record.
-    :param line: The JSON of the line.
-    """
+    """Return the record in a line of a file of refused records; any other line is the record itself."""
     if isinstance(line, dict) and line.keys() == {kind.noun, REFUSAL} and isinstance(line[REFUSAL], dict):
         return line[kind.noun]
     return line
 
 
 def _place(record: dict[str, Any], path: Path, value: Any) -> None:
-    """Enter a value; where the record has something else in its place, beside that."""
+    """Enter a value, or put it beside what the record already has in its place."""
     target: Any = record
     for part in path[:-1]:
         target = target.setdefault(part, {})

@@ -1,5 +1,5 @@
 """
-The rules for one record: what FullStory takes, each with its code, what to say, and where it is documented.
+The rules for one record: each with its code, its message, and the page that documents it.
 
 A rule that is broken refuses that record alone, before it is sent. The rules that only one kind of records
 has, and the limits of its fields, are with the kind. A message names the field and the type of the value,
@@ -43,7 +43,7 @@ class Rule:
 
     :param code: FullStory's code for a record that breaks it.
     :param says: What is wrong and how to fix it; names in braces stand for the details of the case.
-    :param source: Where it is documented.
+    :param source: The page that documents it.
     """
 
     code: str
@@ -51,21 +51,13 @@ class Rule:
     source: str
 
     def refusal(self, **details: object) -> Refusal:
-        """
-        Return why a record is refused.
-
-        :param details: What the names in braces stand for.
-        """
-        # Names and types may hold what has no UTF-8 form.
+        """Return why a record is refused."""
+        # Names and types may hold characters without a UTF-8 form.
         reason = self.says.format(**details).encode("utf-8", "backslashreplace").decode()
         return Refusal(self.code, reason)
 
     def broken(self, **details: object) -> ValueRefusedError:
-        """
-        Return the refusal as an error.
-
-        :param details: What the names in braces stand for.
-        """
+        """Return the refusal as an error."""
         return ValueRefusedError(self.refusal(**details))
 
 
@@ -121,7 +113,7 @@ NO_JSON_FORM: Final = Rule(
 )
 NOT_FINITE: Final = Rule(
     INVALID_ARGUMENT,
-    "{field} is NaN, infinite or beyond 1.8e308, which JSON cannot say; make it NULL",
+    "{field} is NaN, infinite or beyond 1.8e308, which JSON cannot express; make it NULL",
     _JSON,
 )
 NO_PROPERTY_MOMENT: Final = Rule(INVALID_ARGUMENT, NO_MOMENT.says, _PROPERTIES)
@@ -161,23 +153,19 @@ UNREADABLE_JSON: Final = Rule(
 MISPLACED: Final = Rule(INVALID_ARGUMENT, "{problem}", _EVENTS)
 TOO_LARGE: Final = Rule(
     INVALID_ARGUMENT,
-    "the record alone has {size} bytes, more than max_batch_bytes lets through",
+    "the record alone has {size} bytes, more than max_batch_bytes allows",
     _NO_GUESS,
 )
 
 
 def quoted(name: str) -> str:
-    """
-    Return the name of a column, key or property for a message, cut where it is too long.
-
-    :param name: The name.
-    """
+    """Return the name of a column, key or property for a message, cut if it is too long."""
     return repr(name if len(name) <= _LONGEST_QUOTE else f"{name[:_LONGEST_QUOTE]}...")
 
 
 def property_name_problem(name: str) -> str | None:
     """
-    Return what is wrong with a property's dotted name, None where nothing is.
+    Return what is wrong with a property's dotted name, None if it is good.
 
     :param name: The name with its parents, such as ``address.city``.
     """

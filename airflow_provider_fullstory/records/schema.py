@@ -63,7 +63,7 @@ def record_types(root: str, value: Any) -> Types:
 
     :param root: The field that declares them, such as ``schema``.
     :param value: What the record has there: ``{"properties": {"quantity": "int"}}``.
-    :raises ValueRefusedError: Where it has another form.
+    :raises ValueRefusedError: If it has another form.
     """
     types = value.get("properties") if isinstance(value, Mapping) else None
     if not isinstance(types, Mapping) or len(value) != 1:
@@ -80,9 +80,9 @@ def schemas(
     columns: Mapping[str, Column], explicit: Mapping[str, str], own: Column | None, rows: int
 ) -> Sequence[Any]:
     """
-    Return what each row declares, UNSET where it declares nothing.
+    Return the types that each row declares, UNSET for none.
 
-    Only properties that a row really has are declared. What a record declares itself counts before what the
+    Only properties that a row has are declared. What a record declares itself counts before what the
     user declared for the import, and that before what follows from the values.
 
     :param columns: Converted properties by dotted name.
@@ -154,7 +154,7 @@ def _refused_at(place: _Place, rows: Iterable[int]) -> dict[int, Refusal]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Place:
-    """Where the values of a declared property stand: in a column, or in the objects of one."""
+    """The place of the values of a declared property: a column, or the objects in one."""
 
     name: str
     kind: str

@@ -1,4 +1,4 @@
-"""Which column fills which field, and what is wrong with columns that fill none."""
+"""Which column fills which field, and what is wrong with columns that fill no field."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def targets_of(columns: Sequence[str], options: MappingOptions) -> tuple[dict[Pa
     Return the column of each path, and what is wrong with the columns or the mapping.
 
     :param columns: Names of the columns.
-    :param options: What the user said.
+    :param options: The options of the mapping.
     """
     targets: dict[Path, int] = {}
     problems: list[str] = []
@@ -38,16 +38,17 @@ def targets_of(columns: Sequence[str], options: MappingOptions) -> tuple[dict[Pa
                 f"columns {quoted(columns[targets[other]])} and {quoted(name)} both go to "
                 f"{quoted('.'.join(path))}; rename one of them in the query (AS), or map it"
             )
-    named = options.kind.name
-    if named is not None and options.event_name is not None and (named.path,) in targets:
+    kind = options.kind
+    if kind.name is not None and options.name is not None and (kind.name.path,) in targets:
+        column = columns[targets.pop((kind.name.path,))]
         problems.append(
-            f"event_name is set, and column {quoted(columns[targets.pop((named.path,))])} holds a name too; "
-            f"leave out event_name, or rename the column to '{options.kind.default_root}.{named.path}' if it "
-            "is a property"
+            f"{kind.name_argument} is set, and column {quoted(column)} holds a name too; leave out "
+            f"{kind.name_argument}, or rename the column to '{kind.default_root}.{kind.name.path}' if it is "
+            "a property"
         )
     problems += [
         f"column {quoted(columns[targets.pop(path)])} goes to {path[0]!r}, which is in shared too; FullStory "
-        f"refuses {options.kind.resource} that have both"
+        f"rejects {kind.resource} that have both"
         for path in list(targets)
         if getattr(options.shared, path[0], UNSET) is not UNSET
     ]
@@ -85,12 +86,7 @@ def _requests(
 
 
 def missing_columns(columns: Sequence[str], options: MappingOptions) -> list[str]:
-    """
-    Return a problem for each column that the user names and the source does not have.
-
-    :param columns: Names of the columns.
-    :param options: What the user said.
-    """
+    """Return a problem for each column that the user names and the source does not have."""
     present = {name.casefold() for name in columns}
     names = ", ".join(map(quoted, columns[:_MOST_NAMES]))
     if len(columns) > _MOST_NAMES:
@@ -108,7 +104,7 @@ def _clash(
     path: Path, targets: Mapping[Path, int], inside: Mapping[Path, Path], objects: frozenset[str]
 ) -> Path | None:
     """
-    Return what fills the same as a path; an object may have a column besides those of its members.
+    Return what fills the same field as a path; an object may have a column besides those of its members.
 
     :param path: The path.
     :param targets: Paths that are filled.

@@ -1,4 +1,4 @@
-"""Which text is a timestamp, and which timestamps the records of an import have."""
+"""Timestamps as text, and the range of the timestamps of an import."""
 
 from __future__ import annotations
 
@@ -27,8 +27,6 @@ def is_timestamp(text: str) -> bool:
     Return whether text is a timestamp or a date in ISO 8601, in full, as FullStory documents it.
 
     A space may stand for the T and before the offset, and UTC for Z, since databases print so.
-
-    :param text: The text.
     """
     try:
         parsed(text)
@@ -39,10 +37,9 @@ def is_timestamp(text: str) -> bool:
 
 def parsed(text: str) -> datetime.datetime:
     """
-    Return the timestamp that text is, a date as its midnight. Digits beyond microseconds are cut off.
+    Return the timestamp in text, for a date its midnight. Digits beyond microseconds are cut off.
 
-    :param text: The text; see :func:`is_timestamp`.
-    :raises ValueError: Where it is none.
+    :raises ValueError: If it is not a timestamp.
     """
     text = text.strip()
     if not _ISO_8601.fullmatch(text):
@@ -51,11 +48,7 @@ def parsed(text: str) -> datetime.datetime:
 
 
 def parsed_column(texts: Sequence[str]) -> list[datetime.datetime] | None:
-    """
-    Return the timestamps that texts are, None where each text needs a check of its own.
-
-    :param texts: The texts.
-    """
+    """Return the timestamps in texts, None if the texts must be checked one by one."""
     if not all(map(_ISO_8601.fullmatch, texts)):
         return None
     try:
@@ -65,11 +58,7 @@ def parsed_column(texts: Sequence[str]) -> list[datetime.datetime] | None:
 
 
 def is_epoch(text: str) -> bool:
-    """
-    Return whether text is a number, as seconds or milliseconds since 1970 are.
-
-    :param text: The text.
-    """
+    """Return whether text is a number, as seconds or milliseconds since 1970 are."""
     return _NUMBER.fullmatch(text.strip()) is not None
 
 
@@ -87,9 +76,9 @@ class TimestampSummary:
     """
     The earliest and the latest timestamp of some records.
 
-    :param earliest: The earliest, None where no record has a timestamp.
+    :param earliest: The earliest, None if no record has a timestamp.
     :param latest: The latest.
-    :param missing: How many records have none: FullStory gives these the time of their import.
+    :param missing: How many records have no timestamp: FullStory gives them the time of their import.
     """
 
     earliest: datetime.datetime | None = None

@@ -13,7 +13,7 @@ from airflow_provider_fullstory.records.json_values import is_utf8
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: Units of numpy's times that Python's have no room for.
+#: Units of numpy's times that Python's cannot represent.
 _FINER_THAN_MICROSECONDS: Final = ("ns", "ps", "fs", "as")
 
 
@@ -21,9 +21,7 @@ def plain_key(owner: str, key: Any) -> str:
     """
     Return the key of an object as a plain str.
 
-    :param owner: What has the key, for the reason of refusal.
-    :param key: The key.
-    :raises ValueRefusedError: Where it is no text.
+    :raises ValueRefusedError: If it is not text.
     """
     key = unwrapped(key)
     if not isinstance(key, str):
@@ -40,11 +38,11 @@ def utc(
     """
     Return the moment in UTC, as a plain datetime.
 
-    :param field: Where it goes, for the reason of refusal.
+    :param field: Its field, for the reason of refusal.
     :param value: A datetime; without an offset it is one in ``zone``.
     :param zone: A time zone.
-    :param rule: What it breaks if it is no such moment.
-    :raises ValueRefusedError: Where there is no such moment between the years 1 and 9999.
+    :param rule: The rule that it breaks otherwise.
+    :raises ValueRefusedError: If the moment is not between the years 1 and 9999.
     """
     try:
         if value.tzinfo is None:
@@ -67,7 +65,7 @@ def utc(
 
 def utc_column(values: Sequence[datetime.datetime], zone: datetime.tzinfo) -> list[datetime.datetime] | None:
     """
-    Return moments in UTC, None where each needs a check of its own.
+    Return moments in UTC, None if they must be checked one by one.
 
     :param values: Datetimes of no subclass; without an offset they are ones in ``zone``.
     :param zone: A time zone.
@@ -89,9 +87,7 @@ def checked_text(field: str, value: str) -> str:
     """
     Return text as a plain str.
 
-    :param field: Where it goes, for the reason of refusal.
-    :param value: The text.
-    :raises ValueRefusedError: Where it has no UTF-8 form.
+    :raises ValueRefusedError: If it has no UTF-8 form.
     """
     if not is_utf8(value):
         raise rules.HALF_A_PAIR.broken(field=field)
@@ -99,11 +95,7 @@ def checked_text(field: str, value: str) -> str:
 
 
 def unwrapped(value: Any) -> Any:
-    """
-    Return what an Enum stands for, or a scalar of numpy, as a value of Python; None where pandas has none.
-
-    :param value: Any value.
-    """
+    """Return an Enum or a scalar of numpy as a plain value, and a missing value of pandas as None."""
     while isinstance(value, enum.Enum):
         value = value.value
     kind = type(value)
@@ -114,7 +106,7 @@ def unwrapped(value: Any) -> Any:
 
 
 def _of_numpy(value: Any) -> Any:
-    # Who has a value of numpy's has imported it.
+    # A value of numpy can exist only once numpy is imported.
     numpy = sys.modules.get("numpy")
     if numpy is None or not isinstance(value, numpy.generic):
         return value

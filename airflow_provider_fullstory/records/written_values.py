@@ -1,8 +1,8 @@
 """
 Any value as JSON, for a record that is written down since it cannot be sent.
 
-A value that JSON cannot say, or that would be read back as something else, is written as
-``{"$float": "nan"}``: no property can be called that, so the record is refused again until it is fixed.
+A value that JSON cannot express, or that would be read back as something else, is written as
+``{"$float": "nan"}``. No property can have that name, so the record is invalid again until it is fixed.
 """
 
 from __future__ import annotations
@@ -27,11 +27,7 @@ _MOST_VALUES: Final = 10_000
 
 
 def as_json(value: Any) -> Any:
-    """
-    Return any value as JSON.
-
-    :param value: The value.
-    """
+    """Return any value as JSON."""
     return Writing(datetime.UTC).value("", value)
 
 
@@ -109,7 +105,7 @@ class Writing:
             return _named(value), ""
         if sent is msgspec.UNSET:
             return None, ""
-        # What JSON has no type for is sent as text.
+        # Values for which JSON has no type are sent as text.
         text = msgspec.json.decode(ENCODER.encode(sent)) if isinstance(sent, datetime.date) else sent
         return text, kind if isinstance(kind, str) else ""
 
@@ -120,11 +116,7 @@ def _named(value: Any, text: str | None = None) -> dict[str, str]:
 
 
 def as_text(value: Any) -> str:
-    """
-    Return any value as text that has a UTF-8 form.
-
-    :param value: The value.
-    """
+    """Return any value as text that has a UTF-8 form."""
     try:
         if isinstance(value, (bytes, bytearray, memoryview)):
             return base64.b64encode(bytes(value)).decode()
@@ -136,11 +128,7 @@ def as_text(value: Any) -> str:
 
 
 def key_text(key: Any) -> str:
-    """
-    Return any key as text.
-
-    :param key: The key.
-    """
+    """Return any key as text."""
     key = unwrapped(key)
     # Keys are text; another one must not become a good name by being written down.
     return as_text(key) if isinstance(key, str) else f"${type(key).__name__} {as_text(key)}"

@@ -17,8 +17,7 @@ import msgspec
 
 from airflow_provider_fullstory.api.encoding import DECODER
 from airflow_provider_fullstory.exceptions import FullStoryError, FullStoryInputError, FullStorySourceError
-from airflow_provider_fullstory.sources.lines import buffered, lines
-from airflow_provider_fullstory.sources.unreadable import Unreadable
+from airflow_provider_fullstory.sources.lines import Unreadable, buffered, lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,12 +26,12 @@ if TYPE_CHECKING:
 
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]*://")
 _WILDCARD: Final = re.compile(r"[*?\[]")
-_TAKEN: Final = "events= takes newline-delimited JSON in UTF-8, one object a line, plain or gzip"
-_MISSING: Final = "is no file. A folder is named with a slash at its end."
-#: Of these, one has to be a record: else the file is something else.
+_TAKEN: Final = "newline-delimited JSON in UTF-8, one object a line, plain or gzip"
+_MISSING: Final = "is not a file. A folder is named with a slash at its end."
+#: One of these must be a record, or the file is taken for something else.
 _FIRST_LINES: Final = 10
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-#: How files begin that are no lines of text at all.
+#: How files begin that do not hold lines of text in UTF-8.
 _SIGNATURES: Final = {
     b"\xff\xfe": "text in UTF-16",
     b"\xfe\xff": "text in UTF-16",
@@ -55,22 +54,25 @@ _OTHER_KINDS: Final = (
 )
 
 
-def records_of_files(locations: Iterable[Any]) -> Iterator[Any]:
+def records_of_files(locations: Iterable[Any], argument: str) -> Iterator[Any]:
     """
-    Return the records in files, one after another; a line that is no record as why it is none.
+    Return the records in files, one after another; an :class:`Unreadable` for a line that is not JSON.
 
     :param locations: Where files are: URIs, absolute paths or path objects; of one file, of all that match a
         pattern (``*``, ``?``, ``[a-z]``), or, with a slash at its end, of all in a folder. A file that is
         named twice is read once.
-    :raises FullStoryInputError: At the call: where nothing can be opened there, or no file is there. Later:
-        where a file holds something else than lines of JSON.
-    :raises FullStorySourceError: Where a storage cannot be read.
+    :param argument: The argument that names them, for messages.
+    :raises FullStoryInputError: At the call: if nothing can be opened there, or no file is there. Later: if a
+        file holds something else than lines of JSON.
+    :raises FullStorySourceError: If a storage cannot be read.
     """
     locations = list(locations)
     files = {
-        file.uri: file for location in locations for file in _files(location, is_only=len(locations) == 1)
+        file.uri: file
+        for location in locations
+        for file in _files(location, argument, is_only=len(locations) == 1)
     }
-    return _records(list(map(files.__getitem__, sorted(files))))
+    return _records(list(map(files.__getitem__, sorted(files))), argument)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,16 +83,16 @@ class _File:
     open: Callable[[], IO[bytes]]
 
 
-def _files(location: Any, *, is_only: bool) -> list[_File]:
-    path = _path(location)
+def _files(location: Any, argument: str, *, is_only: bool) -> list[_File]:
+    path = _path(location, argument)
     name = str(location)
     try:
         if name.endswith("/"):
-            return _found(path, name, path.fs.find(path.path, detail=True), path.path)
+            return _found(path, name, path.fs.find(path.path, detail=True), path.path, argument)
         # Any character may be part of a file's name.
         if _WILDCARD.search(name) and not path.fs.exists(path.path):
             folder = _WILDCARD.split(path.path)[0].rpartition("/")[0]
-            return _found(path, name, path.fs.glob(path.path, detail=True), folder)
+            return _found(path, name, path.fs.glob(path.path, detail=True), folder, argument)
         if not is_only:
             # Else the files before it would be sent before it is found missing.
             path.open("rb").close()
@@ -103,7 +105,7 @@ def _files(location: Any, *, is_only: bool) -> list[_File]:
         raise FullStorySourceError(f"{name} could not be listed: {_reason(error)}.") from error
 
 
-def _found(path: Any, name: str, found: Mapping[str, Any], folder: str) -> list[_File]:
+def _found(path: Any, name: str, found: Mapping[str, Any], folder: str, argument: str) -> list[_File]:
     """Return the files of data among those that a storage has found in a folder."""
     files = [
         _File(_uri(path, file), functools.partial(path.fs.open, file))
@@ -115,13 +117,13 @@ def _found(path: Any, name: str, found: Mapping[str, Any], folder: str) -> list[
     others = [file.uri for file in files if file.uri.lower().removesuffix(".gz").endswith(_OTHER_KINDS)]
     if others:
         raise FullStoryInputError(
-            f"{min(others)} is no newline-delimited JSON, which events= takes. Leave such files out of "
-            f"{name}, with a pattern such as *.jsonl.gz."
+            f"{min(others)} is not newline-delimited JSON, which {argument}= takes. Leave such files "
+            f"out of {name}, with a pattern such as *.jsonl.gz."
         )
     return files
 
 
-def _path(location: Any) -> Any:
+def _path(location: Any, argument: str) -> Any:
     from airflow.providers.common.compat.sdk import AirflowNotFoundException, ObjectStoragePath
 
     if not isinstance(location, (str, os.PathLike)):
@@ -131,7 +133,9 @@ def _path(location: Any) -> Any:
         # A scheme that nothing installed can read shows only here.
         path.fs  # noqa: B018
     except (ValueError, ImportError, AirflowNotFoundException) as error:
-        raise FullStoryInputError(f"events is {str(location)!r}, which cannot be opened: {error}.") from error
+        raise FullStoryInputError(
+            f"{argument} is {str(location)!r}, which cannot be opened: {error}."
+        ) from error
     except Exception as error:
         raise FullStorySourceError(f"{location} could not be opened: {_reason(error)}.") from error
     return path
@@ -158,20 +162,21 @@ def _is_data(name: str, info: dict[str, Any]) -> bool:
     )
 
 
-def _records(files: list[_File]) -> Iterator[Any]:
+def _records(files: list[_File], argument: str) -> Iterator[Any]:
     for file in files:
-        yield from _records_of(file, f" of {file.uri.rpartition('/')[2]}" if len(files) > 1 else "")
+        where = f" of {file.uri.rpartition('/')[2]}" if len(files) > 1 else ""
+        yield from _records_of(file, where, f"{argument}= takes {_TAKEN}")
 
 
-def _records_of(file: _File, where: str) -> Iterator[Any]:
-    """Yield the record of each line, or why a line is none."""
+def _records_of(file: _File, where: str, taken: str) -> Iterator[Any]:
+    """Yield the record of each line, or why the line cannot be read."""
     number = 0
     try:
         with file.open() as opened:
             reader = buffered(opened)
-            _check_signature(reader, file.uri)
-            texts = _texts(reader, file.uri)
-            for number, text in _known_as_json(texts, file.uri):
+            _check_signature(reader, file.uri, taken)
+            texts = _texts(reader, file.uri, taken)
+            for number, text in _known_as_json(texts, file.uri, taken):
                 yield _record(text, f"line {number}{where}")
     except FullStoryError:
         raise
@@ -183,26 +188,26 @@ def _records_of(file: _File, where: str) -> Iterator[Any]:
         raise FullStorySourceError(f"{file.uri} could not be read{progress}: {_reason(error)}.") from error
 
 
-def _check_signature(reader: Reader, uri: str) -> None:
+def _check_signature(reader: Reader, uri: str, taken: str) -> None:
     head = reader.peek(max(map(len, _SIGNATURES)))
     for signature, kind in _SIGNATURES.items():
         if head.startswith(signature):
-            raise FullStoryInputError(f"{uri} is {kind}; {_TAKEN}.")
+            raise FullStoryInputError(f"{uri} is {kind}; {taken}.")
 
 
-def _texts(reader: Reader, uri: str) -> Iterator[tuple[int, bytes]]:
+def _texts(reader: Reader, uri: str, taken: str) -> Iterator[tuple[int, bytes]]:
     """Yield the lines that hold something, with their numbers."""
     for number, line in enumerate(lines(reader, uri), start=1):
         text = (line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line).strip()
         if number == 1 and text.startswith(b"["):
-            raise FullStoryInputError(f"{uri} holds a JSON array; {_TAKEN}.")
+            raise FullStoryInputError(f"{uri} holds a JSON array; {taken}.")
         if text:
             yield number, text
 
 
-def _known_as_json(texts: Iterator[tuple[int, bytes]], uri: str) -> Iterator[tuple[int, bytes]]:
+def _known_as_json(texts: Iterator[tuple[int, bytes]], uri: str, taken: str) -> Iterator[tuple[int, bytes]]:
     """
-    Yield the lines once one of the first is an object: then others that are none are broken records.
+    Yield the lines once one of the first is an object: then all other lines are broken records.
 
     A file of one line may be a broken record too.
     """
@@ -213,11 +218,11 @@ def _known_as_json(texts: Iterator[tuple[int, bytes]], uri: str) -> Iterator[tup
             break
         if len(first) == _FIRST_LINES:
             raise FullStoryInputError(
-                f"None of the first {_FIRST_LINES} lines of {uri} is an object; {_TAKEN}."
+                f"None of the first {_FIRST_LINES} lines of {uri} is an object; {taken}."
             )
     else:
         if len(first) > 1 or any(not text.startswith(b"{") for _, text in first):
-            raise FullStoryInputError(f"No line of {uri} is an object; {_TAKEN}.")
+            raise FullStoryInputError(f"No line of {uri} is an object; {taken}.")
     yield from first
     yield from texts
 

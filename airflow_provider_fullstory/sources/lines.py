@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import gzip
 import io
@@ -21,6 +22,21 @@ _GZIP: Final = b"\x1f\x8b"
 Reader: TypeAlias = "io.BufferedReader[Any] | gzip.GzipFile"
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unreadable:
+    """
+    A line of a file that cannot be read as a record, since it is not JSON.
+
+    :param text: The line.
+    :param line: Which one it is, for a person.
+    :param problem: What is wrong with it; None if it is nested too deep, or has too large a number.
+    """
+
+    text: str = dataclasses.field(repr=False)
+    line: str
+    problem: str | None
+
+
 class _Blocks(io.RawIOBase):
     """What a file gives, whatever else its class can do: not each one can be buffered as it is."""
 
@@ -38,7 +54,7 @@ class _Blocks(io.RawIOBase):
 
 def buffered(file: IO[bytes]) -> Reader:
     """
-    Return a reader of a file's content: buffered, and unzipped where the content is gzip, whatever its name.
+    Return a reader of a file's content: buffered, and unzipped if the content is gzip, whatever its name.
 
     The file is not closed with it.
 
@@ -54,9 +70,9 @@ def lines(reader: Reader, name: str) -> Iterator[bytes]:
 
     :param reader: What :func:`buffered` returned.
     :param name: What to call the file in an error.
-    :raises FullStoryInputError: Where a line is longer than 32 MiB, as soon as that much of it is read.
+    :raises FullStoryInputError: If a line is longer than 32 MiB, as soon as that much of it is read.
     """
-    # One byte more shows that a line goes on.
+    # One byte more shows that a line continues.
     read = functools.partial(reader.readline, MAX_LINE_BYTES + 1)
     for number, line in enumerate(iter(read, b""), start=1):
         if len(line) > MAX_LINE_BYTES:

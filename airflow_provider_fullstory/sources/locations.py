@@ -10,11 +10,7 @@ _URI: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.:-]*:/)?/[^\n]*")
 
 
 def is_location(value: Any) -> bool:
-    """
-    Return whether a value says where files are: a URI, an absolute path, or a path object.
-
-    :param value: Any value.
-    """
+    """Return whether a value says where files are: a URI, an absolute path, or a path object."""
     if isinstance(value, str):
         # Rows as text may hold a URI too, but do not begin with it.
         return _URI.fullmatch(value) is not None
@@ -23,9 +19,5 @@ def is_location(value: Any) -> bool:
 
 
 def are_locations(value: Any) -> bool:
-    """
-    Return whether a value is a list of locations.
-
-    :param value: Any value.
-    """
+    """Return whether a value is a list of locations."""
     return isinstance(value, (list, tuple)) and bool(value) and all(map(is_location, value))

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStorySourceError
-from airflow_provider_fullstory.sources.chunks import CHUNK_ROWS
+from airflow_provider_fullstory.sources import CHUNK_ROWS
 from airflow_provider_fullstory.sources.drivers.known import driver_of, unpooled
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
@@ -14,20 +15,22 @@ from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow_provider_fullstory.exceptions import FullStoryInputError
 from airflow_provider_fullstory.records.mapping import map_records, map_rows, shared_part, targets_of_rows
 from airflow_provider_fullstory.records.options import MappingOptions
+from airflow_provider_fullstory.records.refused_records import record_of_line
 from airflow_provider_fullstory.records.schema import check_types
-from airflow_provider_fullstory.sources.chunks import CHUNK_ROWS
+from airflow_provider_fullstory.sources import CHUNK_ROWS
 from airflow_provider_fullstory.sources.iterables import records_of
+from airflow_provider_fullstory.sources.lines import Unreadable
 from airflow_provider_fullstory.sources.locations import are_locations, is_location
 from airflow_provider_fullstory.sources.query import query
-from airflow_provider_fullstory.sources.unreadable import Unreadable
 from airflow_provider_fullstory.task.hidden_records import HiddenRecords
 from airflow_provider_fullstory.text import some
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from airflow_provider_fullstory.records.column_mapping import MappedChunk
     from airflow_provider_fullstory.records.kind import RecordKind
+    from airflow_provider_fullstory.task.arguments import ImportArguments
 
 #: How a statement begins.
 _STATEMENT: Final = re.compile(
@@ -44,8 +47,8 @@ class OpenSource:
     """
     An open source.
 
-    :param description: Where it is, for the log.
-    :param targets: Where each column goes; empty where each record has its own keys.
+    :param description: The source, for the log.
+    :param targets: The field of each column; empty if each record has its own keys.
     :param chunks: Its records.
     """
 
@@ -57,21 +60,15 @@ class OpenSource:
 @dataclasses.dataclass(frozen=True, slots=True)
 class RecordSource:
     """
-    Where records come from; see the operator's parameters.
+    The source of the records.
 
-    :param records: The records, or where they are.
-    :param sql: The query.
-    :param sql_conn_id: Connection of its database.
-    :param parameters: Its parameters.
-    :param hook_params: Arguments for the database's hook.
-    :param options: How a row becomes a record.
+    :param records: The records, or where they are; None if a query gives them.
+    :param arguments: The operator's arguments, with the query.
+    :param options: The options of the mapping.
     """
 
     records: Any
-    sql: str | None
-    sql_conn_id: str | None
-    parameters: Any
-    hook_params: Mapping[str, Any] | None
+    arguments: ImportArguments
     options: MappingOptions
 
     def check(self, *, is_mapped: bool = False) -> None:
@@ -81,14 +78,14 @@ class RecordSource:
         :param is_mapped: Whether the task is mapped, so that its records may have come from another task.
         :raises FullStoryInputError: Saying what to give instead.
         """
-        name = self.options.kind.resource
-        if (self.records is None) == (self.sql is None):
+        name, sql = self.options.kind.resource, self.arguments.sql
+        if (self.records is None) == (sql is None):
             raise FullStoryInputError(
                 f"Give exactly one of {name} and sql, not {'neither' if self.records is None else 'both'}. "
                 f"An upstream task that returned nothing counts as no {name}."
             )
-        if self.sql is not None:
-            _check_statement(self.sql)
+        if sql is not None:
+            _check_statement(sql)
             return
         hidden = self.records if isinstance(self.records, HiddenRecords) and not is_mapped else None
         if hidden is not None and hidden.was_passed_over and hidden.has_templates:
@@ -102,8 +99,8 @@ class RecordSource:
             uris = sum(isinstance(item, str) and is_location(item) for item in records)
             if uris:
                 raise FullStoryInputError(
-                    f"{name} mixes {uris} URIs with {len(records) - uris} items that are none. Give records "
-                    "(dicts), or URIs of files alone."
+                    f"{name} mixes {uris} URIs with {len(records) - uris} other items. Give records (dicts), "
+                    "or URIs of files alone."
                 )
 
     @property
@@ -113,8 +110,8 @@ class RecordSource:
     @property
     def description(self) -> str:
         """Where the records come from, for the log."""
-        if self.sql is not None:
-            return f"the query on {self.sql_conn_id!r}"
+        if self.arguments.sql is not None:
+            return f"the query on {self.arguments.sql_conn_id!r}"
         records = self._records
         if is_location(records):
             return str(records)
@@ -125,40 +122,42 @@ class RecordSource:
     @contextmanager
     def open(self) -> Iterator[OpenSource]:
         """Open the source."""
-        if self.sql is None:
-            records = records_of(self._records)
+        kind = self.options.kind
+        if self.arguments.sql is None:
+            # A file may hold the refused records of an earlier import.
+            records = records_of(self._records, kind.resource, partial(record_of_line, kind))
             if not (is_location(self._records) or are_locations(self._records)):
-                records = _with_a_record(self.options.kind, records, type(self._records).__name__)
+                records = _with_a_record(kind, records, type(self._records).__name__)
             yield OpenSource(self.description, {}, map_records(records, self.options))
             return
-        with query(self._database(), self.sql, self.parameters) as result:
+        with query(self._database(), self.arguments.sql, self.arguments.parameters) as result:
             chunks = map_rows(result.columns, result.chunks, self.options)
             targets = targets_of_rows(result.columns, self.options)
             yield OpenSource(self.description, targets, chunks)
 
     def _database(self) -> DbApiHook:
-        if not self.sql_conn_id:
+        conn_id = self.arguments.sql_conn_id
+        if not conn_id:
             raise FullStoryInputError("sql is given without sql_conn_id: say which database it is for.")
         try:
-            connection: Any = BaseHook.get_connection(self.sql_conn_id)
+            connection: Any = BaseHook.get_connection(conn_id)
         except AirflowNotFoundException:
             raise FullStoryInputError(
-                f"Airflow has no connection {self.sql_conn_id!r}, which sql_conn_id names."
+                f"Airflow has no connection {conn_id!r}, which sql_conn_id names."
             ) from None
-        hook = connection.get_hook(hook_params=dict(self.hook_params or {}))
+        hook = connection.get_hook(hook_params=dict(self.arguments.hook_params or {}))
         if not isinstance(hook, DbApiHook):
             raise FullStoryInputError(
-                f"Connection {self.sql_conn_id!r} is no database that takes SQL: its hook is "
-                f"{type(hook).__name__}."
+                f"Connection {conn_id!r} is not a database that takes SQL: its hook is {type(hook).__name__}."
             )
         return hook
 
 
 def _with_a_record(kind: RecordKind, records: Iterator[Any], given: str) -> Iterator[Any]:
     """
-    Yield records as they come, and fail where a source gives none at its start.
+    Yield records as they come, and fail if a source gives none at its start.
 
-    A single item among records that is no record is refused alone, not here.
+    A single item among records that is not a record is refused alone, not here.
     """
     begun: list[Any] = []
     for record in records:
@@ -186,7 +185,7 @@ def _check_statement(sql: str) -> None:
     statements = [part for part in DbApiHook.split_sql_string(sql) if part.strip("; \t\r\n")]
     if not statements:
         raise FullStoryInputError("sql is empty; it must be one SELECT.")
-    # Where the parser cut through a text or a block of a dialect that it does not know, the database decides.
+    # If the parser cut through a text or a block of a dialect that it does not know, the database decides.
     is_certain = all(
         _STATEMENT.match(part) and not any(part.count(quote) % 2 for quote in ("'", '"', "`", "$$"))
         for part in statements
@@ -200,38 +199,42 @@ def _check_statement(sql: str) -> None:
 
 def mapping_options(
     kind: RecordKind,
+    arguments: ImportArguments,
     *,
-    event_name: str | None,
-    mapping: Mapping[str, str] | None,
-    timezone: str,
-    schema: Mapping[str, str] | None,
-    shared: Mapping[str, Any] | None,
-    allow_anonymous: bool,
-    allow_missing_timestamp: bool,
-    record_key: str | Sequence[str],
+    name: str | None = None,
+    shared: Mapping[str, Any] | None = None,
+    allow_anonymous: bool = False,
+    allow_missing_timestamp: bool = False,
 ) -> MappingOptions:
     """
-    Return how a row becomes a record; see the operator's parameters.
+    Return the options of the mapping.
 
+    :param kind: The kind of records.
+    :param arguments: The arguments of every operator.
+    :param name: The name of all records, if no column holds it.
+    :param shared: What all records share, as the API has it.
+    :param allow_anonymous: Whether a record may lack an identity.
+    :param allow_missing_timestamp: Whether the timestamp may be NULL.
     :raises FullStoryInputError: Naming the argument that cannot be right.
     """
     import pendulum
 
     try:
-        zone = pendulum.timezone(timezone)
+        zone = pendulum.timezone(arguments.timezone)
     except (ValueError, KeyError, OSError):
         raise FullStoryInputError(
-            f"timezone is {timezone[:200]!r}; it must be a name such as 'UTC' or 'Europe/Berlin'."
+            f"timezone is {arguments.timezone[:200]!r}; it must be a name such as 'UTC' or 'Europe/Berlin'."
         ) from None
-    check_types(schema or {})
+    schema, key = arguments.schema or {}, arguments.record_key
+    check_types(schema)
     own = MappingOptions(
         kind,
-        event_name=event_name,
-        mapping=mapping or {},
+        name=name,
+        mapping=arguments.mapping or {},
         zone=zone,
-        schema=schema or {},
+        schema=schema,
         allow_anonymous=allow_anonymous,
         allow_missing_timestamp=allow_missing_timestamp,
-        record_key=[record_key] if isinstance(record_key, str) else record_key,
+        record_key=[key] if isinstance(key, str) else key,
     )
     return dataclasses.replace(own, shared=shared_part(shared, own))

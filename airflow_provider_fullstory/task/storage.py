@@ -89,13 +89,13 @@ def object_storage_path(uri: str, argument: str) -> ObjectStoragePath:
     :param uri: An absolute path (``/...``, ``file:///...``), or a URI of any other storage
         (``scheme://connection@bucket/...``).
     :param argument: The name of the argument, for messages.
-    :raises FullStoryInputError: If the text is no URI, or a template left it without a value.
+    :raises FullStoryInputError: If the text is not a URI, or a template left it without a value.
     """
     if problem := _problem(uri):
         raise FullStoryInputError(f"{argument} is {uri!r}, {problem}")
     try:
         path = ObjectStoragePath(uri)
-        # Only here a scheme fails that no installed package can read.
+        # A scheme that no installed package can read fails only here.
         path.fs  # noqa: B018
     except (ValueError, ImportError, AirflowNotFoundException) as error:
         raise FullStoryInputError(f"{argument} is {uri!r}, which cannot be opened: {error}.") from error
@@ -105,7 +105,7 @@ def object_storage_path(uri: str, argument: str) -> ObjectStoragePath:
 def _problem(uri: str) -> str | None:
     """Return what is wrong with a URI. A relative path would lead to the worker's current folder."""
     if not uri.strip():
-        return "which is empty; leave it out where none is wanted."
+        return "which is empty; leave it out if none is wanted."
     if any(mark in uri for mark in _TEMPLATE_MARKS):
         return "a template that Airflow has not rendered. Only an operator's own arguments are rendered."
     if "None" in re.split("[/@]+", uri):
@@ -113,5 +113,5 @@ def _problem(uri: str) -> str | None:
     found = re.match(r"([A-Za-z][\w+.-]*)://(.*)", uri, re.DOTALL)
     scheme, place = found.groups() if found else ("", uri)
     if scheme in _LOCAL_SCHEMES and not place.startswith("/"):
-        return "which is no absolute path and no URI: it must begin with /, file:/// or scheme://."
+        return "which is neither an absolute path nor a URI: it must begin with /, file:/// or scheme://."
     return None

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.records.column_mapping import MappedChunk
     from benchmarks.place import Place
 
-_OPTIONS = MappingOptions(EVENTS, event_name=EVENT_NAME)
+_OPTIONS = MappingOptions(EVENTS, name=EVENT_NAME)
 _ONE_DAY = 24 * 60 * 60
 
 

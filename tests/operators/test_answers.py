@@ -112,7 +112,7 @@ def test_passing_faults_are_ridden_out_within_a_try(
     ],
     ids=str,
 )
-def test_faults_that_outlast_a_try_are_mended_by_the_next(
+def test_faults_that_outlast_a_try_are_fixed_by_the_next(
     emulator: EmulatorClient, task: Task, fault: dict[str, Any]
 ) -> None:
     emulator.order_fault(**UPLOADS, after=1, times=10_000, **fault)

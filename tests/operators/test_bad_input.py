@@ -118,7 +118,7 @@ def test_two_identities(emulator: EmulatorClient, context: Any, caplog: Any, cap
 
 def test_a_missing_file(emulator: EmulatorClient, context: Any) -> None:
     message = message_of(context, events="file:///no/such/events.jsonl")
-    assert message.startswith("file:///no/such/events.jsonl is no file.")
+    assert message.startswith("file:///no/such/events.jsonl is not a file.")
     assert message.endswith("\nNothing was sent in this try.")
 
 
@@ -188,7 +188,7 @@ def test_sql_without_a_connection(emulator: EmulatorClient, context: Any) -> Non
 
 def test_a_connection_that_is_no_database(emulator: EmulatorClient, context: Any) -> None:
     message = message_of(context, sql="SELECT 1", sql_conn_id="fullstory_default")
-    assert "'fullstory_default' is no database that takes SQL" in message
+    assert "'fullstory_default' is not a database that takes SQL" in message
 
 
 @pytest.mark.parametrize(

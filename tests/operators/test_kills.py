@@ -17,7 +17,7 @@ from airflow.models import baseoperator
 from airflow_provider_fullstory.api import protocol
 from airflow_provider_fullstory.exceptions import FullStoryError, FullStoryKilledError
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
-from airflow_provider_fullstory.sources.chunks import CHUNK_ROWS
+from airflow_provider_fullstory.sources import CHUNK_ROWS
 from tests.processes import execute
 from tests.tries import Task, join_uploads, numbers, orders, posts
 

@@ -39,7 +39,7 @@ HOUR = 3600
 ALL = list(range(ROWS))
 REJECTED = "secret-customer-rejected"
 MISTAKEN = {"mapping": {"user.uid": "email"}}
-MENDED = {"mapping": {"user.uid": "customer"}}
+FIXED = {"mapping": {"user.uid": "customer"}}
 ACCEPTED = "3 batches with 10 records"
 SENT = [False] * BATCHES
 RECOGNIZED = [True] * BATCHES
@@ -141,8 +141,8 @@ def an_hour_later(story: Story, move_clock: Callable[[timedelta], None]) -> dict
     """Change and clear imports after an hour."""
     story.change("unchanged", retries=0)
     story.execute("changed", "UPDATE {table} SET customer = 'secret-customer-new' WHERE number = 5")
-    story.change("all_refused", **MENDED)
-    story.change("one_refused", **MENDED)
+    story.change("all_refused", **FIXED)
+    story.change("one_refused", **FIXED)
     story.publish()
     move_clock(timedelta(hours=1))
     wait_for_dags(story.services, story.imports.values())

@@ -129,7 +129,7 @@ def test_refused_records(services: Services) -> None:
         services, "example_fullstory_send_again", conf={"rejected_uri": report["rejected_uri"]}
     )
     again.wait_for_success()
-    assert again.result("import_mended")["imported"] == 3
+    assert again.result("import_fixed")["imported"] == 3
     assert_equal([order_event(order, "order_id", "status", "total") for order in ORDERS], run.events())
 
 

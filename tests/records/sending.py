@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 from decimal import Decimal
@@ -16,12 +17,15 @@ from airflow_provider_fullstory.emulator.rules.bodies import read_events
 from airflow_provider_fullstory.records.kinds import EVENTS
 from airflow_provider_fullstory.records.mapping import map_records, map_rows
 from airflow_provider_fullstory.records.options import MappingOptions
+from airflow_provider_fullstory.records.refused_records import record_of_line
+from airflow_provider_fullstory.sources.iterables import records_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from airflow_provider_fullstory.batch_import.batching.batch import Batch
     from airflow_provider_fullstory.records.column_mapping import MappedChunk
+    from airflow_provider_fullstory.records.kind import RecordKind
     from airflow_provider_fullstory.records.refusals import InvalidRecord
     from airflow_provider_fullstory.records.rules import Rule
 
@@ -70,7 +74,7 @@ def batched(
 
 
 def make_options(**options: Any) -> MappingOptions:
-    return MappingOptions(EVENTS, **({"event_name": "Odd", "allow_anonymous": True} | options))
+    return MappingOptions(EVENTS, **({"name": "Odd", "allow_anonymous": True} | options))
 
 
 def send_records(records: Iterable[Any], limits: BatchLimits | None = None, **options: Any) -> Sent:
@@ -88,6 +92,11 @@ def send_rows(
     made = make_options(**options)
     chunks = (rows[start : start + chunk_rows] for start in range(0, len(rows), chunk_rows))
     return batched(map_rows(columns, chunks, made), made, limits)
+
+
+def read_refused(location: Any, kind: RecordKind = EVENTS) -> Iterator[Any]:
+    """Read a file, which may hold the refused records of an earlier import."""
+    return records_of(location, kind.resource, functools.partial(record_of_line, kind))
 
 
 def send_value(value: Any, **options: Any) -> Sent:

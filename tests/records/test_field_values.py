@@ -192,7 +192,7 @@ def test_use_most_recent_is_left_out_when_false(value: Any) -> None:
     ],
 )
 def test_a_field_refuses_what_would_be_a_guess(path: str, value: Any, code: str, reason: str) -> None:
-    sent = send_field(path, value, event_name=None if path == "name" else "Odd")
+    sent = send_field(path, value, name=None if path == "name" else "Odd")
 
     assert reason in sent.reason
     assert path in sent.reason
@@ -230,11 +230,11 @@ def test_a_timestamp_outside_the_calendar_is_refused() -> None:
 )
 def test_an_event_name_that_fullstory_would_refuse_is_refused_here(event_name: str, reason: str) -> None:
     with pytest.raises(FullStoryMappingError, match=f"event_name cannot be sent: .*{reason}"):
-        send_records([{UID: "u"}], event_name=event_name)
+        send_records([{UID: "u"}], name=event_name)
 
 
 def test_a_record_without_a_name_is_refused() -> None:
-    sent = send_records([{UID: "u"}], event_name=None)
+    sent = send_records([{UID: "u"}], name=None)
 
     assert sent.reason == "name is missing; fill the column 'name' or set event_name"
     assert sent.code == "required_field"

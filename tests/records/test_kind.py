@@ -40,7 +40,7 @@ from airflow_provider_fullstory.records.options import MappingOptions
 from airflow_provider_fullstory.records.redaction import redacted
 from airflow_provider_fullstory.records.refusals import REQUIRED_FIELD
 from airflow_provider_fullstory.records.rules import Rule
-from airflow_provider_fullstory.sources.iterables import records_of
+from tests.records.sending import read_refused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -166,7 +166,8 @@ def test_it_is_checked_written_down_found_again_and_sent_once_fixed(
     wider.reset()
     lines[0]["event"]["score"] = 0
     lines[1]["event"]["context"]["campaign"]["began"] = "2026-01-01T00:00:00Z"
-    again = importing(events=lines).execute(make_context(run_id="again"))
+    (tmp_path / "fixed.ndjson").write_text("\n".join(map(json.dumps, lines)))
+    again = importing(events=f"file://{tmp_path}/fixed.ndjson").execute(make_context(run_id="again"))
 
     assert again["imported"] == 3
     assert [line["event"] for line in wider.events()] == [SENT[0], SENT[0], SENT[1]]
@@ -176,7 +177,7 @@ def test_a_field_that_is_added_to_what_is_shared_is_checked_and_sent() -> None:
     class WiderShared(Shared):
         score: int | UnsetType = UNSET
 
-    made = MappingOptions(dataclasses.replace(WIDER, shared=WiderShared), event_name="A")
+    made = MappingOptions(dataclasses.replace(WIDER, shared=WiderShared), name="A")
 
     assert ENCODER.encode(shared_part({"score": Decimal(5)}, made)) == b'{"score":5}'
     with pytest.raises(FullStoryInputError, match="score must be a whole number, not str"):
@@ -322,12 +323,13 @@ def test_its_refused_file_is_read_back(emulator: EmulatorClient, tmp_path: Path)
     made = options()
     Accounts(tmp_path).run(map_rows(COLUMNS, [TABLE], made), made)
     file = tmp_path / "a.ndjson"
-    [as_it_is] = map_records(records_of(f"file://{file}"), made)
+    [as_it_is] = map_records(read_refused(f"file://{file}", ACCOUNTS), made)
     assert (len(as_it_is.records), len(as_it_is.invalid)) == (0, 2)
 
     file.write_text(file.read_text().replace("e" * 21, "b@example.com"))
     anybody = options(allow_anonymous=True)
-    report = Accounts(tmp_path / "again").run(map_records(records_of(f"file://{file}"), anybody), anybody)
+    records = read_refused(f"file://{file}", ACCOUNTS)
+    report = Accounts(tmp_path / "again").run(map_records(records, anybody), anybody)
 
     assert (report.imported, report.invalid, report.rejected) == (2, 0, 0)
     [user] = [line["user"] for line in emulator.users() if line["user"].get("uid") == "u2"]
@@ -351,7 +353,7 @@ def test_it_is_mapped_by_its_own_fields() -> None:
     with pytest.raises(FullStoryMappingError, match=r"do not make users:\n.*users have no field 'user\.uid'"):
         map_rows(["user.uid"], [], options())
     with pytest.raises(FullStoryMappingError, match="users have no name"):
-        map_rows(["uid"], [], options(event_name="A"))
+        map_rows(["uid"], [], options(name="A"))
     with pytest.raises(FullStoryInputError, match="users can share only nothing"):
         shared_part({"user": {"uid": "u"}}, options())
     # What is a field of an event is a property here.

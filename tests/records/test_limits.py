@@ -94,7 +94,7 @@ def test_what_is_just_beyond_a_limit_is_refused(
 ) -> None:
     for value in beyond:
         record = record_with(field, value)
-        sent = send_records([GOOD, record, GOOD], event_name=None)
+        sent = send_records([GOOD, record, GOOD], name=None)
         columns = list(dict.fromkeys([*GOOD, *record]))
         rows = [tuple(one.get(column) for column in columns) for one in (GOOD, record, GOOD)]
 
@@ -103,7 +103,7 @@ def test_what_is_just_beyond_a_limit_is_refused(
         assert pattern_of(rule).fullmatch(sent.refused[0].refusal.reason)
         assert sent.refused[0].refusal.reason.startswith(field)
         assert len(sent.events) == 2
-        assert send_rows(columns, rows, event_name=None) == sent
+        assert send_rows(columns, rows, name=None) == sent
 
 
 @pytest.mark.parametrize(("field", "rule", "beyond", "inside"), CASES_OF_LIMITS)
@@ -112,7 +112,7 @@ def test_what_is_just_inside_a_limit_passes(
 ) -> None:
     records = [record_with(field, value) for value in inside]
 
-    sent = send_records(records, event_name=None)
+    sent = send_records(records, name=None)
 
     assert not sent.refused
     assert len(sent.events) == len(records)

@@ -17,7 +17,6 @@ from airflow_provider_fullstory.records.kinds import EVENTS
 from airflow_provider_fullstory.records.mapping import shared_part
 from airflow_provider_fullstory.records.options import MappingOptions
 from airflow_provider_fullstory.records.refused_records import record_of_line
-from airflow_provider_fullstory.sources.iterables import records_of
 from tests.records.refusing import (
     BERLIN,
     GOOD,
@@ -32,6 +31,7 @@ from tests.records.refusing import (
     send_rows,
     written,
 )
+from tests.records.sending import read_refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +53,7 @@ def test_refused_records_are_read_back_from_a_file_and_refused_again(tmp_path: P
     file = tmp_path / f"refused.{suffix}"
     file.write_bytes(gzip.compress(content) if suffix.endswith("gz") else content)
 
-    sent = send(list(records_of(f"file://{file}")))
+    sent = send(list(read_refused(f"file://{file}")))
 
     assert sent.events == []
     assert len(sent.refused) == len(records)
@@ -300,7 +300,7 @@ def test_a_refused_record_is_refused_again_without_the_options(record: Any, opti
 def test_a_refused_record_that_only_an_option_refused_may_be_accepted_as_it_was() -> None:
     shared = shared_part({"user": {"uid": "shared"}}, MappingOptions(EVENTS))
     [of_shared] = send([GOOD], shared=shared).refused
-    [of_name] = send([GOOD], event_name="B").refused
+    [of_name] = send([GOOD], name="B").refused
 
     for invalid in (of_shared, of_name):
         assert again(invalid).events in ([], [{"name": "A", "user": {"uid": "u"}}])

@@ -127,7 +127,7 @@ EXAMPLES: dict[str, list[Example]] = {
     ],
     "TOO_DEEP": [Example(BAD | {"x": nested(rules.MAX_LEVELS)}, "x.a.a.a")],
     "NOT_AN_OBJECT": [
-        Example({"name": "A", "user": SECRET}, "user", "text that is no JSON"),
+        Example({"name": "A", "user": SECRET}, "user", "text that is not JSON"),
         Example({"name": "A", "user": [SECRET]}, "user", "list"),
         Example(BAD | {"properties": SECRET_NUMBER}, "properties", "int"),
         Example(BAD | {"context": {"browser": [SECRET]}}, "context.browser", "list"),
@@ -237,7 +237,7 @@ def test_every_rule_is_listed_by_one_name() -> None:
 
 @pytest.mark.parametrize(("name", "example"), CASES)
 def test_a_record_that_breaks_a_rule_is_refused_alone(name: str, example: Example) -> None:
-    options = {"event_name": None, **example.options}
+    options = {"name": None, **example.options}
 
     check_refused(send_records([GOOD, example.record, GOOD], **options), name, example)
 
@@ -248,7 +248,7 @@ def test_a_row_that_breaks_a_rule_is_refused_alone(name: str, example: Example) 
     # The others share its columns, and a NULL is no timestamp.
     good = GOOD | {"timestamp": "2026-07-01T12:00:00Z"}
     rows = [tuple(record.get(column) for column in columns) for record in (good, example.record, good)]
-    options = {"event_name": None, **example.options}
+    options = {"name": None, **example.options}
 
     sent = send_rows(columns, rows, **options)
 
@@ -261,7 +261,7 @@ def test_a_row_that_breaks_a_rule_is_refused_alone(name: str, example: Example) 
     ("value", "kind"), [(SECRET, "str"), ([SECRET], "list"), (None, "NoneType"), (7, "int"), (b"x", "bytes")]
 )
 def test_what_is_no_record_is_refused_alone(value: Any, kind: str) -> None:
-    sent = send_records([GOOD, value, GOOD], event_name=None)
+    sent = send_records([GOOD, value, GOOD], name=None)
 
     check_refused(sent, "NOT_A_RECORD", Example({}, kind=kind))
 
@@ -279,7 +279,7 @@ def test_what_is_no_record_is_refused_alone(value: Any, kind: str) -> None:
     ],
 )
 def test_a_key_that_goes_nowhere_refuses_its_record_alone(record: dict[str, Any], names: str) -> None:
-    sent = send_records([GOOD, record, GOOD], event_name=None)
+    sent = send_records([GOOD, record, GOOD], name=None)
 
     check_refused(sent, "MISPLACED", Example(record, names))
 
@@ -309,7 +309,7 @@ def test_a_line_that_cannot_be_read_is_refused_alone(tmp_path: Path, name: str, 
     good = '{"name": "A", "user": {"uid": "good"}}'
     file.write_text(f"{good}\n{line}\n{good}")
 
-    sent = send_records(records_of(f"file://{file}"), event_name=None)
+    sent = send_records(records_of(f"file://{file}"), name=None)
 
     check_refused(sent, name, Example({}, "line 2"))
 
@@ -319,7 +319,7 @@ def test_a_line_that_is_no_utf8_is_refused_alone(tmp_path: Path) -> None:
     good = b'{"name": "A", "user": {"uid": "good"}}\n'
     file.write_bytes(good + b'{"name": "\xff' + SECRET.encode() + b'"}\n' + good)
 
-    sent = send_records(records_of(f"file://{file}"), event_name=None)
+    sent = send_records(records_of(f"file://{file}"), name=None)
 
     check_refused(sent, "NOT_JSON", Example({}, "line 2"))
 
@@ -327,9 +327,9 @@ def test_a_line_that_is_no_utf8_is_refused_alone(tmp_path: Path) -> None:
 def test_a_record_that_alone_is_too_large_is_refused_alone() -> None:
     record = BAD | {"x": SECRET * 100}
 
-    sent = send_records([GOOD, record, GOOD], BatchLimits(bytes=500), event_name=None)
+    sent = send_records([GOOD, record, GOOD], BatchLimits(bytes=500), name=None)
     rows = [(*GOOD.values(), None), tuple(record.values()), (*GOOD.values(), None)]
-    of_rows = send_rows(list(record), rows, BatchLimits(bytes=500), event_name=None)
+    of_rows = send_rows(list(record), rows, BatchLimits(bytes=500), name=None)
 
     check_refused(sent, "TOO_LARGE", Example(record))
     assert of_rows == sent
@@ -361,7 +361,7 @@ def test_a_record_that_alone_is_too_large_is_refused_alone() -> None:
     ],
 )
 def test_what_just_keeps_to_other_rules_passes(record: dict[str, Any]) -> None:
-    sent = send_records([BAD | record], event_name=None)
+    sent = send_records([BAD | record], name=None)
 
     assert len(sent.events) == 1, sent.refused
     assert rejected_by_the_emulator(sent) == []

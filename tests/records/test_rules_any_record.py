@@ -166,7 +166,7 @@ odd_input = settings(
 def test_the_emulator_takes_every_record_that_is_let_through(
     records: list[dict[str, Any]], anonymous: bool
 ) -> None:
-    sent = send_records(records, allow_anonymous=anonymous, event_name=None)
+    sent = send_records(records, allow_anonymous=anonymous, name=None)
 
     assert len(sent.events) + len(sent.refused) == len(records)
     assert rejected_by_the_emulator(sent) == []
@@ -177,7 +177,7 @@ def test_the_emulator_takes_every_record_that_is_let_through(
 def test_the_emulator_takes_every_record_with_the_types_that_are_declared(
     records: list[dict[str, Any]], declared: dict[str, str]
 ) -> None:
-    sent = send_records(records, schema=declared, event_name=None)
+    sent = send_records(records, schema=declared, name=None)
 
     assert rejected_by_the_emulator(sent) == []
 
@@ -191,7 +191,7 @@ def test_the_emulator_takes_every_record_beside_what_is_shared(
         part = shared_part(shared, make_options())
     except FullStoryInputError:
         return
-    sent = send_records(records, shared=part, event_name=None)
+    sent = send_records(records, shared=part, name=None)
 
     assert rejected_by_the_emulator(sent) == []
 
@@ -200,7 +200,7 @@ def test_types_told_from_values_do_not_clash_with_a_shared_schema() -> None:
     shared = shared_part({"page_properties_schema": {"properties": {"plan": "str"}}}, make_options())
 
     sent = send_records(
-        [{"name": "A", "user.uid": "u", "page_properties.seats": 5}], shared=shared, event_name=None
+        [{"name": "A", "user.uid": "u", "page_properties.seats": 5}], shared=shared, name=None
     )
 
     assert rejected_by_the_emulator(sent) == []

@@ -151,9 +151,9 @@ def test_a_refused_record_goes_on_being_refused_until_it_has_a_timestamp() -> No
     [refused] = send_records([{"timestamp": None, "x": 1}]).refused
 
     assert refused.record["timestamp"] is None
-    assert send_records([refused.record], event_name=None).reason == MISSING
+    assert send_records([refused.record], name=None).reason == MISSING
     fixed = refused.record | {"timestamp": "2026-07-01T01:00:00Z"}
-    assert send_records([fixed], event_name=None).event["properties"] == {"x": 1}
+    assert send_records([fixed], name=None).event["properties"] == {"x": 1}
 
 
 def test_a_null_timestamp_is_sent_where_that_is_wanted() -> None:

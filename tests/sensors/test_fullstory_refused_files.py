@@ -25,6 +25,7 @@ from tests.refused_file import (
     sensor_of,
     source,
 )
+from tests.sensors.test_fullstory import submit
 from tests.tries import Crash
 
 if TYPE_CHECKING:
@@ -110,6 +111,18 @@ def test_a_sensor_for_jobs_by_id_writes_what_fullstory_reports(
         assert [line["event"]["properties"]["number"] for line in lines] == [3, 12]
         assert [line["refusal"]["position"] for line in lines] == [None, None]
         assert (report["records"], report["rejected_uri"]) == (15, uri)
+
+
+def test_rejected_users_are_written_as_they_were_sent(
+    emulator: EmulatorClient, make_context: Callable[..., Any], uri: str
+) -> None:
+    user = {"uid": "", "properties": {"seats": 5, "limits": [1, 2]}}
+    job_ids = submit([user, {"uid": "v"}], resource="users")
+
+    report = run(sensor_of(job_ids, resource="users", rejected_uri=uri), make_context())
+
+    assert (report["imported"], report["rejected"]) == (1, 1)
+    assert [line["user"] for line in lines_of(uri)] == [user]
 
 
 @pytest.mark.parametrize("rejected", [{5, 13}, {5}, set()])

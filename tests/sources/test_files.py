@@ -15,9 +15,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStorySourceError
 from airflow_provider_fullstory.sources.iterables import records_of
+from airflow_provider_fullstory.sources.lines import Unreadable
 from airflow_provider_fullstory.sources.locations import is_location
-from airflow_provider_fullstory.sources.unreadable import Unreadable
-from tests.records.sending import send_records
+from tests.records.sending import read_refused, send_records
 
 #: Without the time, which would be part of the names of tests.
 zipped = partial(gzip.compress, mtime=0)
@@ -37,7 +37,7 @@ def write(folder: Path, *names: str) -> None:
 
 
 def read(events: Any) -> list[str]:
-    return [one["file"] for one in records_of(events)]
+    return [one["file"] for one in records_of(events, "events")]
 
 
 # Several files --------------------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ def test_a_folder_of_refused_records_is_read_back(tmp_path: Path) -> None:
     line = {"event": {"user": {"uid": "u"}, "file": "fixed"}, "refusal": {"code": "c", "message": "m"}}
     path.write_text(json.dumps(line) + "\n")
 
-    sent = send_records(records_of(f"{tmp_path}/"))
+    sent = send_records(read_refused(f"{tmp_path}/"))
     assert [event["properties"] for event in sent.events] == [{"file": "fixed"}]
 
 
@@ -122,7 +122,7 @@ def test_the_folder_itself_may_be_hidden(tmp_path: Path) -> None:
 def test_files_of_other_kinds_are_refused_by_name(tmp_path: Path, name: str) -> None:
     write(tmp_path, "a.jsonl", name)
 
-    with pytest.raises(FullStoryInputError, match=rf"/{name} is no newline-delimited JSON, which events="):
+    with pytest.raises(FullStoryInputError, match=rf"/{name} is not newline-delimited JSON, which events="):
         read(f"file://{tmp_path}/")
 
 
@@ -144,7 +144,7 @@ def test_a_folder_in_a_list_has_its_slash(tmp_path: Path) -> None:
     write(tmp_path, "a", "b/1")
 
     with pytest.raises(
-        FullStoryInputError, match=r"/b is no file\. A folder is named with a slash at its end"
+        FullStoryInputError, match=r"/b is not a file\. A folder is named with a slash at its end"
     ):
         next(records_of([f"{tmp_path}/a", f"{tmp_path}/b"]))
 
@@ -164,13 +164,13 @@ def test_positions_count_through_and_reasons_name_the_file_and_its_line(tmp_path
 @pytest.mark.parametrize(
     ("items", "message"),
     [
-        (["file:///a", {"a": 1}], r"^events names files, but item 2 of type dict is no URI\.$"),
-        (["file:///a", "b"], r"^events names files, but item 2 of type str is no URI\.$"),
+        (["file:///a", {"a": 1}], r"^events names files, but item 2 of type dict is not a URI\.$"),
+        (["file:///a", "b"], r"^events names files, but item 2 of type str is not a URI\.$"),
     ],
 )
 def test_a_list_that_is_no_list_of_files_is_refused(items: list[Any], message: str) -> None:
     with pytest.raises(FullStoryInputError, match=message):
-        list(records_of(items))
+        list(records_of(items, "events"))
 
 
 class Frame:
@@ -254,7 +254,7 @@ def test_a_file_without_objects_is_one_error(tmp_path: Path, content: bytes, mes
     with pytest.raises(
         FullStoryInputError, match=rf"^{message} .*/a is an object; events= takes newline-del"
     ):
-        list(records_of(f"{tmp_path}/a"))
+        list(records_of(f"{tmp_path}/a", "events"))
 
 
 @pytest.mark.parametrize("broken", [1, 2, 9])
@@ -273,7 +273,7 @@ def test_refused_lines_that_were_no_records_are_refused_again(tmp_path: Path) ->
     line = {"event": "{broken", "refusal": {"code": "c", "message": "m"}}
     (tmp_path / "a").write_text((json.dumps(line) + "\n") * 3)
 
-    assert len(send_records(records_of(f"{tmp_path}/a")).refused) == 3
+    assert len(send_records(read_refused(f"{tmp_path}/a")).refused) == 3
 
 
 def test_a_line_that_is_too_long_is_named(tmp_path: Path) -> None:
@@ -351,7 +351,7 @@ def test_files_of_a_storage_are_listed_there(location: str) -> None:
 @pytest.mark.usefixtures("cloud")
 @pytest.mark.parametrize("before", [[], ["memory://cloud@bucket/folder/a.jsonl"]], ids=["alone", "in a list"])
 def test_a_missing_file_is_named_before_anything_is_read(before: list[str]) -> None:
-    with pytest.raises(FullStoryInputError, match=r"bucket/zzz\.jsonl is no file\. A folder is named with a"):
+    with pytest.raises(FullStoryInputError, match=r"bucket/zzz\.jsonl is not a file\. A folder is named"):
         next(records_of([*before, "memory://cloud@bucket/zzz.jsonl"]))
 
 

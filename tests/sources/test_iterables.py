@@ -19,8 +19,8 @@ from airflow_provider_fullstory.exceptions import (
 )
 from airflow_provider_fullstory.records.mapping import map_rows
 from airflow_provider_fullstory.sources.iterables import records_of
+from airflow_provider_fullstory.sources.lines import Unreadable
 from airflow_provider_fullstory.sources.query import query
-from airflow_provider_fullstory.sources.unreadable import Unreadable
 from tests.records.sending import batched, make_options, send_records
 
 if TYPE_CHECKING:
@@ -58,15 +58,15 @@ def test_what_holds_no_records_is_refused(events: Any) -> None:
     with pytest.raises(
         FullStoryInputError, match=rf"^events is of type {type(events).__name__}; it must be an"
     ):
-        list(records_of(events))
+        list(records_of(events, "events"))
 
 
 @pytest.mark.parametrize("text", ["[{'a': 1}]", "", "records.ndjson", '{"a": 1}'])
 def test_text_that_is_no_uri_is_refused_with_a_hint(text: str) -> None:
     with pytest.raises(
-        FullStoryInputError, match=r"^events is text but no URI\. The output of a task is passed as"
+        FullStoryInputError, match=r"^users is text but not a URI\. The output of a task is passed as"
     ):
-        list(records_of(text))
+        list(records_of(text, "users"))
 
 
 def test_the_source_is_not_read_ahead() -> None:
@@ -165,7 +165,7 @@ def test_numbers_of_a_file_are_kept_digit_by_digit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("prefix", [b"", b"\xef\xbb\xbf", b"  "], ids=["plain", "BOM", "spaces"])
 def test_a_json_array_in_a_file_is_refused_with_what_would_be_right(tmp_path: Path, prefix: bytes) -> None:
     with pytest.raises(FullStoryInputError, match="holds a JSON array; events= takes newline-delimited JSON"):
-        list(records_of(write(tmp_path / "a.json", prefix + b'[{"a": 1}]')))
+        list(records_of(write(tmp_path / "a.json", prefix + b'[{"a": 1}]'), "events"))
 
 
 def corrupt_gzip() -> bytes:
@@ -193,13 +193,13 @@ def test_a_broken_gzip_file_says_how_far_it_was_read(tmp_path: Path, content: by
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(
-        FullStoryInputError, match=r"/absent\.ndjson is no file\. A folder is named with a sl"
+        FullStoryInputError, match=r"/absent\.ndjson is not a file\. A folder is named with a sl"
     ):
         list(records_of(str(tmp_path / "absent.ndjson")))
 
 
 def test_a_directory_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FullStoryInputError, match=r" is no file\. A folder is named with a slash at its end"):
+    with pytest.raises(FullStoryInputError, match=r" is not a file\. A folder is named with a slash at its"):
         list(records_of(str(tmp_path)))
 
 

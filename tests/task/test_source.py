@@ -69,6 +69,24 @@ def test_files_are_one_import(emulator: EmulatorClient, context: Any, tmp_path: 
     assert [event["event"]["properties"]["number"] for event in emulator.events()] == [0, 1, 2, 3, 4]
 
 
+def test_refused_records_are_read_only_from_files(
+    emulator: EmulatorClient, context: Any, tmp_path: Path
+) -> None:
+    """The same dict is a line of a file of refused records, or a record with two properties."""
+    line = {"event": {"properties": {"number": 5}}, "refusal": {"code": "c"}}
+    (tmp_path / "1.jsonl").write_text(json.dumps(line) + "\n")
+    file = f"file://{tmp_path}/1.jsonl"
+    sources: list[Any] = [[line], line, {1: line}.values(), file, [file], {1: file}.values()]
+
+    for salt, events in enumerate(sources):
+        importing(events=events, event_name="A", allow_anonymous=True, idempotency_salt=str(salt)).execute(
+            context
+        )
+
+    as_they_are, from_files = [line] * 3, [{"number": 5}] * 3
+    assert [event["event"]["properties"] for event in emulator.events()] == as_they_are + from_files
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

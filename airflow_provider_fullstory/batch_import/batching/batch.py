@@ -8,8 +8,10 @@ FullStory recognizes a request that is repeated.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import uuid
-from typing import TYPE_CHECKING, Final
+from array import array
+from typing import Final
 
 import msgspec
 
@@ -17,35 +19,46 @@ from airflow_provider_fullstory.api.jobs import MAX_BATCH_RECORDS
 from airflow_provider_fullstory.batch_import.batching.body import Body
 from airflow_provider_fullstory.exceptions import FullStoryInputError
 
-if TYPE_CHECKING:
-    from airflow_provider_fullstory.batch_import.batching.fingerprints import BatchFingerprints
-
-
 #: Bytes of a body unless the user says otherwise. FullStory documents no limit; this one bounds a request,
 #: and a batch of 50,000 records of 360 bytes stays whole.
 DEFAULT_MAX_BATCH_BYTES: Final = 32 * 2**20
 BODY_START: Final = b'{"requests":['
+#: Bytes of a fingerprint: two of 50,000 records are equal by chance once in billions of batches.
+FINGERPRINT_BYTES: Final = 8
+
+
+@dataclasses.dataclass(slots=True)
+class BatchFingerprints:
+    """
+    The fingerprints of the records of one batch, in their order.
+
+    :param fingerprints: Their fingerprints, one after the other.
+    :param positions: Their places in the source, from 1.
+    """
+
+    fingerprints: bytearray = dataclasses.field(default_factory=bytearray)
+    positions: array[int] = dataclasses.field(default_factory=lambda: array("Q"))
+
+    def add(self, content: bytes | bytearray, position: int) -> None:
+        """Remember one more record."""
+        self.fingerprints += fingerprint_of(content)
+        self.positions.append(position)
+
+
+def fingerprint_of(content: bytes | bytearray) -> bytes:
+    """Return the fingerprint of a record, given its bytes in the body."""
+    return hashlib.blake2b(content, digest_size=FINGERPRINT_BYTES).digest()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Batch:
+class Placed:
     """
-    One request of an import.
+    A batch, sent or not.
 
     :param place: Its place in the import: ``(12,)``, from 1, or ``(12, 1)`` for its first half.
-    :param body: The request's JSON.
-    :param digest: SHA-256 of the body, in hex.
-    :param records: How many records it holds.
-    :param idempotency_key: The key under which FullStory takes it once.
-    :param fingerprints: The fingerprints of its records, until they are written down.
     """
 
     place: tuple[int, ...]
-    body: Body = dataclasses.field(repr=False)
-    digest: str
-    records: int
-    idempotency_key: str
-    fingerprints: BatchFingerprints | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
     def ordinal(self) -> int:
@@ -56,6 +69,25 @@ class Batch:
     def name(self) -> str:
         """Its place, as text."""
         return ".".join(map(str, self.place))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Batch(Placed):
+    """
+    One request of an import.
+
+    :param body: The request's JSON.
+    :param digest: SHA-256 of the body, in hex.
+    :param records: How many records it holds.
+    :param idempotency_key: The key under which FullStory takes it once.
+    :param fingerprints: The fingerprints of its records, until they are written down.
+    """
+
+    body: Body = dataclasses.field(repr=False)
+    digest: str
+    records: int
+    idempotency_key: str
+    fingerprints: BatchFingerprints | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def split(self) -> tuple[Batch, Batch]:
         """
@@ -108,6 +140,6 @@ def body_end(shared: bytes | None) -> bytes:
     """
     Return what ends a body.
 
-    :param shared: The JSON of what its records have in common, None where they share nothing.
+    :param shared: The JSON of what its records have in common, None if they share nothing.
     """
     return b"]}" if shared is None else b'],"shared":' + shared + b"}"

@@ -6,9 +6,14 @@ import datetime
 from typing import TYPE_CHECKING
 
 from airflow_provider_fullstory.api.encoding import ENCODER
-from airflow_provider_fullstory.batch_import.batching.batch import BODY_START, Batch, BatchLimits, body_end
+from airflow_provider_fullstory.batch_import.batching.batch import (
+    BODY_START,
+    Batch,
+    BatchFingerprints,
+    BatchLimits,
+    body_end,
+)
 from airflow_provider_fullstory.batch_import.batching.body import Body
-from airflow_provider_fullstory.batch_import.batching.fingerprints import BatchFingerprints
 from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity, RunKeys
 from airflow_provider_fullstory.records import rules
 from airflow_provider_fullstory.records.refusals import InvalidRecord
@@ -28,7 +33,7 @@ class Batcher:
     Fill batches with records.
 
     :param run: The run that sends them.
-    :param limits: Where a batch ends.
+    :param limits: The limits of a batch.
     :param options: How rows became records; what the records of each batch have in common is sent with it.
     :param refuse: Called with the records that cannot be sent.
     :param keeps_fingerprints: Whether batches come with the fingerprints of their records.

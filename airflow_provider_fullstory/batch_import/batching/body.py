@@ -23,7 +23,7 @@ class Body:
     Only one thread may iterate at a time.
 
     :param pieces: Its bytes.
-    :raises FullStoryDiskError: Where they cannot be written to the worker's disk.
+    :raises FullStoryDiskError: If they cannot be written to the worker's disk.
     """
 
     def __init__(self, pieces: Iterable[bytes] = ()) -> None:
@@ -65,18 +65,14 @@ class Body:
         return self._file
 
     def write(self, content: bytes) -> None:
-        """
-        Add bytes at the end.
-
-        :param content: The bytes.
-        """
+        """Add bytes at the end."""
         try:
             self._file.write(content)
         except OSError as error:
             raise FullStoryDiskError(
                 f"A batch could not be written to {tempfile.gettempdir()} on the worker: {error}. Batches "
-                "that are being sent lie there, each of up to max_batch_bytes: make room, let TMPDIR name a "
-                "larger disk, or set a smaller max_batch_bytes or max_parallel_uploads."
+                "that are being sent lie there, each of up to max_batch_bytes: free some space, let TMPDIR "
+                "name a larger disk, or set a smaller max_batch_bytes or max_parallel_uploads."
             ) from error
         self._hash.update(content)
         self._size += len(content)

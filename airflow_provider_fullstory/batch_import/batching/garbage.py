@@ -1,4 +1,4 @@
-"""Python's search for garbage, while millions of records pass through."""
+"""Python's garbage collection while millions of records pass through."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class RunIdentity:
     :param dag_id: Its DAG.
     :param run_id: Its DAG run.
     :param task_id: The operator's own id, since several operators may be executed inside one task.
-    :param map_index: Its index among mapped tasks, -1 where it is not mapped.
+    :param map_index: Its index among mapped tasks, -1 if it is not mapped.
     :param salt: Any text; another text makes another import of the same run.
     """
 
@@ -54,11 +54,7 @@ class RunKeys:
         self._occurrences: Counter[str] = Counter()
 
     def next(self, digest: str) -> str:
-        """
-        Return the key of the next body.
-
-        :param digest: Its SHA-256, in hex.
-        """
+        """Return the key of the next body."""
         key = self._run.idempotency_key(digest, self._occurrences[digest])
         self._occurrences[digest] += 1
         return key

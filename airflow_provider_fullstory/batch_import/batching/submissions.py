@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import dataclasses
+from typing import TYPE_CHECKING
 
+from airflow_provider_fullstory.batch_import.batching.batch import Placed
 from airflow_provider_fullstory.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class Submission(NamedTuple):
+@dataclasses.dataclass(frozen=True, slots=True, order=True)
+class Submission(Placed):
     """
     A batch that FullStory accepted.
 
-    :param place: Its place in the import.
     :param job_id: FullStory's job.
     :param records: How many records it holds.
     :param bytes: How long its body is.
@@ -22,39 +24,20 @@ class Submission(NamedTuple):
     :param is_replay: Whether an earlier try may have sent it, so that this one sent it under its old key.
     """
 
-    place: tuple[int, ...]
     job_id: str
     records: int
     bytes: int
     is_earlier: bool = False
     is_replay: bool = False
 
-    @property
-    def ordinal(self) -> int:
-        """The batch's number in the import."""
-        return self.place[0]
-
-    @property
-    def name(self) -> str:
-        """The batch's place, as text."""
-        return ".".join(map(str, self.place))
-
 
 def batches_of(submissions: Sequence[Submission]) -> str:
-    """
-    Return the numbers of batches and records, as words.
-
-    :param submissions: The batches.
-    """
+    """Return the numbers of batches and records, as words."""
     records = sum(submission.records for submission in submissions)
     return f"{plural(len(submissions), 'batch')} with {plural(records, 'record')}"
 
 
 def not_again(submissions: Sequence[Submission]) -> str:
-    """
-    Return what happened to batches that earlier tries sent, as words.
-
-    :param submissions: The batches.
-    """
+    """Return what happened to batches that earlier tries sent, as words."""
     was, are = ("was", "is") if len(submissions) == 1 else ("were", "are")
     return f"{batches_of(submissions)} {was} accepted and {are} not sent again"

@@ -1,5 +1,5 @@
 """
-Which record of the source FullStory means when it echoes one.
+Which record of the source FullStory echoes.
 
 FullStory gives records no number; it echoes those that it rejected. So a fingerprint of each record is
 written before its batch is sent, and an echo is encoded as the record was sent, to find its fingerprint. The
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from airflow_provider_fullstory.api.encoding import ENCODER, Digits, spelled
-from airflow_provider_fullstory.batch_import.batching.fingerprints import FINGERPRINT_BYTES, fingerprint_of
+from airflow_provider_fullstory.batch_import.batching.batch import FINGERPRINT_BYTES, fingerprint_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -35,7 +35,7 @@ class SentImport:
     :param jobs: The batch of each job: ``12``, or ``12.1`` for its first half.
     :param keys: Path of each key column within a record, by its name.
     :param shared: What all records have in common.
-    :param owner: What names the import.
+    :param owner: The name of the import.
     """
 
     jobs: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -59,11 +59,7 @@ class FingerprintFolder:
         self._known: dict[bytes, list[int]] = {}
 
     def kept(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """
-        Yield batches once their fingerprints are written.
-
-        :param batches: The batches as they are made.
-        """
+        """Yield batches once their fingerprints are written."""
         for batch in batches:
             if batch.fingerprints is not None:
                 content = msgspec.msgpack.encode(
@@ -73,15 +69,11 @@ class FingerprintFolder:
             yield dataclasses.replace(batch, fingerprints=None)
 
     def write_sent_import(self, sent_import: SentImport) -> None:
-        """
-        Keep what is known once all batches were sent.
-
-        :param sent_import: What is known.
-        """
+        """Keep what is known once all batches were sent."""
         self._folder.write(f"{self._place}/{_SENT_IMPORT}", ENCODER.encode(sent_import))
 
     def sent_import(self) -> SentImport:
-        """Return what is known of the import: nothing, where it was not sent with this file."""
+        """Return what is known of the import: nothing, if it was not sent with this file."""
         content = self._folder.read(f"{self._place}/{_SENT_IMPORT}")
         return SentImport() if content is None else _SENT_IMPORT_DECODER.decode(content)
 

@@ -32,7 +32,7 @@ _NAMED_POSITIONS: Final = 5
 @dataclasses.dataclass(frozen=True, slots=True)
 class MappedColumn:
     """
-    Where a column goes.
+    The field that a column goes to.
 
     :param column: Its name in the source.
     :param field: The field of FullStory's API.
@@ -50,15 +50,15 @@ class Preview:
     What an import would send.
 
     :param noun: What one record is called.
-    :param source: Where its records come from.
-    :param mapping: Where each column goes.
+    :param source: The source of its records.
+    :param mapping: The field of each column.
     :param examples: The first records as they would be sent.
     :param records: How many records were read.
     :param is_complete: Whether that is all of them.
     :param invalid: How many of those are invalid, so that they would not be sent.
     :param refused: The first of these, each with its position, code, reason, and the record to fix.
     :param reasons: How many are invalid for each reason.
-    :param batches: How many requests it would take, None where not all was read.
+    :param batches: How many requests it would take, None if not all were read.
     :param bytes: How many bytes these have.
     """
 
@@ -106,11 +106,11 @@ def preview(
     """
     Do all steps of an import but the sending.
 
-    :param source: Where the records come from, for a person.
-    :param targets: Where each column goes; empty where each record has its own keys.
+    :param source: The source of the records, for a person.
+    :param targets: The field of each column; empty if each record has its own keys.
     :param chunks: The records to send, and those that cannot be sent.
-    :param options: How rows became records.
-    :param limits: Where a batch ends.
+    :param options: The options of the mapping.
+    :param limits: The limits of a batch.
     :param limit: How many records to read at most, None for all.
     """
     seen = _Seen(options.kind, limit)
@@ -171,7 +171,7 @@ class _Seen:
         self.reasons.update(map(_reason, invalid))
 
     def targets(self, mapping: Mapping[str, str]) -> dict[str, str]:
-        """Return where the keys of records go, as far as these have values."""
+        """Return the fields of the keys of records, as far as these have values."""
         return {
             mapping.get(field, field.removeprefix(f"{self._kind.default_root}.")): field
             for field in sorted(self.types)
@@ -223,7 +223,7 @@ def _leaves(values: Mapping[str, Any], parents: str) -> Iterator[tuple[str, Any]
 
 
 def _inferred(value: Any) -> str:
-    """Return the type that FullStory takes a value for, where none is declared."""
+    """Return the type that FullStory infers for a value without a declared type."""
     if isinstance(value, list):
         return f"{_inferred(value[0])}s" if value else "strs"
     if isinstance(value, bool):

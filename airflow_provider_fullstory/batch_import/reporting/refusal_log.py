@@ -48,11 +48,7 @@ class RefusalLog:
         self._rejected = 0
 
     def invalid(self, records: Sequence[InvalidRecord]) -> None:
-        """
-        Explain invalid records.
-
-        :param records: The records.
-        """
+        """Explain invalid records."""
         for record in records[: MOST - self._invalid]:
             self._invalid += 1
             refusal = record.refusal

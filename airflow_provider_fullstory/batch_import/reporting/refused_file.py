@@ -1,15 +1,15 @@
 """
-The file of the records that are not in FullStory: which, why, and in a form that can be sent again.
+The file of refused records: each with its reason, in a form that can be sent again.
 
 It holds one JSON object a line. Invalid records are written while the import is sent. Rejected records are
-known once FullStory's jobs are finished: then the file is written anew, with its invalid records, so that
+known once FullStory's jobs are finished: then the file is written again, with its invalid records, so that
 writing it twice gives the same file.
 
 A file belongs to one import. Its lines name the import; before there are lines, a claim beside the file does,
 from before anything is sent until the import is accounted for. Storages have no locks, but most can write a
-file on the condition that there is none. Where a storage cannot, two imports that claim a file within the
-time of a request may both go on. Each checks its claim before and after it writes its lines, and the import
-that has lost its claim fails and says so.
+file on the condition that there is none. If a storage cannot, two imports that claim a file within the time
+of a request may both continue. Each checks its claim before and after it writes its lines, and an import that
+has lost its claim fails with an error.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.records.kind import RecordKind
     from airflow_provider_fullstory.records.refusals import InvalidRecord
 
-#: Bytes of a line; where the file is known to be this import's, a line of any length is read.
+#: Bytes of a line; if the file is known to be this import's, a line of any length is read.
 _MOST_OF_A_FOREIGN_LINE: Final = 32 * 2**20
 
-#: Who refused a record, in the words of the report.
+#: How a record was refused, in the words of the report.
 INVALID: Final = "invalid"
 REJECTED: Final = "rejected"
 
@@ -61,11 +61,11 @@ class RefusedFile:
     The refused records of one import.
 
     :param kind: The kind of records.
-    :param folder: Where the file is.
+    :param folder: The folder of the file.
     :param name: Its name; ``.gz`` at its end compresses it.
-    :param owner: What names the import, so that no other import's records are written over.
+    :param owner: The name of the import, so that no other import's records are written over.
     :param location: Its URI.
-    :param is_given: Whether it may be the file of the task that imported what this one waits for.
+    :param is_given: Whether it may be the file of another task, whose jobs this one waits for.
     :param others: Fingerprints of imports whose invalid records are in other files.
     """
 
@@ -108,13 +108,13 @@ class RefusedFile:
         """
         Claim the file for this import, which keeps it until ``release``.
 
-        The claim is given back where the import fails before anything was sent.
+        The claim is given back if the import fails before anything was sent.
 
-        :raises FullStoryInputError: Where the file, or the claim to it, is another import's.
+        :raises FullStoryInputError: If the file, or the claim to it, is another import's.
         """
         self._claim(
             "Nothing was sent. Give each run its own: put {{ run_id }} into rejected_uri (and "
-            "{{ ti.map_index }} where the task is mapped), or end it with / for a folder; or move the file "
+            "{{ ti.map_index }} if the task is mapped), or end it with / for a folder; or move the file "
             "away once it is dealt with."
         )
         try:
@@ -128,7 +128,7 @@ class RefusedFile:
     def release(self) -> None:
         """Remove all but the file, once the import is accounted for."""
         self.fingerprints.remove()
-        # Last of all: until then, nobody else begins to write here.
+        # Last, so that no other import writes here before.
         self._give_back()
 
     def _give_back(self) -> None:
@@ -140,7 +140,7 @@ class RefusedFile:
         Claim the file, which this import may have claimed before.
 
         :param state: What was sent, and what to do, for the message of the error.
-        :raises FullStoryInputError: Where the file, or the claim to it, is another import's.
+        :raises FullStoryInputError: If the file, or the claim to it, is another import's.
         """
         self._check_lines(state)
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -150,10 +150,10 @@ class RefusedFile:
             raise FullStoryInputError(
                 f"rejected_uri is {self}, which is claimed for the refused records of "
                 f"{held.get('import', 'an unknown import')} since {held.get('since', 'an unknown time')}. "
-                f"{state} If that import never goes on, remove {self._folder.location(self._claim_name)}."
+                f"{state} If that import never continues, remove {self._folder.location(self._claim_name)}."
             )
         try:
-            # Again: whoever held the claim before wrote the file before letting it go.
+            # Again: an import that held the claim before wrote the file before it gave the claim back.
             self._check_lines(state)
         except FullStoryInputError:
             self._give_back()
@@ -176,12 +176,8 @@ class RefusedFile:
     def _claim_name(self) -> str:
         return f"{self._name}.claim"
 
-    @property
-    def _has_lines(self) -> bool:
-        return self._first_line() != b""
-
     def _first_line(self) -> bytes | None:
-        """Return the first line, as far as one of ours can go, None where the file is no text."""
+        """Return the first line, up to the length of a line of ours, None if the file is not text."""
         try:
             return next(self._lines(_MOST_OF_A_FOREIGN_LINE), b"")
         except _NotReadableError:
@@ -189,27 +185,19 @@ class RefusedFile:
 
     @contextmanager
     def writing(self, sent_import: SentImport) -> Iterator[InvalidRecords]:
-        """
-        Take invalid records; they are in the file once ``commit`` was called.
-
-        :param sent_import: What is known of the import before it is sent.
-        """
+        """Take invalid records; they are in the file once ``commit`` was called."""
         with Spool(self._name) as spool:
             yield InvalidRecords(self, spool, sent_import)
 
     def write_sent_import(self, sent_import: SentImport) -> None:
-        """
-        Keep what is known once all batches were sent.
-
-        :param sent_import: What is known.
-        """
+        """Keep what is known once all batches were sent."""
         with _adding("All batches were sent, and a retry sends none of them again."):
             self.fingerprints.write_sent_import(dataclasses.replace(sent_import, owner=self._owner))
 
     @property
     def exists(self) -> bool:
         """Whether there is any line in it."""
-        return self._has_lines
+        return self._first_line() != b""
 
     @property
     def _all_fingerprints(self) -> list[FingerprintFolder]:
@@ -220,7 +208,7 @@ class RefusedFile:
         Return whether the file was completed before, when more may have been known of the import than now.
 
         :param invalid: How many invalid records it has to hold.
-        :param rejected: How many records each job rejected, where it rejected any.
+        :param rejected: How many records each job rejected, if any.
         """
         here, by_job = 0, Counter[str]()
         for refusal in map(_refusal_of, self._lines()):
@@ -259,12 +247,11 @@ class RefusedFile:
 
     def commit(self, spool: Spool) -> None:
         """
-        Put lines in the place of the file, or remove it where there are none.
+        Replace the file by lines, or remove it if there are none.
 
-        :param spool: The lines.
-        :raises FullStoryInputError: Where another import has taken the file.
+        :raises FullStoryInputError: If another import has taken the file.
         """
-        if not spool.records and not self._has_lines:
+        if not spool.records and not self.exists:
             return
         self._claim(
             "The refused records of this import are in no file, and what was sent is in FullStory. Move that "
@@ -314,11 +301,14 @@ class RefusedFile:
                 "job_id": job_id,
                 "batch": batch,
             }
-            sent = (record.shared or {}) | with_types(self._kind, echo)
+            # Records that this package does not import need no types to be read back.
+            sent = (record.shared or {}) | (
+                with_types(self._kind, echo) if self._kind.is_importable else echo
+            )
             yield self.line(sent, refusal, sent_import)
 
     def _lines(self, most: int = -1) -> Iterator[bytes]:
-        """Yield lines, in parts where one has more bytes than ``most``."""
+        """Yield lines, in parts if one has more bytes than ``most``."""
         file = self._folder.open(self._name)
         if file is None:
             return
@@ -334,19 +324,19 @@ class RefusedFile:
 
 
 def _refusal_of(line: bytes) -> Mapping[str, Any]:
-    """Return the refusal in a line, empty where the line is not of such a file."""
+    """Return the refusal in a line, empty if the line is not of a file of refused records."""
     refusal = _object(line).get(REFUSAL)
     return refusal if isinstance(refusal, Mapping) else {}
 
 
 def _import_in(about: Mapping[str, Any]) -> str | None:
-    """Return the import that a line or a claim names, None where it is neither."""
+    """Return the import that a line or a claim names, None if it is neither."""
     name = about.get("import")
     return name if isinstance(name, str) else None
 
 
 def _object(content: bytes) -> Mapping[str, Any]:
-    """Return a JSON object, an empty one where it is anything else."""
+    """Return a JSON object, an empty one if it is anything else."""
     try:
         value = DECODER.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
@@ -356,7 +346,7 @@ def _object(content: bytes) -> Mapping[str, Any]:
 
 @contextmanager
 def _adding(sentence: str) -> Iterator[None]:
-    """Add to an error of a storage what only its caller knows."""
+    """Add a sentence of the caller to an error of a storage."""
     try:
         yield
     except FullStoryStorageError as error:
@@ -365,7 +355,7 @@ def _adding(sentence: str) -> Iterator[None]:
 
 
 class _NotReadableError(FullStoryStorageError):
-    """Say that a file is not compressed as its name says."""
+    """A file is not compressed as its name says."""
 
 
 class InvalidRecords:
@@ -383,11 +373,7 @@ class InvalidRecords:
         self._sent_import = sent_import
 
     def add(self, invalid: Iterable[InvalidRecord]) -> None:
-        """
-        Take records.
-
-        :param invalid: The records.
-        """
+        """Take records."""
         for record in invalid:
             refusal = {
                 "outcome": INVALID,
@@ -398,6 +384,6 @@ class InvalidRecords:
             self._spool.write(self._file.line(record.record, refusal, self._sent_import))
 
     def commit(self) -> None:
-        """Put them in the place of the file that an earlier try or import of this task has left."""
-        with _adding("A retry writes the file anew, and sends nothing again that FullStory has."):
+        """Replace the file that an earlier try or import of this task has left."""
+        with _adding("A retry writes the file again, and sends nothing again that FullStory has."):
             self._file.commit(self._spool)

@@ -78,7 +78,6 @@ class ImportReport:
         """
         Return the report that a task left in XCom.
 
-        :param value: The result of ``to_xcom``.
         :raises FullStoryInputError: If it is something else.
         """
         names = [field.name for field in dataclasses.fields(cls)]
@@ -142,11 +141,7 @@ class ImportReport:
         self.without_timestamp = timestamps.missing
 
     def add_invalid(self, invalid: Sequence[InvalidRecord]) -> None:
-        """
-        Count invalid records.
-
-        :param invalid: The records.
-        """
+        """Count invalid records."""
         self.records = (self.records or 0) + len(invalid)
         self.invalid += len(invalid)
         self.add_codes(record.refusal.code for record in invalid)
@@ -173,11 +168,7 @@ class ImportReport:
         self._add_reasons(f"{code}, says FullStory" for code in codes)
 
     def add_codes(self, codes: Iterable[str]) -> None:
-        """
-        Count refused records by code.
-
-        :param codes: The code of each.
-        """
+        """Count refused records by code."""
         self.codes = dict(sorted((Counter(self.codes) + Counter(codes)).items()))
 
     def _add_reasons(self, reasons: Iterable[str]) -> None:
@@ -201,7 +192,6 @@ class ImportReport:
         """
         Take over FullStory's counts. They decide, not the status of a job.
 
-        :param outcomes: The outcomes of all jobs.
         :raises FullStoryAmbiguousError: If a job ended without counts, so that the outcome of its batch is
             unknown.
         :raises FullStoryAccountingError: If FullStory's counts do not cover each record it was sent.
@@ -268,7 +258,6 @@ class ImportReport:
         """
         Check that the source gave enough records.
 
-        :param min_records: How many it must give.
         :raises FullStoryTooFewRecordsError: If it gave fewer.
         """
         if (self.records or 0) < min_records:
@@ -303,7 +292,7 @@ class ImportReport:
         return limit * (self.records or 0) if limit < 1 else limit
 
     def _where(self, files: Sequence[str]) -> list[str]:
-        """Return where the refused records are and what to do, one fact per line."""
+        """Return the place of the refused records and what to do, one fact per line."""
         files = files or [self.rejected_uri or ""]
         unknown = self.refused - sum(self.codes.values())
         if unknown > 0:
@@ -313,8 +302,6 @@ class ImportReport:
             ]
             return [f"The invalid records are in {some(files)}.", *lines] if files != [""] else lines
         if files != [""]:
-            return [
-                "Fix them in their file, where each has its reason, and import that file (events=):",
-                some(files),
-            ]
+            import_it = f"import that file ({self.resource}=)"
+            return [f"Fix them in their file, where each has its reason, and {import_it}:", some(files)]
         return ["Fix the records, then send only those; rejected_uri= writes them to a file."]

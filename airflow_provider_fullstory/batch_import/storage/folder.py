@@ -50,35 +50,19 @@ class Folder:
         return str(self._path)
 
     def folder(self, name: str) -> Folder:
-        """
-        Return a folder in this one.
-
-        :param name: Its name.
-        """
+        """Return a folder in this one."""
         return Folder(self._path / name, self._argument, self._outages)
 
     def location(self, name: str) -> str:
-        """
-        Return the URI of a file, for messages.
-
-        :param name: Its name.
-        """
+        """Return the URI of a file, for messages."""
         return str(self._path / name)
 
     def read(self, name: str) -> bytes | None:
-        """
-        Return the content of a file, None if there is no such file.
-
-        :param name: Its name.
-        """
+        """Return the content of a file, None if there is no such file."""
         return self._lasting("read", lambda: self._read(name))
 
     def exists(self, name: str) -> bool:
-        """
-        Return whether there is such a file.
-
-        :param name: Its name.
-        """
+        """Return whether there is such a file."""
         file = self.open(name)
         if file is not None:
             file.close()
@@ -89,8 +73,6 @@ class Folder:
         Open a file to be read piece by piece; None if there is no such file.
 
         Only an outage before the first piece is waited out.
-
-        :param name: Its name.
         """
         return self._lasting("read", lambda: self._opened(name))
 
@@ -147,9 +129,6 @@ class Folder:
         wrote: on disks, and on storages with conditional writes, as S3, Google Cloud Storage and Azure have
         through recent versions of s3fs, gcsfs and adlfs. On other storages, a process that is slower by the
         time of a request may overwrite the content that another process got.
-
-        :param name: Its name.
-        :param content: The content.
         """
         return self._lasting("write", lambda: self._create(name, content))
 
@@ -169,11 +148,7 @@ class Folder:
             return self._read(name) or b""
 
     def names(self, name: str = "") -> list[str]:
-        """
-        Return the names of files and folders in it, or in a folder of it; none if that does not exist.
-
-        :param name: Name of a folder.
-        """
+        """Return the names of files and folders in it, or in a folder of it; none if that does not exist."""
         return self._lasting("list", lambda: self._names(name))
 
     def _names(self, name: str) -> list[str]:
@@ -187,11 +162,7 @@ class Folder:
             return sorted({str(entry).rstrip("/").rpartition("/")[2] for entry in entries} - {""})
 
     def remove(self, name: str = "") -> None:
-        """
-        Remove a file or folder in it, or all of it; it need not exist.
-
-        :param name: Name of a file or a folder.
-        """
+        """Remove a file or folder in it, or all of it; it need not exist."""
         self._lasting("remove", lambda: self._remove(name))
 
     def _remove(self, name: str) -> None:
@@ -253,7 +224,7 @@ class Folder:
             raise
         except Exception as error:
             advice = (
-                "It is full: make room"
+                "It is full: free some space"
                 if getattr(error, "errno", None) in _FULL
                 else f"Check {self._argument} and the permissions of its connection"
             )

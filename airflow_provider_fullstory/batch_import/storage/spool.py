@@ -41,11 +41,7 @@ class Spool:
             self._stack.close()
 
     def write(self, line: bytes) -> None:
-        """
-        Add a line.
-
-        :param line: The line.
-        """
+        """Add a line."""
         try:
             self._out.write(line)
         except OSError as error:

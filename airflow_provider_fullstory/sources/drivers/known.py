@@ -11,8 +11,7 @@ import logging
 from contextlib import suppress
 from typing import Any, Final
 
-from airflow_provider_fullstory.sources.chunks import CHUNK_ROWS
-from airflow_provider_fullstory.sources.drivers.clickhouse import ClickHouse
+from airflow_provider_fullstory.sources import CHUNK_ROWS
 from airflow_provider_fullstory.sources.drivers.driver import Driver
 from airflow_provider_fullstory.sources.drivers.mysql import MySQLClient, MySQLConnector, PyMySQL
 from airflow_provider_fullstory.sources.drivers.postgresql import Psycopg, Psycopg2
@@ -21,7 +20,7 @@ log = logging.getLogger(__name__)
 
 _PARTS: Final = (
     "read it in parts (dynamic task mapping), or export it to files of newline-delimited JSON and import "
-    "these with events="
+    "these files"
 )
 _UNKNOWN: Final = (
     "It is not known how the driver %s reads a result: rows are fetched a few hundred at a time, but it may "
@@ -31,6 +30,15 @@ _ALL_AT_ONCE: Final = (
     "The driver %s fetches the whole result into the worker's memory before it returns the first row. If "
     f"that is too much, {_PARTS}."
 )
+
+
+class _ClickHouse(Driver):
+    """clickhouse-driver, which holds the whole result unless it streams blocks of rows."""
+
+    def cursor(self, connection: Any) -> Any:
+        cursor = connection.cursor()
+        cursor.set_stream_results(True, 10_000)
+        return cursor
 
 
 class _Sized(Driver):
@@ -51,7 +59,7 @@ _DRIVERS: Final = {
     "MySQLdb": MySQLClient("mysqlclient"),
     "pymysql": PyMySQL("PyMySQL"),
     "mysql.connector": MySQLConnector("mysql-connector-python"),
-    "clickhouse_driver": ClickHouse("clickhouse-driver"),
+    "clickhouse_driver": _ClickHouse("clickhouse-driver"),
     "oracledb": _Sized("python-oracledb"),
     # These compute rows as they are fetched.
     "sqlite3": Driver("sqlite3"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from contextlib import closing
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from airflow_provider_fullstory.sources.drivers.driver import Driver
 log = logging.getLogger(__name__)
 
 
-class _MySQL(Driver):
+class _MySQL(Driver, ABC):
     """
     Drivers whose plain cursor may fetch the whole result at once, and which have an unbuffered cursor.
 
@@ -32,9 +33,9 @@ class _MySQL(Driver):
             log.info("The database may close the connection while FullStory delays reading:", exc_info=True)
         return self.unbuffered_cursor(connection)
 
+    @abstractmethod
     def unbuffered_cursor(self, connection: Any) -> Any:
         """Make the driver's own kind of unbuffered cursor."""
-        raise NotImplementedError
 
     def close_cursor(self, cursor: Any) -> None:
         """Do nothing: a cursor would first read all that is left, or refuse. Its connection closes anyway."""

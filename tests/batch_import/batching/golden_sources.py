@@ -1,7 +1,7 @@
 """
 Tricky sources, and the batches that were decided for them, which are in ``golden/``.
 
-``python -m tests.batch_import.batching.golden_sources`` writes those anew; with ``--print`` it shows them.
+``python -m tests.batch_import.batching.golden_sources`` writes those again; with ``--print`` it shows them.
 A change there makes a retry after an upgrade another import.
 """
 
@@ -47,7 +47,7 @@ def send(
     zone: str = "UTC",
     **options: Any,
 ) -> Iterator[Batch]:
-    made = MappingOptions(EVENTS, event_name=event_name, zone=pendulum.timezone(zone), **options)
+    made = MappingOptions(EVENTS, name=event_name, zone=pendulum.timezone(zone), **options)
     made = dataclasses.replace(made, shared=shared_part(shared, made))
     chunks = map_rows(columns, [list(source)], made) if columns else map_records(source, made)
     return Batcher(run, BatchLimits(records=batch_size), made, lambda _: None).batches(chunks)

@@ -75,7 +75,7 @@ def test_a_record_that_is_too_large_alone_is_refused_and_spoils_no_other(shared:
     assert [name for batch in batches for name in names_of(batch)] == ["a", "b"]
     [invalid] = refused
     assert invalid.position == 2
-    assert invalid.refusal.reason == "the record alone has 112 bytes, more than max_batch_bytes lets through"
+    assert invalid.refusal.reason == "the record alone has 112 bytes, more than max_batch_bytes allows"
 
 
 def test_bytes_are_counted_not_characters() -> None:

@@ -111,7 +111,7 @@ def test_records_alone_cause_no_search() -> None:
             batcher = Batcher(
                 RunIdentity("d", "r", "t"), BatchLimits(), MappingOptions(EVENTS), lambda _: None
             )
-            batches = batcher.batches(map_rows(columns, chunks(), MappingOptions(EVENTS, event_name="A")))
+            batches = batcher.batches(map_rows(columns, chunks(), MappingOptions(EVENTS, name="A")))
             assert sum(batch.records for batch in batches) == 200_000
         finally:
             gc.callbacks.pop()

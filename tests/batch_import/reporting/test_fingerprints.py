@@ -87,7 +87,7 @@ def positions_of(folder: Memory, batch: Batch) -> list[int | None]:
 )
 def test_any_record_is_found_by_its_echo(found: list[Any], limit: BatchLimits, order: random.Random) -> None:
     folder = Memory()
-    batches, refused = sent(indexed(found), folder, limit, event_name="Odd")
+    batches, refused = sent(indexed(found), folder, limit, name="Odd")
     seen = [record.position for record in refused]
     for batch in batches:
         echoes = echoes_of(bytes(batch.body))
@@ -102,7 +102,7 @@ def test_any_record_is_found_by_its_echo(found: list[Any], limit: BatchLimits, o
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,6}", fullmatch=True), values, max_size=6))
 def test_any_values_are_found_by_their_echo(properties: dict[str, Any]) -> None:
     folder = Memory()
-    batches, _ = sent([{"x": 1}, {"properties": properties}, {"x": 2}], folder, event_name="Odd")
+    batches, _ = sent([{"x": 1}, {"properties": properties}, {"x": 2}], folder, name="Odd")
     [batch] = batches
     echoes = echoes_of(bytes(batch.body))
     places = [1, 2, 3] if len(echoes) == 3 else [1, 3]
@@ -251,7 +251,7 @@ def test_an_echo_need_not_have_the_same_bytes(change: str) -> None:
 def test_a_decimal_that_came_back_through_a_float_is_no_other_record() -> None:
     """No place is better than a wrong one."""
     folder = Memory()
-    [batch], _ = sent([{"x": Decimal("11.1")}, {"x": Decimal("11.10")}], folder, event_name="Odd")
+    [batch], _ = sent([{"x": Decimal("11.1")}, {"x": Decimal("11.10")}], folder, name="Odd")
     assert positions(folder, "1", echoes_of(bytes(batch.body))) == [1, 2]
     assert positions(folder, "1", list(reversed(echoes_of(bytes(batch.body))))) == [2, 1]
 

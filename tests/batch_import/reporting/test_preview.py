@@ -269,7 +269,7 @@ def test_types_are_those_that_are_declared_or_taken(database: Path, values: list
     from airflow_provider_fullstory.records.mapping import map_rows, targets_of_rows
     from airflow_provider_fullstory.records.options import MappingOptions
 
-    options = MappingOptions(EVENTS, event_name="A", allow_anonymous=True)
+    options = MappingOptions(EVENTS, name="A", allow_anonymous=True)
     rows = [(value,) for value in values]
     shown = preview(
         "rows",
@@ -395,7 +395,7 @@ def test_a_preview_changes_nothing_about_the_import(emulator: EmulatorClient, co
         ({"events": [], "max_batch_bytes": 0}, "max_batch_bytes is 0"),
         ({"events": [], "batch_size": "x"}, "batch_size is 'x'"),
         ({}, "not neither"),
-        ({"events": "no uri"}, "no URI"),
+        ({"events": "no uri"}, "not a URI"),
     ],
 )
 def test_what_is_wrong_with_all_records_raises(

@@ -13,9 +13,8 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_fullstory.api.jobs import RecordError
-from airflow_provider_fullstory.batch_import.batching.batch import Batch
+from airflow_provider_fullstory.batch_import.batching.batch import Batch, BatchFingerprints
 from airflow_provider_fullstory.batch_import.batching.body import Body
-from airflow_provider_fullstory.batch_import.batching.fingerprints import BatchFingerprints
 from airflow_provider_fullstory.batch_import.reporting.fingerprints import SentImport
 from airflow_provider_fullstory.batch_import.reporting.refused_file import RefusedFile
 from airflow_provider_fullstory.batch_import.storage.folder import Folder

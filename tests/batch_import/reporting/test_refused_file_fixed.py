@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import pytest
 
-from tests.refused_file import BERLIN, NAIVE, WAYS, content_of, in_the_task, lines_of, mend, write
+from tests.refused_file import BERLIN, NAIVE, WAYS, content_of, fix, in_the_task, lines_of, write
 from tests.tries import numbers, posts
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ def _without_marks(event: dict[str, Any]) -> dict[str, Any]:
 
 
 MOMENT = datetime.datetime(2026, 7, 1, 12, 0, 0, 500, tzinfo=BERLIN)
-#: What was wrong, how it is mended in the file, and what the record is without the mistake.
-MENDED: dict[str, tuple[dict[str, Any], Callable[[Any], Any], dict[str, Any], dict[str, Any]]] = {
+#: What was wrong, how it is fixed in the file, and what the record is without the mistake.
+FIXED: dict[str, tuple[dict[str, Any], Callable[[Any], Any], dict[str, Any], dict[str, Any]]] = {
     "a name": ({"name": None}, _set(name="Order"), {}, {}),
     "an id": ({"user.uid": 5.0}, _set(user={"uid": "5"}), {"user.uid": "5"}, {}),
     "beside a naive moment": ({"name": None, "at": NAIVE}, _set(name="Order"), {"at": NAIVE}, {}),
@@ -179,17 +179,17 @@ MENDED: dict[str, tuple[dict[str, Any], Callable[[Any], Any], dict[str, Any], di
 }
 
 
-@pytest.mark.parametrize("case", MENDED)
-def test_what_is_mended_arrives_as_it_would_have(
+@pytest.mark.parametrize("case", FIXED)
+def test_what_is_fixed_arrives_as_it_would_have(
     emulator: EmulatorClient, make_context: Callable[..., Any], uri: str, case: str
 ) -> None:
-    wrong, change, right, arguments = MENDED[case]
+    wrong, change, right, arguments = FIXED[case]
     base = {"name": "Order", "user.uid": "u"}
     first = in_the_task(
         make_context(), events=[base | wrong], timezone="Europe/Berlin", rejected_uri=uri, **arguments
     )
     assert first["invalid"] == 1
-    mend_text(uri, change)
+    fix_text(uri, change)
     assert in_the_task(make_context(run_id="2"), events=uri)["imported"] == 1
     direct = in_the_task(
         make_context(run_id="3"), events=[base | right], timezone="Europe/Berlin", **arguments
@@ -197,9 +197,9 @@ def test_what_is_mended_arrives_as_it_would_have(
     assert direct["imported"] == 1
     again, expected = (event["event"] for event in emulator.events())
     assert again == expected
-    mended, sent = posts(emulator)
-    assert mended["body_bytes"] == sent["body_bytes"]
-    assert mended["body_sha256"] == sent["body_sha256"]
+    fixed, sent = posts(emulator)
+    assert fixed["body_bytes"] == sent["body_bytes"]
+    assert fixed["body_sha256"] == sent["body_sha256"]
 
 
 #: Reads JSON such that numbers are written again as they stand there.
@@ -208,8 +208,8 @@ AS_IT_STANDS: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(
 )
 
 
-def mend_text(uri: str, change: Callable[[Any], Any]) -> None:
-    """Mend the one record of a file as a person with an editor would: all else stays as it is."""
+def fix_text(uri: str, change: Callable[[Any], Any]) -> None:
+    """Fix the one record of a file as a person with an editor would: all else stays as it is."""
     [text] = content_of(uri).splitlines()
     line = AS_IT_STANDS.decode(text)
     line["event"] = change(line["event"])
@@ -242,14 +242,14 @@ def test_full_circle(
     assert keys == {position: {"number": position} for position in (2, 4, 7, 12, 20, 25)}
 
     emulator.forget_rejections()
-    mend(uri, {2: _set(name="Order"), 7: _property(price=18.5)})
+    fix(uri, {2: _set(name="Order"), 7: _property(price=18.5)})
     second = f"file://{tmp_path}/second.ndjson"
     report = import_in(make_context(run_id="2"), events=uri, rejected_uri=second)
     assert (report["records"], report["invalid"], report["imported"]) == (6, 1, 5)
     [line] = lines_of(second)
     assert (line["event"]["properties"]["number"], line["refusal"]["outcome"]) == (25, "invalid")
 
-    mend(second, {line["refusal"]["position"]: _property(price=36.25)})
+    fix(second, {line["refusal"]["position"]: _property(price=36.25)})
     report = import_in(make_context(run_id="3"), events=second)
     assert (report["imported"], report["rejected_uri"]) == (1, None)
     arrived = {

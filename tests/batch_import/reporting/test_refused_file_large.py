@@ -208,7 +208,7 @@ def test_pages_are_read_one_by_one(
 def test_the_file_is_written_twice_at_most(
     emulator: EmulatorClient, context: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once with what is refused here, once with the rest, however many jobs there are."""
+    """Once with the invalid records, once with the rest, however many jobs there are."""
     names: list[str] = []
     write = Folder.write
 

@@ -17,10 +17,10 @@ from tests.refused_file import (
     WAYS,
     check_file,
     files_below,
+    fix,
     importing,
     in_the_task,
     lines_of,
-    mend,
     record,
     source,
 )
@@ -220,7 +220,7 @@ def test_what_is_shared_is_in_the_line_and_arrives(
     for line in lines.values():
         assert shared.items() <= line["event"].items() or "page_properties" in shared
     emulator.forget_rejections()
-    mend(uri, {2: lambda event: event | {"name": "A"}})
+    fix(uri, {2: lambda event: event | {"name": "A"}})
     report = in_the_task({**context, "again": True}, events=uri, idempotency_salt="again")
     assert (report["records"], report["imported"]) == (2, 2)
     arrived = {

@@ -207,7 +207,7 @@ def test_what_turns_an_import_away_says_what_to_do(
     assert "Nothing was sent. Give each run its own: put {{ run_id }} into rejected_uri" in text
     assert "{{ ti.map_index }}" in text
     assert "end it with / for a folder" in text
-    assert text.endswith(f"If that import never goes on, remove file://{claim}.")
+    assert text.endswith(f"If that import never continues, remove file://{claim}.")
     assert seen_posts(emulator) == sent
     claim.unlink()
     report = in_the_task(make_context(run_id="run-2"), events=source(3, {1}), rejected_uri=uri)
@@ -308,7 +308,7 @@ def test_a_storage_that_is_full_when_all_is_sent_fails_the_try_with_what_is_in_f
     assert text.startswith(
         f"Could not write file.ndjson to {uri.removesuffix('/file.ndjson')}: OSError: [Errno 28]"
     )
-    assert "It is full: make room." in text
+    assert "It is full: free some space." in text
     assert text.endswith(
         "The import itself is finished: 3 records are in FullStory, 1 were rejected by it.\n"
         "A retry sends nothing, and writes the file."
@@ -333,7 +333,7 @@ def test_a_storage_that_is_full_when_records_are_refused_here_fails_the_try(
     with (
         patch.object(Folder, "write", fill_up),
         pytest.raises(
-            FullStoryStorageError, match=r"^full\.\nA retry writes the file anew, and sends nothing again"
+            FullStoryStorageError, match=r"^full\.\nA retry writes the file again, and sends nothing again"
         ),
     ):
         task.attempt()

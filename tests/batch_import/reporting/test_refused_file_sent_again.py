@@ -18,9 +18,9 @@ from airflow_provider_fullstory.batch_import.reporting.refused_file import Refus
 from airflow_provider_fullstory.records.kinds import EVENTS
 from airflow_provider_fullstory.records.mapping import map_records
 from airflow_provider_fullstory.records.options import MappingOptions
-from airflow_provider_fullstory.sources.iterables import records_of
+from tests.records.sending import read_refused
 from tests.records.test_mapping_any_rows import records
-from tests.refused_file import NAIVE, Opaque, in_the_task, lines_of, mend, record
+from tests.refused_file import NAIVE, Opaque, fix, in_the_task, lines_of, record
 from tests.tries import numbers
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("short_waits")
 BEGINNING = datetime.datetime(1, 1, 1)  # noqa: DTZ001
 
 
-UNMENDED: dict[str, Any] = {
+UNFIXED: dict[str, Any] = {
     "NaN": {"x": math.nan},
     "infinity": {"x": -math.inf},
     "NaN among others": {"x": [1.0, math.nan]},
@@ -114,8 +114,8 @@ UNMENDED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York"])
-@pytest.mark.parametrize("case", UNMENDED)
-def test_what_is_not_mended_is_refused_again(
+@pytest.mark.parametrize("case", UNFIXED)
+def test_what_is_not_fixed_is_refused_again(
     *,
     emulator: EmulatorClient,
     make_context: Callable[..., Any],
@@ -124,7 +124,7 @@ def test_what_is_not_mended_is_refused_again(
     case: str,
     zone: str,
 ) -> None:
-    fields = {"name": "Order", "user.uid": "u"} | UNMENDED[case]
+    fields = {"name": "Order", "user.uid": "u"} | UNFIXED[case]
     first = in_the_task(make_context(), events=[record(1), fields], timezone=zone, rejected_uri=uri)
     if first["invalid"] == 0:
         assert "of time" in case  # The other zone is meant.
@@ -139,13 +139,13 @@ def test_what_is_not_mended_is_refused_again(
         uri = target
 
 
-@pytest.mark.parametrize("case", UNMENDED)
+@pytest.mark.parametrize("case", UNFIXED)
 @pytest.mark.parametrize("log_values", [False, True])
 def test_any_refused_record_can_be_logged(
     emulator: EmulatorClient, context: Any, caplog: Any, *, case: str, log_values: bool
 ) -> None:
     caplog.set_level(logging.INFO)
-    fields = {"name": "Order", "user.uid": "u"} | UNMENDED[case]
+    fields = {"name": "Order", "user.uid": "u"} | UNFIXED[case]
     report = in_the_task(
         context, events=[fields, record(2)], timezone="America/New_York", log_values=log_values
     )
@@ -173,7 +173,7 @@ def leaves(value: Any) -> list[str]:
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(st.lists(records, max_size=8), st.sampled_from(["UTC", "Europe/Berlin", "America/New_York"]))
-def test_no_record_at_all_is_accepted_unmended(
+def test_no_record_at_all_is_accepted_unfixed(
     tmp_path_factory: pytest.TempPathFactory, found: list[Any], zone: str
 ) -> None:
     """Through the line of the file and back, without an emulator: there are too many ways to be wrong."""
@@ -185,7 +185,7 @@ def test_no_record_at_all_is_accepted_unmended(
     lines = [nowhere.line(item.record, {}, SentImport()) for item in refused]
     file = tmp_path_factory.mktemp("lines") / "file.ndjson"
     file.write_bytes(b"".join(lines))
-    again = list(records_of(file))
+    again = list(read_refused(file))
     assert len(again) == len(refused)
     accepted = [
         (refused[position - 1], lines[position - 1])
@@ -234,7 +234,7 @@ BROKEN_LINES = {
 
 
 @pytest.mark.parametrize("case", BROKEN_LINES)
-def test_broken_lines_are_refused_again_until_they_are_mended(
+def test_broken_lines_are_refused_again_until_they_are_fixed(
     emulator: EmulatorClient, make_context: Callable[..., Any], uri: str, tmp_path: Path, case: str
 ) -> None:
     file = tmp_path / "source.ndjson"
@@ -246,9 +246,9 @@ def test_broken_lines_are_refused_again_until_they_are_mended(
     assert line["refusal"]["position"] == 2
     again = in_the_task(make_context(run_id="2"), events=uri)
     assert (again["records"], again["invalid"]) == (1, 1)
-    mend(uri, {2: lambda _: json.loads(good)})
-    mended = in_the_task(make_context(run_id="3"), events=uri)
-    assert (mended["records"], mended["imported"]) == (1, 1)
+    fix(uri, {2: lambda _: json.loads(good)})
+    fixed = in_the_task(make_context(run_id="3"), events=uri)
+    assert (fixed["records"], fixed["imported"]) == (1, 1)
 
 
 NO_RECORDS = [5, "text", None, 1.5, math.nan, b"bytes", datetime.date(2026, 1, 1), {1, 2}, "\ud800", Opaque()]

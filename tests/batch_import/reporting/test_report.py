@@ -285,6 +285,13 @@ def test_all_files_are_named() -> None:
     assert "\nfile:///x, file:///y\n" in text
 
 
+def test_the_file_is_imported_by_the_operator_of_its_kind() -> None:
+    report = ImportReport(
+        "users", records=1, invalid=1, codes={"required_field": 1}, rejected_uri="file:///x"
+    )
+    assert "and import that file (users=):\nfile:///x\n" in refusal_of(report)
+
+
 def invalid_for(*reasons: str) -> list[InvalidRecord]:
     return [InvalidRecord(n, Refusal("invalid_argument", reason)) for n, reason in enumerate(reasons)]
 

@@ -35,7 +35,7 @@ from airflow_provider_fullstory.records.options import MappingOptions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-OPTIONS = MappingOptions(EVENTS, event_name="e", allow_anonymous=True)
+OPTIONS = MappingOptions(EVENTS, name="e", allow_anonymous=True)
 
 
 class FakeFullStory:

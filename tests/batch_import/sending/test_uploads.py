@@ -18,7 +18,7 @@ from airflow_provider_fullstory.batch_import.waiting.polling import MAX_FAILED_P
 from airflow_provider_fullstory.exceptions import FullStoryTimeoutError
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
-from airflow_provider_fullstory.sources.chunks import CHUNK_ROWS
+from airflow_provider_fullstory.sources import CHUNK_ROWS
 from tests.tries import Breaking, Crash, Task, join_uploads, noting_job, numbers, orders, posts
 
 if TYPE_CHECKING:

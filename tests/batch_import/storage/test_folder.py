@@ -164,7 +164,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path, monkeypatch: py
             act("a", b"content")
         assert str(caught.value) == (
             f"Could not write a to file://{tmp_path}: OSError: [Errno 28] No space left on device. It is "
-            "full: make room."
+            "full: free some space."
         )
     assert list(tmp_path.iterdir()) == []
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_provider_fullstory.sources.drivers import mysql
 from airflow_provider_fullstory.sources.query import query
 from demo.processes import wait_for
 from tests.sources.drivers.drivers import (
@@ -76,3 +77,11 @@ def test_the_kind_of_cursor_that_a_connection_asks_for_changes_nothing(
     monkeypatch.setenv("AIRFLOW_CONN_MARIADB", mariadb.connection_json(cursor=kind))
 
     assert read_all(driver, "SELECT 1 AS n, 'x' AS note") == (["n", "note"], [(1, "x")])
+
+
+def test_a_driver_without_its_kind_of_cursor_cannot_be_made() -> None:
+    class Incomplete(mysql._MySQL):
+        """A driver whose author forgot the cursor."""
+
+    with pytest.raises(TypeError, match="unbuffered_cursor"):
+        Incomplete("incomplete")  # type: ignore[abstract]

@@ -279,7 +279,7 @@ def test_a_style_of_dates_that_cannot_be_read_fails_the_query(driver: str) -> No
 def test_a_time_beyond_those_of_python_is_refused_with_its_record_alone(driver: str, value: str) -> None:
     due = f"CASE n WHEN 2 THEN {value} END AS due"
     sql = f"SELECT 'u' AS \"user.uid\", n, {due} FROM generate_series(1, 3) AS n"
-    options = MappingOptions(EVENTS, event_name="A")
+    options = MappingOptions(EVENTS, name="A")
 
     with query(hook_of(driver), sql, None) as result:
         [chunk] = map_rows(result.columns, result.chunks, options)
