@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 class HiddenRecords:
     """
-    Hold records so that Airflow shows them to nobody.
+    Hold records so that Airflow does not show them.
 
     :param records: The records.
     """
@@ -37,7 +37,7 @@ class HiddenRecords:
 
     @property
     def has_templates(self) -> bool:
-        """Return whether a text among the records is a template, as Jinja writes it."""
+        """Whether a text among the records is a template, as Jinja writes it."""
         return _has_templates(self.records)
 
 
