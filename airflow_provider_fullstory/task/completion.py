@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_fullstory.exceptions import (
@@ -10,7 +11,6 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryRecordsRefusedError,
     FullStoryStorageError,
 )
-from airflow_provider_fullstory.task.metrics import ImportMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +38,7 @@ class Completion:
         self._task = task
         self._context = context
         self._hook = hook
+        self._tags = {"dag_id": task.dag_id, "task_id": task.task_id}
 
     def complete(
         self,
@@ -107,16 +108,31 @@ class Completion:
         )
         for line in report.lines():
             log.info("%s", line)
-        metrics = ImportMetrics(self._task)
-        metrics.add_import(report, waited=waited)
-        metrics.add_retries(self._hook.retries)
+        self._count(report, waited=waited)
+        self.count_retries()
+
+    def _count(self, report: ImportReport, *, waited: float) -> None:
+        """Add the counts of a finished import to Airflow's metrics."""
+        from airflow.providers.common.compat.sdk import Stats
+
+        counts = {
+            "records.imported": report.imported or 0,
+            "records.invalid": report.invalid,
+            "records.rejected": report.rejected or 0,
+            "batches": report.batches,
+        }
+        for name, count in counts.items():
+            Stats.incr(f"fullstory.{name}", count, tags=self._tags)
+        Stats.timing("fullstory.waited", timedelta(seconds=waited), tags=self._tags)
+
+    def count_retries(self) -> None:
+        """Add the requests that this process sent again to Airflow's metrics."""
+        from airflow.providers.common.compat.sdk import Stats
+
+        Stats.incr("fullstory.retries", self._hook.retries, tags=self._tags)
 
     def publish(self, report: ImportReport) -> None:
-        """
-        Push a report to XCom before the task ends, or although it fails: others need its jobs and counts.
-
-        :param report: The report.
-        """
+        """Push a report to XCom before the task ends, or although it fails: others need its counts."""
         if self._task.do_xcom_push:
             self._context["ti"].xcom_push(key="return_value", value=report.to_xcom())
 
@@ -146,11 +162,7 @@ class Completion:
         return report.to_xcom()
 
     def clean_up(self, remove: Callable[[], None]) -> None:
-        """
-        Remove files that an import no longer needs. A failure is logged, and does not fail the task.
-
-        :param remove: Removes them.
-        """
+        """Remove files that an import no longer needs. A failure is logged, and does not fail the task."""
         try:
             remove()
         except FullStoryStorageError as error:

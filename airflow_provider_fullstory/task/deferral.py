@@ -38,7 +38,7 @@ def wait_in_triggerer(
     deadline: float,
 ) -> NoReturn:
     """
-    Defer a task until all jobs of an import are finished; ``execute_complete`` goes on.
+    Defer a task until all jobs of an import are finished; ``execute_complete`` continues.
 
     :param operator: The task.
     :param report: The report so far, which comes back in the event.
@@ -64,4 +64,3 @@ def wait_in_triggerer(
         method_name="execute_complete",
         timeout=deferral_timeout(deadline - now),
     )
-    raise AssertionError("defer() does not return")

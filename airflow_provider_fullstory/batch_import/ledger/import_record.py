@@ -103,11 +103,7 @@ class StoredImport:
         return known
 
     def save(self, record: ImportRecord) -> None:
-        """
-        Write the record of this try.
-
-        :param record: The record.
-        """
+        """Write the record of this try."""
         self.record = record
         self._write(record)
 
@@ -136,10 +132,6 @@ class StoredImport:
 
 
 def counts_of(report: ImportReport) -> dict[str, Any]:
-    """
-    Return the values of a report without the jobs, which are in the entries and may be many.
-
-    :param report: The report.
-    """
+    """Return the values of a report without the jobs, which are in the entries and may be many."""
     values = report.to_xcom() | {"job_ids": None}
     return {name: value for name, value in values.items() if value not in (None, [], {})}
