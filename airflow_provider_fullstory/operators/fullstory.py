@@ -32,7 +32,7 @@ class FullStoryImportEventsOperator(FullStoryImportOperator):
 
     Give exactly one of ``events`` and ``sql``. The name of a column (or key) says where its value goes:
     ``name``, ``timestamp``, ``user.uid``, ``user.id``, ``session.id``, ``context.browser.url`` and the other
-    fields of FullStory's events. ``properties.x``, and each name that is no field, becomes a property.
+    fields of FullStory's events. ``properties.x``, and each other name, becomes a property.
 
     The task returns a report as XCom: ``{"resource": "events", "job_ids": [...], "records": n, "imported": n,
     "invalid": n, "rejected": n, "rejected_uri": ..., "batches": n, "codes": {"required_field": 3}, "reasons":

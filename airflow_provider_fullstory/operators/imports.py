@@ -132,7 +132,6 @@ class FullStoryImportOperator(BaseOperator):
         """
         Return the source of the records.
 
-        :param arguments: The checked arguments.
         :raises FullStoryInputError: If an argument contradicts FullStory's rules for these records.
         """
 

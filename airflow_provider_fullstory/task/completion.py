@@ -29,8 +29,6 @@ class Completion:
     """
     Complete imports whose jobs are finished, and decide whether their task succeeds.
 
-    :param task: The task.
-    :param context: Its context.
     :param hook: Reads the rejected records.
     """
 
@@ -52,9 +50,7 @@ class Completion:
 
         Counts that were complete before stay as they are; the file gets the rejected records of all.
 
-        :param reports: The reports so far.
         :param outcomes: The outcomes of all jobs of these imports.
-        :param refused: The file, None if there is none.
         :param refusal_log: Explains refused records in the log if no file holds them.
         """
         unfinished = [report for report in reports if report.imported is None]
@@ -99,7 +95,6 @@ class Completion:
         """
         Write the closing table to the log, and the counts to Airflow's metrics.
 
-        :param report: The report of a finished import.
         :param waited: How long the task waited for FullStory, in seconds.
         """
         log = self._task.log
@@ -142,7 +137,6 @@ class Completion:
         """
         Return the report for XCom, if the import is a success.
 
-        :param report: The report.
         :param max_rejected: How many records may be refused; below 1, which share of all.
         :param files: The files of refused records, if the report cannot name all.
         :raises FullStoryRecordsRefusedError: If more records were refused.
@@ -202,7 +196,7 @@ def _fill(
 
 @contextmanager
 def _explaining(outcomes: Sequence[JobOutcome]) -> Iterator[None]:
-    """Add what FullStory has to the error of a file that cannot be written."""
+    """Add to the error of a file that cannot be written how many records FullStory has."""
     try:
         yield
     except (FullStoryStorageError, FullStoryDiskError) as error:

@@ -14,11 +14,7 @@ if TYPE_CHECKING:
 
 
 class HiddenRecords:
-    """
-    Hold records so that Airflow does not show them.
-
-    :param records: The records.
-    """
+    """Hold records so that Airflow does not show them."""
 
     #: Whether Airflow came across the records while it rendered the task, and left them as they are.
     was_passed_over = False

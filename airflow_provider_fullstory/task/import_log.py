@@ -1,4 +1,4 @@
-"""What the log of a task says of an import before its jobs are finished."""
+"""The log of an import before its jobs are finished."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 def begun(arguments: ImportArguments, source: RecordSource, account: str, state: ImportState) -> None:
     """
-    Log from where records go where, what protects them, and the limits.
+    Log the source, the account, the protection against duplicates, and the limits.
 
     :param account: The account that the API key belongs to, as ``Account.check`` describes it.
     """

@@ -52,12 +52,8 @@ log = logging.getLogger(__name__)
 
 class ImportRun:
     """
-    Run an import: one try of a task, or what is left of it after the wait in the triggerer.
+    Run an import: one try of a task, or the rest of it after the wait in the triggerer.
 
-    :param operator: The task.
-    :param context: Its context.
-    :param arguments: Its arguments, checked.
-    :param source: Its source.
     :param is_resumed: Whether the triggerer has waited for the jobs, so that nothing is left to be sent.
     """
 
@@ -143,7 +139,7 @@ class ImportRun:
             return None
         import_log.resumed(account, self._state, report)
         if self._arguments.rejected_uri is not None and report.rejected and not report.rejected_uri:
-            # The file was asked for only now, so the jobs are asked once more which records they rejected.
+            # The argument is new in this try, so the rejected records are read once more.
             report.imported = report.rejected = None
         return report
 
@@ -216,19 +212,11 @@ class ImportRun:
             raise
 
     def is_waited_for(self, report: ImportReport) -> bool:
-        """
-        Return whether the task waits for FullStory.
-
-        :param report: The report so far.
-        """
+        """Return whether the task waits for FullStory."""
         return report.imported is None and (self._arguments.wait_for_completion or not report.job_ids)
 
     def wait(self, report: ImportReport) -> list[JobOutcome]:
-        """
-        Wait until all jobs are finished, here or in the triggerer.
-
-        :param report: The report so far.
-        """
+        """Wait until all jobs are finished, here or in the triggerer."""
         self._completion.publish(report)
         with with_report(report), explaining_unknown_jobs():
             if not self._arguments.deferrable:
@@ -250,8 +238,6 @@ class ImportRun:
         """
         Complete the report and the file of refused records, and log the result.
 
-        :param report: The report so far.
-        :param outcomes: The outcomes of all jobs.
         :param waited: How long the task waited for FullStory, in seconds.
         """
         with with_report(report):
@@ -262,7 +248,6 @@ class ImportRun:
         """
         Check how many records were refused, note the end in the ledger, and return the report for XCom.
 
-        :param report: The report.
         :raises FullStoryRecordsRefusedError: If more records were refused than ``max_rejected`` allows.
         :raises AirflowSkipException: If the source gave no records and ``skip_if_empty`` is set.
         """

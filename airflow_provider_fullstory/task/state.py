@@ -39,9 +39,6 @@ class ImportState:
     """
     Keep what a task knows of an import from one try to the next.
 
-    :param context: The task's context.
-    :param identity: The identity of the import.
-    :param ledger: The ledger of the import.
     :param stores: Hold the ledger, and what is known of the run.
     :param outages: Waits out outages of the stores.
     :param runs: The folder of all runs of the task, None without a ``state_uri``.
@@ -154,7 +151,6 @@ def import_state(context: Context, task_id: str, arguments: StateArguments) -> I
     """
     Return the state of an import, with the best protection that this Airflow and the arguments allow.
 
-    :param context: The task's context.
     :param task_id: The operator's own id: several operators may be executed inside one task.
     :param arguments: The arguments of the operator. ``state_uri`` is by default ``[fullstory] state_uri`` of
         Airflow's configuration.

@@ -1,4 +1,4 @@
-"""A task that is stopped or killed: it ends at once, and the next try continues."""
+"""A task that is told to end, or is not even told: it ends at once, and the next try goes on."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 HOUR = 3600.0
 UPLOADS = {"method": "POST", "path": "/v2/events/batch"}
-POLLS = {"method": "GET", "path": "/v2/events/batch/*"}
+LOOKS = {"method": "GET", "path": "/v2/events/batch/*"}
 
 
 @pytest.fixture(autouse=True)
@@ -160,7 +160,7 @@ def test_a_task_that_is_killed_while_it_waits_for_its_jobs_names_them(
 ) -> None:
     emulator.configure(processing_seconds=HOUR)
 
-    message = kill(emulator, task, lambda: has_polled(emulator), events=orders(25), deferrable=False)
+    message = kill(emulator, task, lambda: has_looked(emulator), events=orders(25), deferrable=False)
 
     assert all(job["id"] in message for job in emulator.jobs())
     assert len(posts(emulator)) == 3
@@ -170,37 +170,39 @@ def test_a_task_that_is_killed_while_it_waits_for_its_jobs_names_them(
     assert numbers(emulator) == list(range(25))
 
 
-def polls(emulator: EmulatorClient) -> list[dict[str, Any]]:
+def looks(emulator: EmulatorClient) -> list[dict[str, Any]]:
     requests = emulator.requests()
     return [request for request in requests if request["method"] == "GET" and "/batch/" in request["path"]]
 
 
-def has_polled(emulator: EmulatorClient) -> bool:
-    return bool(polls(emulator))
+def has_looked(emulator: EmulatorClient) -> bool:
+    return bool(looks(emulator))
 
 
-def test_a_task_that_is_killed_polls_its_jobs_no_more(emulator: EmulatorClient, task: Task) -> None:
+def test_a_task_that_is_killed_takes_no_further_look_at_its_jobs(
+    emulator: EmulatorClient, task: Task
+) -> None:
     emulator.configure(processing_seconds=HOUR)
-    # Of many jobs, the poll of the second takes a while; the next one would never end.
-    emulator.order_fault(**POLLS, after=1, delay_seconds=0.3)
-    emulator.order_fault(**POLLS, after=1, delay_seconds=HOUR, times=100)
+    # Of many jobs, the look at the second takes a while; the one behind it would take for ever.
+    emulator.order_fault(**LOOKS, after=1, delay_seconds=0.3)
+    emulator.order_fault(**LOOKS, after=1, delay_seconds=HOUR, times=100)
 
-    kill_from_thread(emulator, task, lambda: len(polls(emulator)) == 2, events=orders(60))
+    kill_from_thread(emulator, task, lambda: len(looks(emulator)) == 2, events=orders(60))
 
     emulator.advance_clock(HOUR)
     assert task.attempt(events=orders(60))["imported"] == 60
 
 
 @KILLS
-def test_a_task_that_is_killed_while_it_waits_for_capacity_names_what_runs(
+def test_a_task_that_is_killed_while_it_waits_for_room_names_what_runs(
     emulator: EmulatorClient, task: Task, kill: Callable[..., str]
 ) -> None:
     emulator.configure(processing_seconds=HOUR)
 
-    def has_polled_both() -> bool:
-        return len({request["path"] for request in polls(emulator)}) == 2
+    def has_looked_at_both() -> bool:
+        return len({request["path"] for request in looks(emulator)}) == 2
 
-    message = kill(emulator, task, has_polled_both, events=orders(40), max_outstanding_records=20)
+    message = kill(emulator, task, has_looked_at_both, events=orders(40), max_outstanding_records=20)
 
     assert len(posts(emulator)) == 2
     assert all(job["id"] in message for job in emulator.jobs())
@@ -221,8 +223,8 @@ def test_what_was_sent_after_a_wait_for_room_is_named_as_well(
 
     def fourth_is_under_way() -> bool:
         nonlocal is_finished
-        if not is_finished and has_polled(emulator):
-            # The ten are done, which frees capacity for all that follow.
+        if not is_finished and has_looked(emulator):
+            # The ten are done, which makes room for all that follow.
             emulator.advance_clock(HOUR)
             is_finished = True
         return len(jobs_of(task)) == 3 and len(posts(emulator)) == 4
@@ -288,17 +290,17 @@ def test_a_task_that_is_killed_before_it_runs_sends_nothing(emulator: EmulatorCl
     assert task.attempt(events=orders(25))["imported"] == 25
 
 
-def test_a_task_that_is_killed_while_it_polls_before_it_defers_does_not_end_well(
+def test_a_task_that_is_killed_while_it_looks_before_it_defers_does_not_end_well(
     emulator: EmulatorClient, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operator = task.operator(events=orders(25), deferrable=True)
-    poll = FullStoryHook.get_job_status
+    look = FullStoryHook.get_job_status
 
-    def poll_and_kill(hook: FullStoryHook, resource: str, job_id: str) -> Any:
+    def look_and_kill(hook: FullStoryHook, resource: str, job_id: str) -> Any:
         operator.on_kill()
-        return poll(hook, resource, job_id)
+        return look(hook, resource, job_id)
 
-    monkeypatch.setattr(FullStoryHook, "get_job_status", poll_and_kill)
+    monkeypatch.setattr(FullStoryHook, "get_job_status", look_and_kill)
 
     with pytest.raises(FullStoryKilledError):
         operator.execute(task.next_context())
@@ -313,13 +315,13 @@ def test_to_kill_a_task_that_has_ended_does_nothing(emulator: EmulatorClient, ta
     assert numbers(emulator) == list(range(25))
 
 
-def test_a_task_that_is_killed_during_its_last_poll_does_not_end_well(
+def test_a_task_that_is_killed_during_its_last_look_does_not_end_well(
     emulator: EmulatorClient, task: Task
 ) -> None:
-    # The task continues after on_kill, and Airflow would take its return for a success.
-    emulator.order_fault(**POLLS, delay_seconds=0.3)
+    # Airflow lets a task go on after on_kill, and would take its return for a success.
+    emulator.order_fault(**LOOKS, delay_seconds=0.3)
 
-    kill_from_thread(emulator, task, lambda: has_polled(emulator), events=orders(5))
+    kill_from_thread(emulator, task, lambda: has_looked(emulator), events=orders(5))
 
     assert task.attempt(events=orders(5))["imported"] == 5
     assert len(posts(emulator)) == 1
@@ -376,7 +378,7 @@ def test_a_process_that_is_gone_in_the_middle_is_replaced_by_the_next(
     emulator: EmulatorClient, make_task: Callable[..., Task], processes: Any, sent: int, *, is_done: bool
 ) -> None:
     task = make_task("folder")
-    # FullStory continues with the request of a process that is gone, or has never begun with it.
+    # FullStory goes on with the request of a process that is gone, or has never begun with it.
     emulator.order_fault(**UPLOADS, after=sent, delay_seconds=0.2 if is_done else HOUR)
     with running(processes, emulator, task, events=orders(40), max_parallel_uploads=1) as process:
         while len(posts(emulator)) <= sent:
@@ -393,13 +395,13 @@ def test_a_process_that_is_gone_in_the_middle_is_replaced_by_the_next(
     assert (report["imported"], report["batches"]) == (40, 4)
 
 
-def test_a_process_that_airflow_stops_says_what_runs_and_the_next_continues(
+def test_a_process_that_airflow_tells_to_end_says_what_runs_and_the_next_goes_on(
     emulator: EmulatorClient, make_task: Callable[..., Task], processes: Any, tmp_path: Path
 ) -> None:
     task = make_task("folder")
     emulator.configure(processing_seconds=HOUR)
     with running(processes, emulator, task, events=orders(25)) as process:
-        while not has_polled(emulator):
+        while not has_looked(emulator):
             assert process.is_alive()
         assert process.pid is not None
         os.kill(process.pid, signal.SIGTERM)
@@ -414,7 +416,7 @@ def test_a_process_that_airflow_stops_says_what_runs_and_the_next_continues(
     assert len(posts(emulator)) == 3
 
 
-def test_a_process_that_airflow_stops_while_it_sends_does_not_wait_for_the_answer(
+def test_a_process_that_airflow_tells_to_end_while_it_sends_does_not_wait_for_the_answer(
     emulator: EmulatorClient, make_task: Callable[..., Task], processes: Any, tmp_path: Path
 ) -> None:
     task = make_task("folder")
@@ -436,7 +438,7 @@ def test_a_process_that_airflow_stops_while_it_sends_does_not_wait_for_the_answe
 def test_two_tries_at_the_same_time_send_each_batch_once(
     emulator: EmulatorClient, make_task: Callable[..., Task], retry_for: Callable[[float], None]
 ) -> None:
-    # A worker that Airflow has lost sight of may continue while the next try runs.
+    # A worker that Airflow has lost sight of may go on while the next try runs.
     retry_for(60.0)
     task = make_task("store", max_parallel_uploads=2)
     emulator.order_fault(**UPLOADS, delay_seconds=0.05, times=20)

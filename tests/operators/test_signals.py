@@ -2,7 +2,7 @@
 A signal that is not delivered to the main thread, or just before it begins to wait, does not wake it.
 
 Python runs handlers in the main thread only, once that gets back to Python code. So a wait without an end in
-sight must get back now and then, else a task that was stopped continues to wait.
+sight must get back now and then, else a task that is told to end goes on waiting.
 """
 
 from __future__ import annotations

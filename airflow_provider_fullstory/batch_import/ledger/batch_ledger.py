@@ -70,10 +70,9 @@ class BatchLedger:
         """
         Yield batches once each entry of earlier tries was compared.
 
-        So a source that has changed, or a batch of unknown outcome, ends the import before anything is
+        A source that has changed, or a batch of unknown outcome, thus ends the import before anything is
         posted. Meanwhile the few batches that were in flight when an earlier try ended wait on the disk.
 
-        :param batches: The batches as they are made.
         :raises FullStorySourceChangedError: If another batch was sent in a batch's place.
         :raises FullStoryAmbiguousError: If the outcome of a batch is unknown.
         """
@@ -104,7 +103,6 @@ class BatchLedger:
         """
         Return what to do with a batch, and its entry of earlier tries.
 
-        :param batch: The batch.
         :param is_lost: Whether FullStory no longer reports the outcome of its job.
         :raises FullStorySourceChangedError: If another batch was sent in its place.
         :raises FullStoryAmbiguousError: If its outcome is unknown.
@@ -148,7 +146,6 @@ class BatchLedger:
         """
         Note that a batch is about to be posted, and return its entry.
 
-        :param batch: The batch.
         :param decision: ``SEND``, ``REPLAY`` or ``RESEND``.
         :param known: Its entry of earlier tries.
         """
@@ -189,9 +186,8 @@ class BatchLedger:
 
     def note(self, entry: Entry, **changes: Any) -> None:
         """
-        Note how FullStory answered to a batch.
+        Note FullStory's answer to a batch.
 
-        :param entry: The entry of the batch.
         :param changes: The new values of the entry by name.
         """
         self._entries.write(dataclasses.replace(entry, **changes))

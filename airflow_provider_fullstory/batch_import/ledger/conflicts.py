@@ -56,7 +56,6 @@ def unknown_outcome(batch: Batch, entry: Entry | None, sent_since: float | None)
     """
     Return the error of a batch whose outcome is unknown.
 
-    :param batch: The batch.
     :param entry: Its entry, None if the ledger of earlier tries is gone.
     :param sent_since: Since when earlier tries may have sent it, in seconds since the epoch.
     """

@@ -67,9 +67,7 @@ def decide(
     Return what to do with a batch.
 
     :param entry: The entry in the batch's place.
-    :param batch: The batch as it is now.
     :param now: Seconds since the epoch.
-    :param policy: What else decides.
     :param is_lost: Whether FullStory no longer reports the outcome of the entry's job: it vanished, or ended
         without counts.
     """

@@ -43,11 +43,7 @@ class Entry:
 
 
 class Entries:
-    """
-    Read and write the entries of an import.
-
-    :param store: Holds the ledger.
-    """
+    """Read and write the entries of an import."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -79,11 +79,7 @@ class ImportRecord:
 
 
 class StoredImport:
-    """
-    Keep the record of an import, which another try of the task may change at the same time.
-
-    :param store: Holds the ledger.
-    """
+    """Keep the record of an import, which another try of the task may change at the same time."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -108,11 +104,7 @@ class StoredImport:
         self._write(record)
 
     def change(self, **changes: Any) -> None:
-        """
-        Change the record of this try; another try that works on the import meanwhile keeps its claim.
-
-        :param changes: The new values by name.
-        """
+        """Change the record of this try; another try that works on the import meanwhile keeps its claim."""
         self.record = dataclasses.replace(self.record, **changes)
         latest = self.read()
         if latest is not None and latest.try_number > self.record.try_number:

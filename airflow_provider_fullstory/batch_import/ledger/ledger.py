@@ -1,5 +1,5 @@
 """
-The ledger of an import: which batch was sent under which key, and which job answers for it.
+The ledger of an import: the key and the job of each batch.
 
 An entry is written before a batch is sent and completed afterwards, in a store that outlives the process. So
 a later try knows of each batch that FullStory may have, and sends none of them again. Each batch costs two
@@ -138,7 +138,6 @@ class Ledger(BatchLedger):
         """
         Note that all batches were sent, and return the report so far.
 
-        :param report: The report so far.
         :param batches: How many batches the source gave.
         :returns: The complete report, if these batches make up an import whose jobs are finished.
         """
@@ -158,7 +157,6 @@ class Ledger(BatchLedger):
         """
         Note that the import has ended.
 
-        :param report: The report.
         :param is_success: Whether no more records were refused than the task allows.
         """
         # The task may end in another process than the one that sent the batches.
