@@ -105,5 +105,5 @@ def _problem(uri: str) -> str | None:
     found = re.match(r"([A-Za-z][\w+.-]*)://(.*)", uri, re.DOTALL)
     scheme, place = found.groups() if found else ("", uri)
     if scheme in _LOCAL_SCHEMES and not place.startswith("/"):
-        return "which is no absolute path and no URI: it must begin with /, file:/// or scheme://."
+        return "which is neither an absolute path nor a URI: it must begin with /, file:/// or scheme://."
     return None
