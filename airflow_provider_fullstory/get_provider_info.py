@@ -1,4 +1,4 @@
-"""What Airflow reads of this package before it imports anything of it."""
+"""The provider's metadata, which Airflow reads before it imports the rest."""
 
 # Airflow calls this while it configures itself: nothing of Airflow may be imported here.
 from __future__ import annotations

@@ -12,7 +12,6 @@ def plural(count: int, noun: str) -> str:
     """
     Return a count with its noun: ``1 batch``, ``2,000 batches``.
 
-    :param count: The count.
     :param noun: The noun in the singular.
     """
     if count == 1:
@@ -24,7 +23,6 @@ def some(names: Sequence[str], most: int = 10) -> str:
     """
     Return a list for a message, shortened if it is too long to read.
 
-    :param names: The items.
     :param most: How many items are shown.
     """
     rest = len(names) - most

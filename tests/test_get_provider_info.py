@@ -116,7 +116,6 @@ print(sorted(set(sys.modules) - before))
         "airflow_provider_fullstory.task.deferral",
         "airflow_provider_fullstory.task.errors",
         "airflow_provider_fullstory.task.identity",
-        "airflow_provider_fullstory.task.metrics",
         "airflow_provider_fullstory.sensors",
         "airflow_provider_fullstory.sensors.fullstory",
         "airflow_provider_fullstory.triggers",

@@ -262,6 +262,18 @@ def clear_later(task: Task, clock: Clock, passed: float) -> None:
     task.clear()
 
 
+def crash(task: Task, matches: Callable[[str, dict[str, Any]], bool], **arguments: Any) -> None:
+    """Let a try die before the first of some writes to its ledger."""
+    with pytest.raises(Crash):
+        task.attempt(breaking=Breaking(matches=matches), **arguments)
+
+
+def crash_after_all_were_sent(task: Task, **arguments: Any) -> None:
+    """Let a try die as the first poll of its jobs is answered: it has noted that all were sent."""
+    crash(task, noting_end, **arguments)
+    assert task.ledger["import"]["stage"] == "sent"
+
+
 def failure_of(task: Task, error: type[FullStoryError], **arguments: Any) -> str:
     """Return the message of a try that fails without a retry."""
     with pytest.raises(AirflowFailException) as caught:

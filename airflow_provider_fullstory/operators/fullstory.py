@@ -32,7 +32,7 @@ class FullStoryImportEventsOperator(FullStoryImportOperator):
 
     Give exactly one of ``events`` and ``sql``. The name of a column (or key) says where its value goes:
     ``name``, ``timestamp``, ``user.uid``, ``user.id``, ``session.id``, ``context.browser.url`` and the other
-    fields of FullStory's events. ``properties.x``, and each name that is no field, becomes a property.
+    fields of FullStory's events. ``properties.x``, and each other name, becomes a property.
 
     The task returns a report as XCom: ``{"resource": "events", "job_ids": [...], "records": n, "imported": n,
     "invalid": n, "rejected": n, "rejected_uri": ..., "batches": n, "codes": {"required_field": 3}, "reasons":
@@ -97,7 +97,7 @@ class FullStoryImportEventsOperator(FullStoryImportOperator):
         records can be read only with an API key of level Architect or above. (templated)
     :param log_values: Whether the log shows refused records with their values. It shows the first five of
         each kind if no ``rejected_uri`` takes them.
-    :param check_quota: Whether to refuse an import that does not fit into the organization's monthly quota of
+    :param check_quota: Whether an import fails if it does not fit into the organization's monthly quota of
         server events. Nothing is sent then if at most 500,000 events are left, or if batches are staged; with
         more left, the batches that fit are sent.
     :param wait_for_completion: Whether the task ends when FullStory has finished the jobs, rather than when
@@ -106,7 +106,7 @@ class FullStoryImportEventsOperator(FullStoryImportOperator):
     :param poll_interval: The shortest time between two polls of a job, in seconds; it grows to a tenth of the
         time waited. While a batch waits for capacity, jobs that are likely to be finished are polled sooner.
     :param timeout: Seconds until the task gives up. A shorter ``execution_timeout`` also counts for the time
-        in the triggerer. FullStory goes on with its jobs: it cannot cancel an import.
+        in the triggerer. Its jobs continue in FullStory, which cannot cancel an import.
     :param fullstory_conn_id: The connection with the API key. (templated)
     """
 
@@ -148,11 +148,7 @@ class FullStoryImportEventsOperator(FullStoryImportOperator):
         return checked(ImportEventsArguments, vars(self))
 
     def _source(self, arguments: ImportEventsArguments) -> RecordSource:
-        """
-        Return the source of the events.
-
-        :param arguments: The checked arguments.
-        """
+        """Return the source of the events."""
         from airflow_provider_fullstory.records.kinds import EVENTS
         from airflow_provider_fullstory.task.source import RecordSource, mapping_options
 

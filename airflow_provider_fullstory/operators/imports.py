@@ -1,8 +1,9 @@
-"""What all operators that import records into FullStory share."""
+"""The base class of operators that import records."""
 
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -118,22 +119,21 @@ class FullStoryImportOperator(BaseOperator):
         self.timeout = timeout
         self.fullstory_conn_id = fullstory_conn_id
 
+    @abstractmethod
     def _checked_arguments(self) -> ImportArguments:
         """
         Return the arguments in their declared types; a template may have rendered anything.
 
         :raises FullStoryInputError: Naming each argument that is wrong.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def _source(self, arguments: Any) -> RecordSource:
         """
         Return the source of the records.
 
-        :param arguments: The checked arguments.
         :raises FullStoryInputError: If an argument contradicts FullStory's rules for these records.
         """
-        raise NotImplementedError
 
     def render_template(self, content: Any, context: Context, *arguments: Any, **keywords: Any) -> Any:
         """Render a template, and note whether it names the data interval."""
@@ -143,7 +143,7 @@ class FullStoryImportOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """
-        Send all records that no earlier try has sent, and wait for FullStory unless told otherwise.
+        Send all records that no earlier try has sent, and wait for their jobs, as the arguments say.
 
         :param context: The task's context.
         """
@@ -194,11 +194,12 @@ class FullStoryImportOperator(BaseOperator):
         return ImportRun(self, context, arguments, source, is_resumed=is_resumed)
 
     def on_kill(self) -> None:
-        """End the task as soon as possible. FullStory goes on with its jobs; the next try waits for them."""
+        """Stop the task as soon as possible. Its jobs continue in FullStory; the next try waits for them."""
         self._is_killed = True
         if self._run is not None:
             self._run.stop()
-            self.log.warning("The task was stopped. %s", self._run.left_behind)
+            if left_behind := self._run.left_behind:
+                self.log.warning("The task was stopped. %s", left_behind)
 
     def preview(self, limit: int | None = 1000) -> Preview:
         """

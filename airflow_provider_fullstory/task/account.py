@@ -80,7 +80,7 @@ class Account:
 
 
 def _read_twice(read: Callable[[], T]) -> T:
-    """Return the result of a call that may fail for a moment, and must not delay an import for long."""
+    """Return the result of a call that may fail in a passing way, and must not delay an import for long."""
     try:
         return read()
     except FullStoryError as error:

@@ -24,7 +24,7 @@ from airflow_provider_fullstory.task.hidden_records import HiddenRecords
 
 #: Characters of a value that an error shows.
 _SHOWN_CHARACTERS: Final = 200
-#: Longer than any wait that makes sense, and far below what clocks and threads can count.
+#: Longer than any sensible wait, and far below the limits of clocks and threads.
 _YEAR_SECONDS: Final = 366 * 24 * 3600
 
 _Boolean = Annotated[bool, Meta(description="True or False")]
@@ -47,7 +47,7 @@ _MaxRejected = Annotated[
 
 
 class StateArguments(msgspec.Struct, kw_only=True, frozen=True):
-    """Arguments that say what is kept of an import from one try to the next."""
+    """Arguments about the state that outlives a try."""
 
     durable: _Boolean
     state_uri: _OptionalUri
@@ -58,7 +58,7 @@ class StateArguments(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class RunArguments(StateArguments, kw_only=True, frozen=True):
-    """Arguments that say how records are sent, checked and waited for, and nothing of what they are."""
+    """Arguments about how records are sent, checked and waited for; the fingerprint leaves them out."""
 
     record_key: Annotated[str | list[str], Meta(description="the name of a column, or a list of names")]
     max_parallel_uploads: Annotated[
@@ -79,7 +79,7 @@ class RunArguments(StateArguments, kw_only=True, frozen=True):
 
 
 class ImportArguments(RunArguments, kw_only=True, frozen=True):
-    """Arguments that each operator has, with the source of the records and the size of batches."""
+    """Arguments of each operator, with the source of the records and the size of batches."""
 
     resource: ClassVar[Resource]
 
@@ -145,7 +145,6 @@ def checked(kind: type[Arguments], given: Mapping[str, Any]) -> Arguments:
     """
     Return arguments in the types that are declared for them.
 
-    :param kind: The declaration.
     :param given: The values by name; values of undeclared names are ignored.
     :raises FullStoryInputError: Naming each argument that is wrong, and what it must be.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_fullstory.exceptions import (
@@ -10,7 +11,6 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryRecordsRefusedError,
     FullStoryStorageError,
 )
-from airflow_provider_fullstory.task.metrics import ImportMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -29,8 +29,6 @@ class Completion:
     """
     Complete imports whose jobs are finished, and decide whether their task succeeds.
 
-    :param task: The task.
-    :param context: Its context.
     :param hook: Reads the rejected records.
     """
 
@@ -38,6 +36,7 @@ class Completion:
         self._task = task
         self._context = context
         self._hook = hook
+        self._tags = {"dag_id": task.dag_id, "task_id": task.task_id}
 
     def complete(
         self,
@@ -51,9 +50,7 @@ class Completion:
 
         Counts that were complete before stay as they are; the file gets the rejected records of all.
 
-        :param reports: The reports so far.
         :param outcomes: The outcomes of all jobs of these imports.
-        :param refused: The file, None if there is none.
         :param refusal_log: Explains refused records in the log if no file holds them.
         """
         unfinished = [report for report in reports if report.imported is None]
@@ -98,7 +95,6 @@ class Completion:
         """
         Write the closing table to the log, and the counts to Airflow's metrics.
 
-        :param report: The report of a finished import.
         :param waited: How long the task waited for FullStory, in seconds.
         """
         log = self._task.log
@@ -107,16 +103,31 @@ class Completion:
         )
         for line in report.lines():
             log.info("%s", line)
-        metrics = ImportMetrics(self._task)
-        metrics.add_import(report, waited=waited)
-        metrics.add_retries(self._hook.retries)
+        self._count(report, waited=waited)
+        self.count_retries()
+
+    def _count(self, report: ImportReport, *, waited: float) -> None:
+        """Add the counts of a finished import to Airflow's metrics."""
+        from airflow.providers.common.compat.sdk import Stats
+
+        counts = {
+            "records.imported": report.imported or 0,
+            "records.invalid": report.invalid,
+            "records.rejected": report.rejected or 0,
+            "batches": report.batches,
+        }
+        for name, count in counts.items():
+            Stats.incr(f"fullstory.{name}", count, tags=self._tags)
+        Stats.timing("fullstory.waited", timedelta(seconds=waited), tags=self._tags)
+
+    def count_retries(self) -> None:
+        """Add the requests that this process sent again to Airflow's metrics."""
+        from airflow.providers.common.compat.sdk import Stats
+
+        Stats.incr("fullstory.retries", self._hook.retries, tags=self._tags)
 
     def publish(self, report: ImportReport) -> None:
-        """
-        Push a report to XCom before the task ends, or although it fails: others need its jobs and counts.
-
-        :param report: The report.
-        """
+        """Push a report to XCom before the task ends, or although it fails: others need its counts."""
         if self._task.do_xcom_push:
             self._context["ti"].xcom_push(key="return_value", value=report.to_xcom())
 
@@ -126,7 +137,6 @@ class Completion:
         """
         Return the report for XCom, if the import is a success.
 
-        :param report: The report.
         :param max_rejected: How many records may be refused; below 1, which share of all.
         :param files: The files of refused records, if the report cannot name all.
         :raises FullStoryRecordsRefusedError: If more records were refused.
@@ -146,11 +156,7 @@ class Completion:
         return report.to_xcom()
 
     def clean_up(self, remove: Callable[[], None]) -> None:
-        """
-        Remove files that an import no longer needs. A failure is logged, and does not fail the task.
-
-        :param remove: Removes them.
-        """
+        """Remove files that an import no longer needs. A failure is logged, and does not fail the task."""
         try:
             remove()
         except FullStoryStorageError as error:
@@ -190,7 +196,7 @@ def _fill(
 
 @contextmanager
 def _explaining(outcomes: Sequence[JobOutcome]) -> Iterator[None]:
-    """Add what FullStory has to the error of a file that cannot be written."""
+    """Add to the error of a file that cannot be written how many records FullStory has."""
     try:
         yield
     except (FullStoryStorageError, FullStoryDiskError) as error:

@@ -19,7 +19,6 @@ def deadline_of(operator: BaseOperator, started_at: float, timeout: float) -> fl
     Airflow does not count ``execution_timeout`` while a task is deferred (apache/airflow#69678), so it counts
     here.
 
-    :param operator: The task.
     :param started_at: When it began, in seconds since the epoch.
     :param timeout: Its own limit, in seconds.
     """
@@ -38,13 +37,10 @@ def wait_in_triggerer(
     deadline: float,
 ) -> NoReturn:
     """
-    Defer a task until all jobs of an import are finished; ``execute_complete`` goes on.
+    Defer a task until all jobs of an import are finished; ``execute_complete`` continues.
 
-    :param operator: The task.
     :param report: The report so far, which comes back in the event.
-    :param fullstory_conn_id: The connection.
     :param poll_interval: Shortest time between two polls, in seconds.
-    :param deadline: When to give up, in seconds since the epoch.
     """
     from airflow_provider_fullstory.text import plural
     from airflow_provider_fullstory.triggers.fullstory import FullStoryImportJobTrigger, deferral_timeout
@@ -64,4 +60,3 @@ def wait_in_triggerer(
         method_name="execute_complete",
         timeout=deferral_timeout(deadline - now),
     )
-    raise AssertionError("defer() does not return")

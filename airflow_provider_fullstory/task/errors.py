@@ -59,7 +59,6 @@ def airflow_error(error: FullStoryError, kind: type[Exception]) -> Exception:
     """
     Return an error that is also of a type of Airflow's.
 
-    :param error: The error.
     :param kind: Airflow's type, which says how the task ends.
     """
     return _made(type(error), kind, error.args, vars(error))
@@ -84,11 +83,7 @@ def _type_of_both(ours: type[FullStoryError], airflows: type[Exception]) -> type
 
 @contextmanager
 def with_report(report: ImportReport) -> Iterator[None]:
-    """
-    Attach a report to errors, for callbacks.
-
-    :param report: The report so far.
-    """
+    """Attach a report to errors, for callbacks."""
     try:
         yield
     except FullStoryError as error:

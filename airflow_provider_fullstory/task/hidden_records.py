@@ -14,11 +14,7 @@ if TYPE_CHECKING:
 
 
 class HiddenRecords:
-    """
-    Hold records so that Airflow shows them to nobody.
-
-    :param records: The records.
-    """
+    """Hold records so that Airflow does not show them."""
 
     #: Whether Airflow came across the records while it rendered the task, and left them as they are.
     was_passed_over = False
@@ -37,7 +33,7 @@ class HiddenRecords:
 
     @property
     def has_templates(self) -> bool:
-        """Return whether a text among the records is a template, as Jinja writes it."""
+        """Whether a text among the records is a template, as Jinja writes it."""
         return _has_templates(self.records)
 
 

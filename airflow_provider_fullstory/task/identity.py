@@ -18,7 +18,6 @@ def run_identity(context: Context, task_id: str, salt: str = "") -> RunIdentity:
     """
     Return the identity of an import, which is the same in all tries of the task.
 
-    :param context: The task's context.
     :param task_id: The operator's own id: several operators may be executed inside one task.
     :param salt: Distinguishes imports of one run, on purpose.
     """
@@ -35,29 +34,17 @@ def run_identity(context: Context, task_id: str, salt: str = "") -> RunIdentity:
 
 
 def digest(run: RunIdentity) -> str:
-    """
-    Return a short text that no other run or import has.
-
-    :param run: The identity.
-    """
+    """Return a short text that no other run or import has."""
     return hashlib.sha256(json.dumps(dataclasses.astuple(run)).encode()).hexdigest()[:16]
 
 
 def owner(run: RunIdentity) -> str:
-    """
-    Return a unique name of an import for people.
-
-    :param run: The identity.
-    """
+    """Return a unique name of an import for people."""
     parts = [run.dag_id, run.run_id, run.task_id, str(run.map_index), *([run.salt] if run.salt else [])]
     return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts)
 
 
 def folder_names(run: RunIdentity) -> list[str]:
-    """
-    Return the DAG, run, task and map index as names that any file system takes.
-
-    :param run: The identity.
-    """
+    """Return the DAG, run, task and map index as names that any file system takes."""
     parts = [run.dag_id, run.run_id, run.task_id, str(run.map_index)]
     return [re.sub(r"[^A-Za-z0-9_-]+", "_", part)[:80] for part in parts]

@@ -20,17 +20,16 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryTooFewRecordsError,
 )
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
+from airflow_provider_fullstory.task import import_log
 from airflow_provider_fullstory.task.account import Account
-from airflow_provider_fullstory.task.arguments import StateArguments
+from airflow_provider_fullstory.task.arguments import StateArguments, checked
 from airflow_provider_fullstory.task.completion import Completion
 from airflow_provider_fullstory.task.deferral import deadline_of, wait_in_triggerer
 from airflow_provider_fullstory.task.errors import explaining_unknown_jobs, with_report
-from airflow_provider_fullstory.task.identity import run_identity
-from airflow_provider_fullstory.task.import_log import ImportLog
 from airflow_provider_fullstory.task.intervals import warn_of_empty_interval
-from airflow_provider_fullstory.task.metrics import ImportMetrics
 from airflow_provider_fullstory.task.state import import_state
 from airflow_provider_fullstory.task.storage import refused_file
+from airflow_provider_fullstory.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.task.arguments import ImportArguments
     from airflow_provider_fullstory.task.source import RecordSource
 
-#: Seconds for which a request is repeated that fails for a moment.
+#: Seconds for which a request that fails in a passing way is repeated.
 RETRY_FOR: Final = 300.0
 
 log = logging.getLogger(__name__)
@@ -53,12 +52,8 @@ log = logging.getLogger(__name__)
 
 class ImportRun:
     """
-    Run an import: one try of a task, or what is left of it after the wait in the triggerer.
+    Run an import: one try of a task, or the rest of it after the wait in the triggerer.
 
-    :param operator: The task.
-    :param context: Its context.
-    :param arguments: Its arguments, checked.
-    :param source: Its source.
     :param is_resumed: Whether the triggerer has waited for the jobs, so that nothing is left to be sent.
     """
 
@@ -75,17 +70,17 @@ class ImportRun:
         self._context = context
         self._arguments = arguments
         self._source = source
+        self._is_resumed = is_resumed
         self._fingerprint = arguments.fingerprint
+        self._empty_interval = ""
         self._limits = BatchLimits(arguments.batch_size, arguments.max_batch_bytes)
-        self._log = ImportLog(arguments, source)
         self._refusal_log = RefusalLog(
             source.options.kind,
             source.options.key_paths(),
             shows_records=arguments.rejected_uri is None,
             shows_values=arguments.log_values,
         )
-        self._identity = run_identity(context, operator.task_id, arguments.idempotency_salt)
-        self._state = import_state(context, self._identity, arguments)
+        self._state = import_state(context, operator.task_id, arguments)
         self._deadline = deadline_of(operator, time.time(), arguments.timeout)
         self.hook = (
             FullStoryHook(arguments.fullstory_conn_id)
@@ -116,8 +111,12 @@ class ImportRun:
 
     @property
     def left_behind(self) -> str:
-        """What goes on in FullStory although nobody waits, and what a retry does about it."""
-        return self._importer.left_behind
+        """
+        The jobs that continue in FullStory after the task ends, and what a retry does about them.
+
+        Empty after the wait in the triggerer: all jobs are finished.
+        """
+        return "" if self._is_resumed else self._importer.left_behind
 
     def begin(self, *, names_interval: bool) -> ImportReport | None:
         """
@@ -128,19 +127,19 @@ class ImportRun:
         :raises FullStoryInputError: If the source or its mapping cannot work.
         """
         self._state.note_try()
-        self._source.check(is_mapped=self._identity.map_index >= 0)
+        self._source.check(is_mapped=self._state.identity.map_index >= 0)
         self._limits.check()
         report = self._state.begin(self._fingerprint)
         if names_interval:
-            self._log.empty_interval = warn_of_empty_interval(self._operator, self._context)
+            self._empty_interval = warn_of_empty_interval(self._operator, self._context)
         # Checked before the source is opened, so that a wrong connection costs no query.
         account = self._account.check(needs_results=self._arguments.rejected_uri is not None)
         if report is None:
-            self._log.begun(account, self._state)
+            import_log.begun(self._arguments, self._source, account, self._state)
             return None
-        self._log.resumed(account, self._state, report)
+        import_log.resumed(account, self._state, report)
         if self._arguments.rejected_uri is not None and report.rejected and not report.rejected_uri:
-            # The file was asked for only now, so the jobs are asked once more which records they rejected.
+            # The argument is new in this try, so the rejected records are read once more.
             report.imported = report.rejected = None
         return report
 
@@ -149,16 +148,16 @@ class ImportRun:
         refused = self._refused_file()
         with nullcontext() if refused is None else refused.claimed():
             report, submissions = self._send(refused)
-        self._log.sent(report, self._importer)
+        import_log.sent(report, self._importer, self._empty_interval)
         known = self._state.ledger.sent(report, submissions[-1].ordinal if submissions else 0)
         # An earlier try may have ended the import, but the file of refused records was just begun again.
         report = known if refused is None else report
-        self._log.waiting(report)
+        import_log.waiting(report, self._arguments)
         return report
 
     def _send(self, refused: RefusedFile | None) -> tuple[ImportReport, list[Submission]]:
         sender = Sender(
-            self._identity,
+            self._state.identity,
             self._limits,
             self._source.options,
             self._importer,
@@ -172,7 +171,7 @@ class ImportRun:
             log.info("The source is not read: an earlier try staged its batches in %s.", self._state.folder)
             return sender.staged(area, manifest)
         with self._source.open() as opened:
-            self._log.opened(opened)
+            import_log.opened(opened)
             chunks = self._enough(opened.chunks)
             if area is None:
                 return sender.streamed(chunks)
@@ -186,13 +185,15 @@ class ImportRun:
         return self._account.remaining_quota() if self._arguments.check_quota and is_known else None
 
     def _enough(self, chunks: Iterable[MappedChunk]) -> Iterator[MappedChunk]:
-        """Yield the events; a source with too few records fails before its last batch is made."""
+        """Yield the records; a source with too few fails before its last batch is made."""
+        kind = self._source.options.kind
         records = 0
         for chunk in chunks:
-            if chunk.records and not records and chunk.timestamps.earliest is None:
+            has_timestamps = kind.timestamp is None or chunk.timestamps.earliest is not None
+            if chunk.records and not records and not has_timestamps:
                 log.warning(
-                    "The first %d events have no timestamp: FullStory gives each the time of its import.",
-                    len(chunk.records),
+                    "No timestamp in the first %s: FullStory gives each the time of its import.",
+                    plural(len(chunk.records), kind.noun),
                 )
             records += len(chunk.records) + len(chunk.invalid)
             yield chunk
@@ -211,19 +212,11 @@ class ImportRun:
             raise
 
     def is_waited_for(self, report: ImportReport) -> bool:
-        """
-        Return whether the task waits for FullStory.
-
-        :param report: The report so far.
-        """
+        """Return whether the task waits for FullStory."""
         return report.imported is None and (self._arguments.wait_for_completion or not report.job_ids)
 
     def wait(self, report: ImportReport) -> list[JobOutcome]:
-        """
-        Wait until all jobs are finished, here or in the triggerer.
-
-        :param report: The report so far.
-        """
+        """Wait until all jobs are finished, here or in the triggerer."""
         self._completion.publish(report)
         with with_report(report), explaining_unknown_jobs():
             if not self._arguments.deferrable:
@@ -231,7 +224,7 @@ class ImportRun:
             # The jobs of a small import are often finished by now, so that it need not be deferred.
             outcomes = self._importer.poll(report.job_ids)
         if outcomes is None:
-            ImportMetrics(self._operator).add_retries(self.hook.retries)
+            self._completion.count_retries()
             wait_in_triggerer(
                 self._operator,
                 report,
@@ -245,8 +238,6 @@ class ImportRun:
         """
         Complete the report and the file of refused records, and log the result.
 
-        :param report: The report so far.
-        :param outcomes: The outcomes of all jobs.
         :param waited: How long the task waited for FullStory, in seconds.
         """
         with with_report(report):
@@ -257,7 +248,6 @@ class ImportRun:
         """
         Check how many records were refused, note the end in the ledger, and return the report for XCom.
 
-        :param report: The report.
         :raises FullStoryRecordsRefusedError: If more records were refused than ``max_rejected`` allows.
         :raises AirflowSkipException: If the source gave no records and ``skip_if_empty`` is set.
         """
@@ -283,17 +273,14 @@ class ImportRun:
         uri = report.rejected_uri if report and report.rejected_uri else self._arguments.rejected_uri
         if uri is None:
             return None
-        return refused_file(self._source.options.kind, uri, self._identity, outages=self._state.outages)
+        return refused_file(self._source.options.kind, uri, self._state.identity, outages=self._state.outages)
 
 
 def note_failed_try(operator: BaseOperator, context: Context) -> None:
     """
     Note a try whose arguments are wrong, so that the next one knows that nothing was sent.
 
-    :param operator: The task.
-    :param context: Its context.
+    :raises FullStoryInputError: If the arguments that lead to the state are wrong as well.
     """
-    given = vars(operator)
-    arguments = StateArguments(**{name: given[name] for name in StateArguments.__struct_fields__})
-    run = run_identity(context, operator.task_id, arguments.idempotency_salt)
-    import_state(context, run, arguments).note_try()
+    arguments = checked(StateArguments, vars(operator))
+    import_state(context, operator.task_id, arguments).note_try()

@@ -31,11 +31,7 @@ _UNDEFINED = re.compile(
 
 
 def names_interval(template: object) -> bool:
-    """
-    Return whether a template names the data interval of its run.
-
-    :param template: The value that Airflow is about to render.
-    """
+    """Return whether a template names the data interval of its run."""
     return isinstance(template, str) and _INTERVAL.search(template) is not None
 
 
@@ -44,7 +40,6 @@ def warn_of_empty_interval(operator: BaseOperator, context: Context) -> str:
     Log a warning if the data interval selects nothing, with what to do instead.
 
     :param operator: A task whose templates name the data interval.
-    :param context: The task's context.
     :return: Why the interval selects nothing, as a sentence; empty if it selects something.
     """
     start, end = context.get("data_interval_start"), context.get("data_interval_end")

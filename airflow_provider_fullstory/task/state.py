@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 import uuid
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.sdk import conf
 
@@ -15,11 +15,12 @@ from airflow_provider_fullstory.batch_import.staging.staging_area import BODIES,
 from airflow_provider_fullstory.batch_import.storage.outages import Outages
 from airflow_provider_fullstory.batch_import.storage.retention import note_use, remove_old
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryLedgerError
-from airflow_provider_fullstory.task import dag_run
-from airflow_provider_fullstory.task.identity import digest
+from airflow_provider_fullstory.task.identity import digest, run_identity
 from airflow_provider_fullstory.task.storage import run_name, task_folder
 
 if TYPE_CHECKING:
+    import datetime
+
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
@@ -38,8 +39,6 @@ class ImportState:
     """
     Keep what a task knows of an import from one try to the next.
 
-    :param context: The task's context.
-    :param ledger: The ledger of the import.
     :param stores: Hold the ledger, and what is known of the run.
     :param outages: Waits out outages of the stores.
     :param runs: The folder of all runs of the task, None without a ``state_uri``.
@@ -51,6 +50,7 @@ class ImportState:
     def __init__(
         self,
         context: Context,
+        identity: RunIdentity,
         ledger: Ledger,
         stores: Stores,
         *,
@@ -60,6 +60,7 @@ class ImportState:
         folder: Folder | None,
         is_staged: bool,
     ) -> None:
+        self.identity = identity
         self.ledger = ledger
         self.outages = outages
         self.folder = folder
@@ -84,13 +85,13 @@ class ImportState:
             note_use(self._runs, self._name, time.time())
         history = self._stores.of_run.get(_HISTORY)
         if history is None:
-            history = {"sent_since": dag_run.sent_since(self._context)}
+            history = {"sent_since": _sent_since(self._context)}
         # used_at says when the run was last worked on.
         self._stores.of_run.set(_HISTORY, history | {"used_at": time.time()})
         self._sent_since: float | None = history["sent_since"]
         known = self._stores.of_import.get(_RUN)
-        run = dag_run.description(self._context)
-        is_new = known is None or dag_run.is_another(run, known)
+        run = _description(self._context)
+        is_new = known is None or _is_another(run, known)
         run["id"] = uuid.uuid4().hex[:16] if known is None or is_new else known["id"]
         self._stores.of_import.set(_RUN, run)
         self._run: str = run["id"]
@@ -146,12 +147,11 @@ class Stores:
     description: str
 
 
-def import_state(context: Context, run: RunIdentity, arguments: StateArguments) -> ImportState:
+def import_state(context: Context, task_id: str, arguments: StateArguments) -> ImportState:
     """
     Return the state of an import, with the best protection that this Airflow and the arguments allow.
 
-    :param context: The task's context.
-    :param run: The identity of the import.
+    :param task_id: The operator's own id: several operators may be executed inside one task.
     :param arguments: The arguments of the operator. ``state_uri`` is by default ``[fullstory] state_uri`` of
         Airflow's configuration.
     :raises FullStoryInputError: If the arguments contradict each other.
@@ -167,7 +167,7 @@ def import_state(context: Context, run: RunIdentity, arguments: StateArguments) 
             "stage_batches=True needs a folder for the batches: set state_uri, or [fullstory] state_uri in "
             "Airflow's configuration."
         )
-    # Several operators may be executed inside one task: the run is the task's.
+    run = run_identity(context, task_id, arguments.idempotency_salt)
     task = dataclasses.replace(run, task_id=context["ti"].task_id, salt="")
     outages = Outages()
     runs = task_folder(uri, task, outages) if uri is not None and arguments.durable else None
@@ -175,10 +175,11 @@ def import_state(context: Context, run: RunIdentity, arguments: StateArguments) 
     stores = _stores(context, run, run_folder, outages, durable=arguments.durable)
     return ImportState(
         context,
+        run,
         Ledger(
             stores.of_import,
-            on_ambiguous=arguments.on_ambiguous,
-            on_source_change=arguments.on_source_change,
+            resends_unknown=arguments.on_ambiguous == "resend",
+            resends_changed=arguments.on_source_change == "resend",
         ),
         stores,
         outages=outages,
@@ -227,3 +228,38 @@ def _last_used(run_folder: Folder) -> float | None:
     except (FullStoryLedgerError, LookupError, TypeError, ValueError):
         # A history that cannot be read is of no use to a try either.
         return None
+
+
+def _description(context: Context) -> dict[str, Any]:
+    """Return what distinguishes a try's DAG run from a deleted one that had the same id."""
+    run: Any = context.get("dag_run")
+    start = getattr(run, "start_date", None)
+    return {
+        "try_number": context["ti"].try_number,
+        "clear_number": getattr(run, "clear_number", None) or 0,
+        "start": None if start is None else start.timestamp(),
+    }
+
+
+def _is_another(run: dict[str, Any], known: dict[str, Any]) -> bool:
+    """Return whether a run was deleted and created again since an earlier try described it."""
+    # The tries of a run count up, and only a clear moves its start.
+    if run["try_number"] <= known["try_number"] or run["clear_number"] < known["clear_number"]:
+        return True
+    return bool(run["clear_number"] == known["clear_number"] and run["start"] != known["start"])
+
+
+def _sent_since(context: Context) -> float | None:
+    """
+    Return the earliest time at which earlier tries can have sent something, None if there were none.
+
+    Airflow forgets at a clear when the run really started, so then the time counts at which it was due.
+    """
+    if context["ti"].try_number <= 1:
+        return None
+    run: Any = context.get("dag_run")
+    names = ["start_date"]
+    if getattr(run, "clear_number", 1) or run.start_date is None:
+        names += ["run_after", "data_interval_end", "logical_date"]
+    moments: list[datetime.datetime | None] = [getattr(run, name, None) for name in names]
+    return min((moment.timestamp() for moment in moments if moment is not None), default=0.0)

@@ -31,7 +31,6 @@ def task_folder(uri: str, run: RunIdentity, outages: Outages) -> Folder:
     Return the folder that holds the state of all runs of a task.
 
     :param uri: The folder of all tasks (``state_uri``).
-    :param run: A run of the task.
     :param outages: Waits out outages of the storage.
     """
     dag, _, task, _ = folder_names(run)
@@ -40,11 +39,7 @@ def task_folder(uri: str, run: RunIdentity, outages: Outages) -> Folder:
 
 
 def run_name(run: RunIdentity) -> str:
-    """
-    Return the name of a run's folder, which is in the folder of its task.
-
-    :param run: The run.
-    """
+    """Return the name of a run's folder, which is in the folder of its task."""
     _, dag_run, _, map_index = folder_names(run)
     return f"{dag_run}.{map_index}.{digest(run)}"
 
@@ -61,9 +56,7 @@ def refused_file(
     """
     Return the file of a task's refused records.
 
-    :param kind: The kind of records.
     :param uri: The file, or, with a slash at its end, a folder in which each run of each task has a file.
-    :param run: The run of the task.
     :param is_given: Whether the file may belong to another task, which sent the jobs that this one waits for.
     :param others: Fingerprints of imports whose invalid records are in other files.
     :param outages: Waits out outages of the storage; by default no outage is waited out.

@@ -19,13 +19,12 @@ from airflow_provider_fullstory.exceptions import (
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 from tests.tries import (
     QUERY,
-    Breaking,
     Clock,
-    Crash,
     Task,
+    crash,
+    crash_after_all_were_sent,
     failure_of,
     make_warehouse,
-    noting_end,
     noting_job,
     numbers,
     orders,
@@ -46,19 +45,7 @@ IN_BOTH_WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["sync",
 pytestmark = pytest.mark.usefixtures("short_waits", "unknown_jobs_are_old")
 
 
-def crash(task: Task, matches: Callable[[str, dict[str, Any]], bool], **arguments: Any) -> None:
-    """Let a try die before the first of some writes to its ledger."""
-    with pytest.raises(Crash):
-        task.attempt(breaking=Breaking(matches=matches), **arguments)
-
-
-def crash_after_all_were_sent(task: Task, **arguments: Any) -> None:
-    """Let a try die as the first look at its jobs is answered: it has noted that all were sent."""
-    crash(task, noting_end, **arguments)
-    assert task.ledger["import"]["stage"] == "sent"
-
-
-def test_a_key_that_was_used_for_another_body_is_told(emulator: EmulatorClient, task: Task) -> None:
+def test_a_key_that_was_used_for_another_body_is_reported(emulator: EmulatorClient, task: Task) -> None:
     body = (
         b'{"requests":[{"name":"Order","user":{"uid":"u0"},"properties":{"number":0},'
         b'"schema":{"properties":{"number":"int"}}}]}'
@@ -146,7 +133,7 @@ def test_an_answer_that_fullstory_keeps_repeating_is_got_past_where_that_is_allo
 
 @IN_BOTH_WAYS
 @pytest.mark.parametrize("source", ["values", "query"])
-def test_jobs_that_fullstory_forgot_are_told_and_nothing_is_sent(
+def test_jobs_that_fullstory_forgot_are_reported_and_nothing_is_sent(
     emulator: EmulatorClient, task: Task, database: Path, source: str, *, deferrable: bool
 ) -> None:
     make_warehouse(database, 25)
@@ -210,7 +197,7 @@ def test_halves_that_fullstory_forgot_are_sent_again_where_that_is_allowed(
 # Time passes.
 
 
-def test_a_batch_whose_day_ends_while_it_waits_for_room_is_not_sent_twice(
+def test_a_batch_whose_day_ends_while_it_waits_for_capacity_is_not_sent_twice(
     emulator: EmulatorClient, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock(monkeypatch)
@@ -218,14 +205,14 @@ def test_a_batch_whose_day_ends_while_it_waits_for_room_is_not_sent_twice(
     arguments = {"events": orders(20), "max_parallel_uploads": 1, "max_outstanding_records": 20}
     crash(task, noting_job(2), **arguments)
     clock.now += 23 * HOUR
-    look = FullStoryHook.get_job_status
+    poll = FullStoryHook.get_job_status
 
-    def look_three_hours_later(hook: FullStoryHook, resource: str, job_id: str) -> Any:
+    def poll_three_hours_later(hook: FullStoryHook, resource: str, job_id: str) -> Any:
         clock.now += 3 * HOUR
-        return look(hook, resource, job_id)
+        return poll(hook, resource, job_id)
 
-    monkeypatch.setattr(FullStoryHook, "get_job_status", look_three_hours_later)
-    # The first batch is still being processed, and there is room for one.
+    monkeypatch.setattr(FullStoryHook, "get_job_status", poll_three_hours_later)
+    # The first batch is still being processed, and there is capacity for one.
     with suppress(AirflowFailException):
         task.attempt(**arguments | {"max_outstanding_records": 10}, wait_for_completion=False)
 

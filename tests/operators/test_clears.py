@@ -181,14 +181,14 @@ def test_a_green_task_counts_what_is_refused_today(
 
 @WITH_A_LEDGER
 @LATER
-def test_a_red_task_is_judged_again_with_the_gates_of_today(
+def test_a_red_task_is_checked_again_with_the_gates_of_today(
     emulator: EmulatorClient, task: Task, clock: Clock, tmp_path: Path, passed: float
 ) -> None:
     file = tmp_path / "orders.jsonl"
     file.write_text("\n".join(map(json.dumps, [*orders(19), REFUSED_BY_FULLSTORY])))
     failure_of(task, FullStoryRecordsRefusedError, events=f"file://{file}")
     clear_later(task, clock, passed)
-    # What was sent is judged, whatever the source gives now.
+    # The sent records are checked, whatever the source gives now.
     file.unlink()
 
     report = task.attempt(events=f"file://{file}", max_rejected=1)

@@ -67,7 +67,7 @@ def test_a_clear_whose_ledger_is_gone_doubles_nothing_after_three_days(
     assert "its ledger is gone" in message
     assert "state_uri keeps the ledger" in message
     assert numbers(emulator) == list(range(25))
-    # A person has looked, and decides.
+    # A person has checked, and decides.
     assert task.attempt(events=orders(25), on_ambiguous="resend")["imported"] == 25
     assert numbers(emulator) == sorted([*range(25), *range(25)])
 

@@ -226,7 +226,7 @@ def test_a_try_that_sends_the_same_again_doubles_nothing(
     assert len(emulator.events()) == 25
 
 
-def test_another_run_sends_equal_data_anew(
+def test_another_run_sends_equal_data_again(
     emulator: EmulatorClient, make_context: Callable[..., Any]
 ) -> None:
     importing(events=orders(5)).execute(make_context(run_id="run-1"))

@@ -39,7 +39,7 @@ from tests.logs import FINISHED, MIXED, PROGRESS, PROGRESS_LINE, SECRET, START, 
 
 @pytest.mark.parametrize("processing_seconds", [0, 0.3])
 @pytest.mark.parametrize("deferrable", [True, False])
-def test_each_job_is_told_once(
+def test_each_job_is_logged_once(
     emulator: EmulatorClient, context: Any, log: Log, *, processing_seconds: float, deferrable: bool
 ) -> None:
     emulator.configure(processing_seconds=processing_seconds)
@@ -53,10 +53,10 @@ def test_each_job_is_told_once(
     assert numbers == [(n, 10) for n in range(1, 11)]
 
 
-def test_each_job_is_told_once_where_some_are_finished_before_the_deferral(
+def test_each_job_is_logged_once_where_some_are_finished_before_the_deferral(
     emulator: EmulatorClient, context: Any, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # One after the other: the first is finished when the task looks, the others once the trigger does.
+    # One after the other: the first is finished when the task polls, the others when the trigger does.
     emulator.configure(processing_seconds=100, concurrent_batches=1)
     monkeypatch.setattr(FullStoryHook, "get_job_status", advancing(emulator, 100, FullStoryHook))
     monkeypatch.setattr(FullStoryAsyncHook, "get_job_status", advancing(emulator, 300, FullStoryAsyncHook))
@@ -67,7 +67,7 @@ def test_each_job_is_told_once_where_some_are_finished_before_the_deferral(
 
 
 def advancing(emulator: EmulatorClient, seconds: float, hook: type) -> Any:
-    """Let time pass before a job is looked at for the first time."""
+    """Let time pass before the first poll of a job."""
     original, is_first = hook.get_job_status, [True]
 
     def get_job_status(self: Any, *arguments: Any) -> Any:
@@ -79,7 +79,7 @@ def advancing(emulator: EmulatorClient, seconds: float, hook: type) -> Any:
     return get_job_status
 
 
-def test_each_job_is_told_once_where_the_task_waited_for_room(
+def test_each_job_is_logged_once_where_the_task_waited_for_capacity(
     emulator: EmulatorClient, context: Any, log: Log
 ) -> None:
     emulator.configure(processing_seconds=0.05)
@@ -89,7 +89,7 @@ def test_each_job_is_told_once_where_the_task_waited_for_room(
     assert sorted(log.finished) == sorted(report["job_ids"])
 
 
-def test_each_job_of_halves_is_told_once(emulator: EmulatorClient, context: Any, log: Log) -> None:
+def test_each_job_of_halves_is_logged_once(emulator: EmulatorClient, context: Any, log: Log) -> None:
     emulator.configure(max_body_bytes=1000)
 
     report = run(importing(events=orders(50), batch_size=50), context)
@@ -186,24 +186,24 @@ def test_the_span_of_timestamps_is_known_to_a_try_that_reads_no_source(
 # Progress -------------------------------------------------------------------------------------------------
 
 
-def test_progress_is_told_while_batches_are_sent(
+def test_progress_is_logged_while_batches_are_sent(
     emulator: EmulatorClient, context: Any, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importers, "_SECONDS_BETWEEN_PROGRESS", 0.0)
 
     run(importing(events=orders(95)), context)
 
-    told = [line for line in log.having(PROGRESS) if line.startswith(PROGRESS)]
-    assert len(told) >= 6
-    matches = [PROGRESS_LINE.match(line) for line in told]
+    logged = [line for line in log.having(PROGRESS) if line.startswith(PROGRESS)]
+    assert len(logged) >= 6
+    matches = [PROGRESS_LINE.match(line) for line in logged]
     assert all(matches)
     counts = [int(match["records"]) for match in matches if match]
     assert counts == sorted(counts)
     assert counts[-1] <= 95
-    assert not any(re.search(r"\b(0 \w+ in flight|1 (batches|records|jobs)\b)", line) for line in told)
+    assert not any(re.search(r"\b(0 \w+ in flight|1 (batches|records|jobs)\b)", line) for line in logged)
 
 
-def test_progress_is_not_told_of_each_batch(emulator: EmulatorClient, context: Any, log: Log) -> None:
+def test_progress_is_not_logged_for_each_batch(emulator: EmulatorClient, context: Any, log: Log) -> None:
     run(importing(events=orders(300)), context)
 
     assert [line for line in log.having(PROGRESS) if line.startswith(PROGRESS)] == []
@@ -255,11 +255,11 @@ def test_no_value_and_no_key_is_in_the_log(
 
     output = capfd.readouterr()
     xcoms = json.dumps(context["ti"].xcoms)
-    told = "\n".join([str(log), caplog.text, output.out, output.err, str(caught.value), xcoms])
-    assert "Not sent: record" in told
-    assert SECRET not in told
-    assert SECRET.upper() not in told
-    assert not any(key in told for key in emulator.keys)
+    logged = "\n".join([str(log), caplog.text, output.out, output.err, str(caught.value), xcoms])
+    assert "Not sent: record" in logged
+    assert SECRET not in logged
+    assert SECRET.upper() not in logged
+    assert not any(key in logged for key in emulator.keys)
 
 
 def test_what_is_shared_is_not_in_the_log(emulator: EmulatorClient, context: Any, log: Log) -> None:
@@ -273,7 +273,7 @@ def test_what_is_shared_is_not_in_the_log(emulator: EmulatorClient, context: Any
     assert SECRET not in str(log)
 
 
-def test_a_key_of_a_record_is_told_where_it_is_asked_for(
+def test_a_key_of_a_record_is_logged_where_it_is_asked_for(
     emulator: EmulatorClient, context: Any, log: Log
 ) -> None:
     with pytest.raises(AirflowFailException):

@@ -22,10 +22,11 @@ from tests.tries import (
     Crash,
     Task,
     change_warehouse,
+    crash,
+    crash_after_all_were_sent,
     failure_of,
     join_uploads,
     make_warehouse,
-    noting_end,
     noting_job,
     noting_stage,
     numbers,
@@ -44,18 +45,6 @@ UPLOADS = {"method": "POST", "path": "/v2/events/batch"}
 
 
 pytestmark = pytest.mark.usefixtures("short_waits", "unknown_jobs_are_old")
-
-
-def crash(task: Task, matches: Callable[[str, dict[str, Any]], bool], **arguments: Any) -> None:
-    """Let a try die before the first of some writes to its ledger."""
-    with pytest.raises(Crash):
-        task.attempt(breaking=Breaking(matches=matches), **arguments)
-
-
-def crash_after_all_were_sent(task: Task, **arguments: Any) -> None:
-    """Let a try die as the first look at its jobs is answered: it has noted that all were sent."""
-    crash(task, noting_end, **arguments)
-    assert task.ledger["import"]["stage"] == "sent"
 
 
 def test_two_mapped_tasks_with_equal_events_send_them_twice(

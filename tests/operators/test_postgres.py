@@ -168,5 +168,5 @@ def test_memory_does_not_grow_with_the_result(emulator: EmulatorClient, postgres
         return int(done.stdout.splitlines()[-1])
 
     small, large = peak(100_000), peak(400_000)
-    # The text alone of the rows that are more has 120 MB; allocators need some room to settle.
+    # The text alone of the rows that are more has 120 MB; allocators need some memory to settle.
     assert large < small + 30_000, json.dumps({"small": small, "large": large})

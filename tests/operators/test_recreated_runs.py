@@ -40,7 +40,7 @@ pytestmark = pytest.mark.usefixtures("short_waits")
 
 
 @pytest.mark.parametrize("kept", ["state", "folder"])
-def test_a_run_that_was_made_anew_reads_its_source_and_doubles_nothing(
+def test_a_run_that_was_created_again_reads_its_source_and_doubles_nothing(
     emulator: EmulatorClient, make_task: Callable[..., Task], clock: Clock, database: Path, kept: str
 ) -> None:
     make_warehouse(database, 25)
@@ -59,7 +59,7 @@ def test_a_run_that_was_made_anew_reads_its_source_and_doubles_nothing(
 
 
 @pytest.mark.parametrize("kept", ["state", "folder"])
-def test_a_run_that_was_made_anew_over_rows_that_fullstory_has_otherwise_says_so(
+def test_a_run_that_was_created_again_over_rows_that_fullstory_has_otherwise_says_so(
     emulator: EmulatorClient, make_task: Callable[..., Task], clock: Clock, database: Path, kept: str
 ) -> None:
     make_warehouse(database, 25)
@@ -76,7 +76,7 @@ def test_a_run_that_was_made_anew_over_rows_that_fullstory_has_otherwise_says_so
 
 
 @pytest.mark.parametrize("kept", ["state", "folder"])
-def test_a_finished_run_that_was_made_anew_is_not_judged_from_its_jobs_alone(
+def test_a_finished_run_that_was_created_again_is_not_checked_by_its_jobs_alone(
     emulator: EmulatorClient, make_task: Callable[..., Task], database: Path, kept: str
 ) -> None:
     make_warehouse(database, 25)
@@ -91,7 +91,7 @@ def test_a_finished_run_that_was_made_anew_is_not_judged_from_its_jobs_alone(
 
 
 @pytest.mark.parametrize("kept", ["state", "folder"])
-def test_a_run_that_was_made_anew_over_other_rows_is_not_judged_from_its_jobs_by_a_later_try(
+def test_a_run_that_was_created_again_over_other_rows_is_not_checked_by_its_jobs_by_a_later_try(
     emulator: EmulatorClient, make_task: Callable[..., Task], database: Path, kept: str
 ) -> None:
     make_warehouse(database, 25)
@@ -111,7 +111,7 @@ def test_a_run_that_was_made_anew_over_other_rows_is_not_judged_from_its_jobs_by
 
 
 @pytest.mark.parametrize("kept", ["state", "folder"])
-def test_a_red_run_that_was_made_anew_over_other_rows_is_not_green_once_its_gates_are_wider(
+def test_a_red_run_that_was_created_again_over_other_rows_is_not_green_once_its_gates_are_wider(
     emulator: EmulatorClient, make_task: Callable[..., Task], database: Path, kept: str
 ) -> None:
     make_warehouse(database, 20)
@@ -130,7 +130,7 @@ def test_a_red_run_that_was_made_anew_over_other_rows_is_not_green_once_its_gate
 
 @pytest.mark.parametrize("kept", ["state", "folder"])
 @pytest.mark.parametrize("is_lost", [False, True], ids=["wrong arguments", "a lost worker"])
-def test_a_run_that_was_made_anew_is_one_though_its_first_try_never_began(
+def test_a_run_that_was_created_again_is_one_though_its_first_try_never_began(
     emulator: EmulatorClient,
     make_task: Callable[..., Task],
     clock: Clock,

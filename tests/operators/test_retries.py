@@ -22,9 +22,10 @@ from tests.tries import (
     Task,
     breaking_source,
     change_warehouse,
+    crash,
+    crash_after_all_were_sent,
     creating_imports,
     make_warehouse,
-    noting_end,
     noting_job,
     noting_stage,
     numbers,
@@ -43,18 +44,6 @@ IN_BOTH_WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["sync",
 
 
 pytestmark = pytest.mark.usefixtures("short_waits", "unknown_jobs_are_old")
-
-
-def crash(task: Task, matches: Callable[[str, dict[str, Any]], bool], **arguments: Any) -> None:
-    """Let a try die before the first of some writes to its ledger."""
-    with pytest.raises(Crash):
-        task.attempt(breaking=Breaking(matches=matches), **arguments)
-
-
-def crash_after_all_were_sent(task: Task, **arguments: Any) -> None:
-    """Let a try die as the first look at its jobs is answered: it has noted that all were sent."""
-    crash(task, noting_end, **arguments)
-    assert task.ledger["import"]["stage"] == "sent"
 
 
 def undisturbed(emulator: EmulatorClient, task: Task, **arguments: Any) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def test_one_lost_answer_before_an_outage_is_replayed_whatever_is_allowed(
 
 
 @WITH_A_LEDGER
-def test_a_red_task_is_judged_again_where_unknown_outcomes_are_sent_again(
+def test_a_red_task_is_checked_again_where_unknown_outcomes_are_sent_again(
     emulator: EmulatorClient, task: Task, clock: Clock, tmp_path: Path
 ) -> None:
     file = tmp_path / "orders.jsonl"

@@ -19,7 +19,8 @@ from airflow_provider_fullstory.api.events import Context, Event, Properties, Re
 from airflow_provider_fullstory.api.jobs import Resource
 from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
 from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
-from airflow_provider_fullstory.batch_import.ledger.ledger import Ledger, MemoryStore
+from airflow_provider_fullstory.batch_import.ledger.ledger import Ledger
+from airflow_provider_fullstory.batch_import.ledger.stores import MemoryStore
 from airflow_provider_fullstory.batch_import.reporting.preview import preview
 from airflow_provider_fullstory.batch_import.reporting.refusal_log import RefusalLog
 from airflow_provider_fullstory.batch_import.reporting.refused_file import RefusedFile

@@ -170,7 +170,7 @@ def test_braces_in_the_output_of_a_task_are_data(emulator: EmulatorClient, make_
     operator = FullStoryImportEventsOperator(task_id="import")
     operator.events = events
     assert operator.execute(make_context(run_id="resolved"))["imported"] == 1
-    # A mapped task is made anew from what it is given, then rendered.
+    # A mapped task is created again from what it is given, then rendered.
     operator = FullStoryImportEventsOperator(task_id="import", events=events)
     operator.render_template_fields({})
     assert operator.execute(make_context(run_id="mapped", map_index=0))["imported"] == 1

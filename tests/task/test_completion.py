@@ -66,7 +66,7 @@ def uri(tmp_path: Path) -> str:
 
 
 def source(count: int, invalid: int = 0, rejected: int = 0) -> list[dict[str, Any]]:
-    """Return records, the first of them to be refused here, the next by FullStory."""
+    """Return records, the first of them to be found invalid here, the next to be rejected by FullStory."""
     records = orders(count)
     for record in records[:invalid]:
         del record["name"]
@@ -420,7 +420,7 @@ def test_a_task_that_is_skipped_leaves_nothing(
 
 @pytest.mark.parametrize("kept", ["store", "folder", "both"])
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_a_cleared_task_that_allows_more_imports_anew_into_the_same_file(
+def test_a_cleared_task_that_allows_more_imports_again_into_the_same_file(
     emulator: EmulatorClient,
     make_task: Callable[..., Task],
     uri: str,

@@ -97,16 +97,16 @@ def test_such_an_exception_survives_pickling() -> None:
 @pytest.mark.parametrize(
     "error", [FullStoryInputError("What happened."), FullStoryTimeoutError("What happened.")]
 )
-def test_a_message_is_told_once_and_in_few_lines(error: FullStoryError) -> None:
+def test_a_message_is_logged_once_and_in_few_lines(error: FullStoryError) -> None:
     def fail() -> None:
         raise error from ValueError("What happened.")
 
     with pytest.raises(FullStoryError) as caught, without_retry():
         fail()
 
-    told = "".join(traceback.format_exception(caught.value))
-    assert told.count("What happened.") == 1
-    assert "in fail" not in told
+    logged = "".join(traceback.format_exception(caught.value))
+    assert logged.count("What happened.") == 1
+    assert "in fail" not in logged
 
 
 def test_what_a_source_raised_keeps_its_own_traceback() -> None:

@@ -30,7 +30,7 @@ from tests.logs import START, Log, importing
 
 
 @pytest.mark.parametrize("deferrable", [True, False])
-def test_the_start_is_told_once_with_all_that_decides(
+def test_the_start_is_logged_once_with_all_that_decides(
     emulator: EmulatorClient, context: Any, database: Path, log: Log, *, deferrable: bool
 ) -> None:
     make_warehouse(database, 25)
@@ -38,8 +38,8 @@ def test_the_start_is_told_once_with_all_that_decides(
 
     run(importing(**QUERY, deferrable=deferrable, max_batch_bytes=1_500_000), context)
 
-    told = [line for line in log.lines if "cannot be called outside" not in line]
-    assert told[:8] == [
+    logged = [line for line in log.lines if "cannot be called outside" not in line]
+    assert logged[:8] == [
         "Importing events from the query on 'warehouse'",
         f"into {emulator.url}, organization EMULATOR (API key of level Architect).",
         "State: no ledger, since state_uri is not set and Airflow has a task state store from 3.3 on only.",
@@ -50,7 +50,7 @@ def test_the_start_is_told_once_with_all_that_decides(
         "  user.uid -> user.uid",
     ]
     assert len(log.having(START)) == 1
-    assert all(len(line) <= 100 for line in told)
+    assert all(len(line) <= 100 for line in logged)
 
 
 @pytest.mark.parametrize(
@@ -142,15 +142,15 @@ def test_a_retry_says_what_earlier_tries_have_sent_and_what_it_sends_and_waits_f
 
     task.attempt()
 
-    told = log.lines
-    start = told.index("Earlier tries: 2 batches with 20 records were accepted and are not sent again.")
-    sent = next(number for number, line in enumerate(told) if line.startswith("All is sent"))
+    logged = log.lines
+    start = logged.index("Earlier tries: 2 batches with 20 records were accepted and are not sent again.")
+    sent = next(number for number, line in enumerate(logged) if line.startswith("All is sent"))
     assert start < sent
     assert re.fullmatch(
         r"All is sent: 3 batches with 25 records in this try \(0\.0 MB, [\d,]+ records a second\)\.",
-        told[sent],
+        logged[sent],
     )
-    assert told[sent + 1 : sent + 4] == [
+    assert logged[sent + 1 : sent + 4] == [
         "Of these, 1 batch with 10 records under their old keys: FullStory takes none twice.",
         "By earlier tries, 2 batches with 20 records were accepted and are not sent again.",
         "Waiting for 5 jobs.",

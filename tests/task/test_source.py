@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.emulator.client import EmulatorClient
     from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
 
-NO_TIMESTAMP = "The first 2 events have no timestamp: FullStory gives each the time of its import."
+NO_TIMESTAMP = "No timestamp in the first 2 events: FullStory gives each the time of its import."
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def test_bodies_are_removed_by_the_last_try_alone(
     task = make_task("folder")
     zombie = task.operator(events=orders(25), wait_for_completion=False)
     context = task.next_context()
-    # Airflow takes this try for dead, and begins the next, while it goes on.
+    # Airflow takes this try for dead, and begins the next, while this one continues.
     submit = ImportRun.send
 
     def submit_while_the_next_begins(run: ImportRun) -> Any:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 import uuid
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_fullstory.batch_import.ledger.conflicts import fate, source_changed, unknown_outcome
 from airflow_provider_fullstory.batch_import.ledger.decision import Decision, Policy, decide
 from airflow_provider_fullstory.batch_import.ledger.entries import Entries, Entry
 from airflow_provider_fullstory.batch_import.ledger.import_record import SENDING, StoredImport
+from airflow_provider_fullstory.batch_import.ledger.stores import MemoryStore
 from airflow_provider_fullstory.text import plural
 
 if TYPE_CHECKING:
@@ -31,13 +33,17 @@ class BatchLedger:
     Keep account of the batches of an import, over all tries of a task.
 
     :param store: Holds the ledger.
-    :param policy: What to do with batches of unknown outcome, and batches that changed.
+    :param resends_unknown: Whether a batch of unknown outcome is sent again, rather than fails the import.
+    :param resends_changed: Whether batches that differ from those that were sent are sent, rather than fail
+        the import.
     """
 
-    def __init__(self, store: Store, policy: Policy) -> None:
+    def __init__(self, store: Store, *, resends_unknown: bool = False, resends_changed: bool = False) -> None:
+        #: Whether the ledger outlives the process.
+        self.is_lasting = not isinstance(store, MemoryStore)
         self._import = StoredImport(store)
         self._entries = Entries(store)
-        self._policy = policy
+        self._policy = Policy(resends_unknown=resends_unknown, resends_changed=resends_changed)
         self._is_resumed = False
         self._has_other_arguments = False
 
@@ -47,11 +53,7 @@ class BatchLedger:
         return self._policy.resends_unknown
 
     def is_verified(self, entry: Entry) -> bool:
-        """
-        Return whether the job of an entry has reported its counts, and need not do so again.
-
-        :param entry: The entry.
-        """
+        """Return whether the job of an entry has reported its counts, and need not do so again."""
         return entry.round < self._import.record.round
 
     def has(self, name: str, digest: str) -> bool:
@@ -68,10 +70,9 @@ class BatchLedger:
         """
         Yield batches once each entry of earlier tries was compared.
 
-        So a source that has changed, or a batch of unknown outcome, ends the import before anything is
+        A source that has changed, or a batch of unknown outcome, thus ends the import before anything is
         posted. Meanwhile the few batches that were in flight when an earlier try ended wait on the disk.
 
-        :param batches: The batches as they are made.
         :raises FullStorySourceChangedError: If another batch was sent in a batch's place.
         :raises FullStoryAmbiguousError: If the outcome of a batch is unknown.
         """
@@ -102,7 +103,6 @@ class BatchLedger:
         """
         Return what to do with a batch, and its entry of earlier tries.
 
-        :param batch: The batch.
         :param is_lost: Whether FullStory no longer reports the outcome of its job.
         :raises FullStorySourceChangedError: If another batch was sent in its place.
         :raises FullStoryAmbiguousError: If its outcome is unknown.
@@ -146,7 +146,6 @@ class BatchLedger:
         """
         Note that a batch is about to be posted, and return its entry.
 
-        :param batch: The batch.
         :param decision: ``SEND``, ``REPLAY`` or ``RESEND``.
         :param known: Its entry of earlier tries.
         """
@@ -185,43 +184,13 @@ class BatchLedger:
             )
         return batch.idempotency_key
 
-    def accepted(self, entry: Entry, job_id: str) -> None:
+    def note(self, entry: Entry, **changes: Any) -> None:
         """
-        Note the job that FullStory answered with.
+        Note FullStory's answer to a batch.
 
-        :param entry: The batch's entry.
-        :param job_id: The job.
+        :param changes: The new values of the entry by name.
         """
-        entry.job_id = job_id
-        entry.has_failed = False
-        self._entries.write(entry)
-
-    def split(self, entry: Entry) -> None:
-        """
-        Note that FullStory found a batch too large.
-
-        :param entry: The batch's entry.
-        """
-        entry.is_split = True
-        self._entries.write(entry)
-
-    def failed(self, entry: Entry) -> None:
-        """
-        Note that FullStory answered a repeated request with a server error, and may go on to do so.
-
-        :param entry: The batch's entry.
-        """
-        entry.has_failed = True
-        self._entries.write(entry)
-
-    def refused(self, entry: Entry) -> None:
-        """
-        Note that FullStory did not accept a batch.
-
-        :param entry: The batch's entry.
-        """
-        entry.is_refused = True
-        self._entries.write(entry)
+        self._entries.write(dataclasses.replace(entry, **changes))
 
     def _counts(self, entry: Entry) -> bool:
         """Return whether FullStory may have records of an entry."""

@@ -56,7 +56,6 @@ def unknown_outcome(batch: Batch, entry: Entry | None, sent_since: float | None)
     """
     Return the error of a batch whose outcome is unknown.
 
-    :param batch: The batch.
     :param entry: Its entry, None if the ledger of earlier tries is gone.
     :param sent_since: Since when earlier tries may have sent it, in seconds since the epoch.
     """
@@ -82,11 +81,7 @@ def unknown_outcome(batch: Batch, entry: Entry | None, sent_since: float | None)
 
 
 def fate(entry: Entry) -> str:
-    """
-    Return the outcome of a batch of an earlier try, as part of a sentence.
-
-    :param entry: Its entry.
-    """
+    """Return the outcome of a batch of an earlier try, as part of a sentence."""
     if entry.job_id:
         return (
             f"was sent {utc(entry.at)} and accepted as job {entry.job_id} ({plural(entry.records, 'record')})"
@@ -95,9 +90,5 @@ def fate(entry: Entry) -> str:
 
 
 def utc(seconds: float) -> str:
-    """
-    Return a time for a message.
-
-    :param seconds: Seconds since the epoch.
-    """
+    """Return a time, in seconds since the epoch, for a message."""
     return f"at {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(seconds))} UTC"

@@ -1,5 +1,5 @@
 """
-The decision what a try does with a batch, given its entry of earlier tries: one table, without I/O.
+Decide what a try does with a batch, given its entry: one table, without I/O.
 
 FullStory recognizes a repeated request by its idempotency key, for 24 hours
 (developer.fullstory.com/server/idempotent-requests). After that, a batch whose job is not known has an
@@ -26,7 +26,7 @@ class Decision(enum.Enum):
     SEND = enum.auto()
     #: Post it under the key of its entry: FullStory answers as it did before.
     REPLAY = enum.auto()
-    #: Enter it anew and post it under another key, which FullStory does not recognize.
+    #: Enter it again and post it under another key, which FullStory does not recognize.
     RESEND = enum.auto()
     #: Post nothing: its job counts.
     AWAIT = enum.auto()
@@ -67,9 +67,7 @@ def decide(
     Return what to do with a batch.
 
     :param entry: The entry in the batch's place.
-    :param batch: The batch as it is now.
     :param now: Seconds since the epoch.
-    :param policy: What else decides.
     :param is_lost: Whether FullStory no longer reports the outcome of the entry's job: it vanished, or ended
         without counts.
     """

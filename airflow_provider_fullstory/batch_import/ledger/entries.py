@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.ledger.stores import Store
 
 
-@dataclasses.dataclass(slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Entry:
     """
     What is known of one batch.
@@ -43,11 +43,7 @@ class Entry:
 
 
 class Entries:
-    """
-    Read and write the entries of an import.
-
-    :param store: Holds the ledger.
-    """
+    """Read and write the entries of an import."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -62,11 +58,7 @@ class Entries:
         return None if value is None else object_of({"name": name} | value, Entry)
 
     def write(self, entry: Entry) -> None:
-        """
-        Write an entry.
-
-        :param entry: The entry.
-        """
+        """Write an entry."""
         value = json_of(entry)
         del value["name"]
         self._store.set(_key(entry.name), value)

@@ -79,11 +79,7 @@ class ImportRecord:
 
 
 class StoredImport:
-    """
-    Keep the record of an import, which another try of the task may change at the same time.
-
-    :param store: Holds the ledger.
-    """
+    """Keep the record of an import, which another try of the task may change at the same time."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -103,20 +99,12 @@ class StoredImport:
         return known
 
     def save(self, record: ImportRecord) -> None:
-        """
-        Write the record of this try.
-
-        :param record: The record.
-        """
+        """Write the record of this try."""
         self.record = record
         self._write(record)
 
     def change(self, **changes: Any) -> None:
-        """
-        Change the record of this try; another try that works on the import meanwhile keeps its claim.
-
-        :param changes: The new values by name.
-        """
+        """Change the record of this try; another try that works on the import meanwhile keeps its claim."""
         self.record = dataclasses.replace(self.record, **changes)
         latest = self.read()
         if latest is not None and latest.try_number > self.record.try_number:
@@ -136,10 +124,6 @@ class StoredImport:
 
 
 def counts_of(report: ImportReport) -> dict[str, Any]:
-    """
-    Return the values of a report without the jobs, which are in the entries and may be many.
-
-    :param report: The report.
-    """
+    """Return the values of a report without the jobs, which are in the entries and may be many."""
     values = report.to_xcom() | {"job_ids": None}
     return {name: value for name, value in values.items() if value not in (None, [], {})}

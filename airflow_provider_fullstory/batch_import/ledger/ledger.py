@@ -1,5 +1,5 @@
 """
-The ledger of an import: which batch was sent under which key, and which job answers for it.
+The ledger of an import: the key and the job of each batch.
 
 An entry is written before a batch is sent and completed afterwards, in a store that outlives the process. So
 a later try knows of each batch that FullStory may have, and sends none of them again. Each batch costs two
@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 from airflow_provider_fullstory import __version__
 from airflow_provider_fullstory.batch_import.ledger.batch_ledger import BatchLedger
-from airflow_provider_fullstory.batch_import.ledger.decision import Policy
 from airflow_provider_fullstory.batch_import.ledger.import_record import (
     ENDED,
     SENDING,
@@ -23,45 +22,15 @@ from airflow_provider_fullstory.batch_import.ledger.import_record import (
     ImportRecord,
     counts_of,
 )
-from airflow_provider_fullstory.batch_import.ledger.stores import MemoryStore
 from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
 from airflow_provider_fullstory.exceptions import FullStoryInputError
 
-if TYPE_CHECKING:
-    from typing import Literal
-
-    from airflow_provider_fullstory.batch_import.ledger.stores import Store
-
-FAIL: Final = "fail"
-RESEND: Final = "resend"
-
 
 class Ledger(BatchLedger):
-    """
-    Keep account of an import, over all tries of a task.
+    """Keep account of an import and its batches, over all tries of a task."""
 
-    :param store: Holds the ledger.
-    :param on_ambiguous: ``fail``, or ``resend`` a batch of unknown outcome.
-    :param on_source_change: ``fail``, or ``resend`` batches that differ from those that were sent.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        *,
-        on_ambiguous: Literal["fail", "resend"] = "fail",
-        on_source_change: Literal["fail", "resend"] = "fail",
-    ) -> None:
-        for name, policy in (("on_ambiguous", on_ambiguous), ("on_source_change", on_source_change)):
-            if policy not in (FAIL, RESEND):
-                raise FullStoryInputError(f"{name} is {policy!r}; it must be 'fail' or 'resend'.")
-        super().__init__(
-            store,
-            Policy(resends_unknown=on_ambiguous == RESEND, resends_changed=on_source_change == RESEND),
-        )
-        self._is_new = False
-        #: Whether it outlives the process.
-        self.is_lasting = not isinstance(store, MemoryStore)
+    #: Whether the source must be read again: batches that were staged under this name are another import's.
+    is_new = False
 
     @property
     def import_id(self) -> str:
@@ -72,11 +41,6 @@ class Ledger(BatchLedger):
     def organization(self) -> str | None:
         """The organization that has its batches, None if it is not known."""
         return self._import.record.organization
-
-    @property
-    def is_new(self) -> bool:
-        """Whether the source must be read again: batches staged under this name are another import's."""
-        return self._is_new
 
     @property
     def is_own(self) -> bool:
@@ -116,7 +80,7 @@ class Ledger(BatchLedger):
         known = self._import.load()
         self._policy = dataclasses.replace(self._policy, sent_since=sent_since)
         if known is None:
-            self._is_new = True
+            self.is_new = True
             self._import.save(
                 ImportRecord(uuid.uuid4().hex, __version__, try_number, arguments=arguments, run=run)
             )
@@ -130,7 +94,7 @@ class Ledger(BatchLedger):
         is_same = arguments is not None and not self._has_other_arguments
         # Jobs that FullStory no longer knows, and that never reported counts, show only batch by batch.
         is_compared = known.stage == SENT and self.resends_unknown
-        if known.is_to_be_checked and is_same and not (self._is_new or is_compared):
+        if known.is_to_be_checked and is_same and not (self.is_new or is_compared):
             return self._report()
         # Written only once everything was compared: until then, the record is that of the earlier try.
         self._import.record = dataclasses.replace(known, arguments=arguments)
@@ -141,8 +105,8 @@ class Ledger(BatchLedger):
         is_new_run = run != known.run
         known = dataclasses.replace(known, is_remade=known.is_remade or is_new_run)
         # An import that has ended is not resumed, but compared with what the source gives now.
-        self._is_new = is_new_run or not (known.stage == SENDING or known.is_to_be_checked)
-        import_id = uuid.uuid4().hex if self._is_new else known.id
+        self.is_new = is_new_run or not (known.stage == SENDING or known.is_to_be_checked)
+        import_id = uuid.uuid4().hex if self.is_new else known.id
         known = dataclasses.replace(known, try_number=try_number, id=import_id, run=run)
         self._import.save(known)
         return known
@@ -174,7 +138,6 @@ class Ledger(BatchLedger):
         """
         Note that all batches were sent, and return the report so far.
 
-        :param report: The report so far.
         :param batches: How many batches the source gave.
         :returns: The complete report, if these batches make up an import whose jobs are finished.
         """
@@ -194,7 +157,6 @@ class Ledger(BatchLedger):
         """
         Note that the import has ended.
 
-        :param report: The report.
         :param is_success: Whether no more records were refused than the task allows.
         """
         # The task may end in another process than the one that sent the batches.

@@ -39,11 +39,7 @@ class MemoryStore(dict[str, dict[str, Any]]):
 
 
 class FolderStore:
-    """
-    Keep a ledger in a folder of object storage: one small file for each entry.
-
-    :param folder: The folder.
-    """
+    """Keep a ledger in a folder of object storage: one small file for each entry."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
@@ -116,11 +112,7 @@ def _failure(what: str, error: Exception) -> FullStoryStorageError:
 
 
 def json_of(value: DataclassInstance) -> dict[str, Any]:
-    """
-    Return a data class as JSON, without fields that are not set: there may be thousands of entries.
-
-    :param value: The data class.
-    """
+    """Return a data class as JSON, without fields that are not set: there may be thousands of entries."""
     return {name: item for name, item in dataclasses.asdict(value).items() if item}
 
 
@@ -128,8 +120,6 @@ def object_of(value: dict[str, Any], kind: type[T]) -> T:
     """
     Return the data class that JSON of a ledger stands for.
 
-    :param value: The JSON.
-    :param kind: The data class.
     :raises FullStoryLedgerError: If this version of the package cannot read it.
     """
     try:

@@ -158,20 +158,20 @@ class Uploads:
                     f"{len(batch.body):,}",
                 )
                 log.warning("Set a smaller max_batch_bytes to save the first request.")
-                self._ledger.split(entry)
+                self._ledger.note(entry, is_split=True)
                 self._send_halves(batch, taken_by)
                 return
             if isinstance(error, FullStoryServerError):
                 if decision is Decision.REPLAY:
-                    self._ledger.failed(entry)
+                    self._ledger.note(entry, has_failed=True)
             elif not error.is_ambiguous:
-                self._ledger.refused(entry)
+                self._ledger.note(entry, is_refused=True)
             error.add(f"This was batch {batch.name} ({plural(batch.records, 'record')}).")
             raise
         # Noted first, since what follows may fail.
         running = RunningJob(job.id, batch.records, sent_at, time.monotonic())
         self._note(batch, running, taken_by, is_replay=decision is Decision.REPLAY)
-        self._ledger.accepted(entry, job.id)
+        self._ledger.note(entry, job_id=job.id, has_failed=False)
 
     def _send_halves(self, batch: Batch, taken_by: str) -> None:
         for half in batch.split():

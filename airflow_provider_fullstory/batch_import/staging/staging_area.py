@@ -92,7 +92,6 @@ class StagingArea:
         """
         Write all batches, and return their manifest.
 
-        :param batches: The batches.
         :param report: Returns the counts of the invalid records, once all batches were made.
         """
         self._folder.remove(self._place)
@@ -115,12 +114,7 @@ class StagingArea:
         return manifest
 
     def batches(self, manifest: Manifest, run: RunIdentity) -> Iterator[Batch]:
-        """
-        Yield the staged batches, one in memory at a time.
-
-        :param manifest: The manifest.
-        :param run: The run that sends them.
-        """
+        """Yield the staged batches, one in memory at a time."""
         keys = RunKeys(run)
         for ordinal, (records, digest) in enumerate(manifest.batches, start=1):
             yield Batch((ordinal,), self._body(ordinal, digest), digest, records, keys.next(digest))

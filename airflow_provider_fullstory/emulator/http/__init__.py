@@ -1,3 +1,3 @@
-"""What answers over HTTP: FullStory's endpoints, and the control API for tests."""
+"""HTTP: FullStory's endpoints, and the control API for tests."""
 
 from __future__ import annotations

@@ -155,7 +155,9 @@ def test_a_batch_whose_job_was_lost_a_day_ago_really_doubles_where_that_is_allow
     assert report["job_ids"] == [emulator.jobs()[1]["id"]]
 
 
-def test_only_the_batch_that_nobody_can_know_of_is_sent_again(emulator: EmulatorClient, task: Task) -> None:
+def test_only_the_batch_that_has_an_unknown_outcome_is_sent_again(
+    emulator: EmulatorClient, task: Task
+) -> None:
     with pytest.raises(Crash):
         task.attempt(events=orders(30), max_parallel_uploads=1, breaking=Breaking(matches=noting_job(2)))
     task.edit(2, at=task.entry(2)["at"] - DAY)

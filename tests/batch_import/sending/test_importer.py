@@ -16,7 +16,8 @@ from airflow_provider_fullstory.api.jobs import Job, JobState, JobStatus
 from airflow_provider_fullstory.batch_import.batching.batch import Batch, BatchLimits
 from airflow_provider_fullstory.batch_import.batching.batcher import Batcher
 from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
-from airflow_provider_fullstory.batch_import.ledger.ledger import Ledger, MemoryStore
+from airflow_provider_fullstory.batch_import.ledger.ledger import Ledger
+from airflow_provider_fullstory.batch_import.ledger.stores import MemoryStore
 from airflow_provider_fullstory.batch_import.sending.capacity import MAX_OUTSTANDING_BATCHES
 from airflow_provider_fullstory.batch_import.sending.importer import Importer
 from airflow_provider_fullstory.exceptions import (

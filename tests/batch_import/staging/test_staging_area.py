@@ -205,7 +205,7 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)
-def test_a_folder_whose_manifest_is_garbage_is_staged_anew(
+def test_a_folder_whose_manifest_is_garbage_is_staged_again(
     emulator: EmulatorClient, task: Task, database: Path, garbage: bytes
 ) -> None:
     make_warehouse(database, 25)
@@ -216,7 +216,7 @@ def test_a_folder_whose_manifest_is_garbage_is_staged_anew(
     assert numbers(emulator) == list(range(25))
 
 
-def test_a_folder_without_a_manifest_is_staged_anew(
+def test_a_folder_without_a_manifest_is_staged_again(
     emulator: EmulatorClient, task: Task, database: Path
 ) -> None:
     make_warehouse(database, 25)
@@ -235,7 +235,7 @@ def test_a_folder_without_a_manifest_is_staged_anew(
     assert numbers(emulator) == list(range(10, 25))
 
 
-def test_a_folder_that_lost_its_bodies_is_staged_anew_and_what_was_sent_counts(
+def test_a_folder_that_lost_its_bodies_is_staged_again_and_what_was_sent_counts(
     emulator: EmulatorClient, task: Task, database: Path
 ) -> None:
     make_warehouse(database, 25)
@@ -294,7 +294,7 @@ def test_bodies_of_other_arguments_that_were_sent_are_not_forgotten(
     assert len(posts(emulator)) == 1
 
 
-def test_values_at_hand_are_staged_anew_by_each_try(emulator: EmulatorClient, task: Task) -> None:
+def test_values_at_hand_are_staged_again_by_each_try(emulator: EmulatorClient, task: Task) -> None:
     interrupt(task, lambda name, _: name.endswith("manifest.json"), events=orders(25))
 
     task.attempt(events=orders(25, 100))

@@ -27,7 +27,7 @@ from tests.logs import MIXED, importing
 
 
 class FakeStats:
-    """Airflow's Stats, with what it was told."""
+    """Airflow's Stats, with the counts and times that it was given."""
 
     def __init__(self) -> None:
         self.counts: list[tuple[str, Any, Any]] = []
@@ -80,7 +80,7 @@ def test_metrics_have_the_numbers_of_the_report(
     assert name == "fullstory.waited"
     assert isinstance(waited, timedelta)
     assert timedelta(seconds=0.2) < waited < timedelta(seconds=60)
-    assert all(told == tags for *_, told in stats.counts)
+    assert all(given == tags for *_, given in stats.counts)
     assert set(tags) == {"dag_id", "task_id"}
     assert tags["task_id"] == "import"
 
@@ -114,7 +114,7 @@ def test_an_import_that_ended_is_counted_once_though_its_task_runs_again(
 ) -> None:
     make_warehouse(database, 25)
     task = make_task("store", **QUERY)
-    # The task dies after it has told its end, before Airflow knows.
+    # The task dies after it has counted its end, before Airflow knows.
     task.attempt()
     assert task.attempt()["imported"] == 25
 
