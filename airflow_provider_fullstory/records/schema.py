@@ -127,6 +127,8 @@ def misfits(
     for types, rows in declared.items():
         for place in _places(columns, dict(types)):
             refused |= _refused_at(place, rows)
+        for name, kind in types:
+            refused |= _refused_as_object(columns, name, kind, rows)
     return refused
 
 
@@ -150,6 +152,15 @@ def _refused_at(place: _Place, rows: Iterable[int]) -> dict[int, Refusal]:
         for row in rows
         if (value := place.value(row)) is not UNSET and not _fits(value, place.kind)
     }
+
+
+def _refused_as_object(
+    columns: Mapping[str, Column], name: str, kind: str, rows: Iterable[int]
+) -> dict[int, Refusal]:
+    """Return the rows that declare a type for what is an object: its members are columns."""
+    members = [column for other, column in columns.items() if other.startswith(f"{name}.")]
+    refusal = rules.NOT_AS_DECLARED.refusal(name=quoted(name), declared=kind)
+    return {row: refusal for row in rows if any(column.values[row] is not UNSET for column in members)}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -156,6 +156,17 @@ def test_a_records_own_schema_in_another_form_is_refused(schema: Any, reason: st
     assert reason in send_records([{"x": 1, "schema": schema}]).reason
 
 
+@pytest.mark.parametrize("properties", [{"a": {"b": "x"}}, {"a.b": "x"}], ids=["nested", "dotted"])
+def test_an_object_that_its_record_declares_as_a_scalar_is_refused(properties: dict[str, Any]) -> None:
+    declaring = {"properties": properties, "schema": {"properties": {"a": "str"}}}
+    plain = {"properties": {"a.b": None, "c": 1}, "schema": {"properties": {"a": "str"}}}
+
+    sent = send_records([declaring, plain])
+
+    assert [record.position for record in sent.refused] == [1]
+    assert "property 'a' is declared 'str', which its value is not" in str(sent.refused[0])
+
+
 @pytest.mark.parametrize("kind", TYPES)
 def test_each_type_of_fullstorys_can_be_declared(kind: str) -> None:
     check_types({"a.b": kind})
