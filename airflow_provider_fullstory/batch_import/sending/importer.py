@@ -275,8 +275,15 @@ class Importer:
     def _handle(self, result: Future[None] | None) -> None:
         if result is None:
             raise FullStoryKilledError(f"The task was stopped.\n{self.left_behind}")
+        unsent = self._unsent
         self._sending.remove(result)
-        result.result()
+        try:
+            result.result()
+        except FullStoryError as error:
+            if error.is_transient and time.time() >= self._deadline:
+                # The deadline has cut its last attempt short.
+                raise FullStoryTimeoutError(unsent) from None
+            raise
         self._log_now_and_then(self.progress)
 
     def _follow(self, watch: JobWatch) -> None:

@@ -28,6 +28,7 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryServerError,
     FullStorySourceError,
     FullStoryTimeoutError,
+    FullStoryUnreachableError,
 )
 from airflow_provider_fullstory.records.kinds import EVENTS
 from airflow_provider_fullstory.records.mapping import map_records
@@ -343,6 +344,21 @@ def test_the_wait_tolerates_passing_failures(fullstory: FakeFullStory) -> None:
     submissions = engine.submit(batches(2))
 
     assert len(engine.wait([entry.job_id for entry in submissions])) == 2
+
+
+def test_an_upload_that_the_deadline_cuts_short_is_reported_as_the_deadline(fullstory: FakeFullStory) -> None:
+    deadline = time.time() + 0.2
+
+    def cut_short(_: list[int]) -> None:
+        while time.time() < deadline:
+            time.sleep(0.01)
+        raise FullStoryUnreachableError("Time was up before the request was sent.")
+
+    fullstory.on_upload = cut_short
+    engine = make_importer(fullstory, deadline=deadline)
+
+    with pytest.raises(FullStoryTimeoutError, match=r"^Time was up while 1 batch had no answer yet\."):
+        engine.submit(batches(1))
 
 
 def test_the_deadline_counts_while_records_are_worked_off(fullstory: FakeFullStory) -> None:
