@@ -1,7 +1,7 @@
 """
 Submit an import in one task and wait for it in another.
 
-The first task ends as soon as FullStory has accepted the batches; other work can go on while FullStory
+The first task ends as soon as FullStory has accepted the batches; other work can run while FullStory
 imports them. The sensor takes the report of the first task and completes it.
 
 Connection: "fullstory_default" (an API key).
