@@ -124,11 +124,12 @@ def misfits(
     for row in range(len(own.values) if own else 0):
         declared.setdefault(_own(own, row), []).append(row)
     refused = _misfits(columns, explicit, own) if explicit else {}
+    members = _members(columns) if declared else {}
     for types, rows in declared.items():
         for place in _places(columns, dict(types)):
             refused |= _refused_at(place, rows)
         for name, kind in types:
-            refused |= _refused_as_object(columns, name, kind, rows)
+            refused |= _refused_as_object(name, kind, members.get(name, ()), rows)
     return refused
 
 
@@ -155,12 +156,23 @@ def _refused_at(place: _Place, rows: Iterable[int]) -> dict[int, Refusal]:
 
 
 def _refused_as_object(
-    columns: Mapping[str, Column], name: str, kind: str, rows: Iterable[int]
+    name: str, kind: str, members: Sequence[Column], rows: Iterable[int]
 ) -> dict[int, Refusal]:
     """Return the rows that declare a type for what is an object: its members are columns."""
-    members = [column for other, column in columns.items() if other.startswith(f"{name}.")]
+    if not members:
+        return {}
     refusal = rules.NOT_AS_DECLARED.refusal(name=quoted(name), declared=kind)
     return {row: refusal for row in rows if any(column.values[row] is not UNSET for column in members)}
+
+
+def _members(columns: Mapping[str, Column]) -> dict[str, list[Column]]:
+    """Return the columns inside each object, by its dotted name."""
+    members: dict[str, list[Column]] = {}
+    for name, column in columns.items():
+        parts = name.split(".")
+        for depth in range(1, len(parts)):
+            members.setdefault(".".join(parts[:depth]), []).append(column)
+    return members
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
