@@ -21,14 +21,14 @@ def steps_of(work: Callable[[], object]) -> int:
     """Return how many instructions of Python work takes."""
     count = 0
 
-    def fingerprints(frame: FrameType, event: str, _: object) -> Any:
+    def trace(frame: FrameType, event: str, _: object) -> Any:
         nonlocal count
         frame.f_trace_opcodes = True
         count += event == "opcode"
-        return fingerprints
+        return trace
 
     before = sys.gettrace()
-    sys.settrace(fingerprints)
+    sys.settrace(trace)
     try:
         work()
     finally:
