@@ -13,7 +13,7 @@ _RESULTS: Final = Path(__file__).with_name("results")
 _PACKAGES: Final = ("apache-airflow", "msgspec", "pandas", "psycopg2-binary", "requests")
 
 
-def sent_import() -> dict[str, Any]:
+def facts() -> dict[str, Any]:
     """Return what the machine and the versions are."""
     return {
         "cores": os.cpu_count(),
@@ -32,7 +32,7 @@ def write_results(name: str, results: Any) -> Path:
     """
     _RESULTS.mkdir(exist_ok=True)
     path = _RESULTS / f"{name}.json"
-    path.write_text(json.dumps({"machine": sent_import(), "results": results}, indent=1) + "\n")
+    path.write_text(json.dumps({"machine": facts(), "results": results}, indent=1) + "\n")
     return path
 
 

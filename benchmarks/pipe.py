@@ -224,7 +224,7 @@ def main() -> None:
     add("--verbose", action="store_true", help="show the log of the import")
     arguments = vars(parser.parse_args())
     output, verbose = arguments.pop("output"), arguments.pop("verbose")
-    sync, sent_import = Sync(**arguments), machine()
+    sync, facts = Sync(**arguments), machine()
     if not verbose:
         logging.disable(logging.WARNING)
     measurement = measure(sync)
@@ -232,7 +232,7 @@ def main() -> None:
         print(f"{name.replace('_', ' '):28}{value:>14,}")
     output.parent.mkdir(exist_ok=True)
     written = {
-        "machine": sent_import,
+        "machine": facts,
         "sync": dataclasses.asdict(sync),
         "measured": dataclasses.asdict(measurement),
     }

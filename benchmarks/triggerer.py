@@ -84,7 +84,7 @@ class Triggerer:
             log=directory / "logs" / "airflow-db.log",
             environment=self.process.environment,
         )
-        self._refusal_log: list[_Sample] = []
+        self._samples: list[_Sample] = []
         self._orders: list[subprocess.Popen[str]] = []
 
     def start(self) -> None:
@@ -127,14 +127,14 @@ class Triggerer:
             self.process.check()
             if time.time() > deadline:
                 raise TimeoutError(f"Waited {seconds:.0f} seconds in vain for {what}.")
-            self._refusal_log.append(
+            self._samples.append(
                 _Sample(time.time(), _seconds_of(self._runner), _seconds_of(self._supervisor))
             )
             time.sleep(1)
 
     def share(self, start: float, end: float) -> Share:
         """Return what it took between two moments, in seconds since the epoch, that were watched."""
-        span = [sample for sample in self._refusal_log if start <= sample.at <= end]
+        span = [sample for sample in self._samples if start <= sample.at <= end]
         first, last = span[0], span[-1]
         seconds = last.at - first.at
         return Share(

@@ -286,7 +286,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/waiting.json"))
     arguments = parser.parse_args()
     count = arguments.imports + len(SHORTER) * arguments.shorter
-    sent_import = machine()
+    facts = machine()
     with temporary_directory() as directory, running_job_clock(directory, arguments.latency) as clock:
         database = Warehouse(directory)
         triggerer = Triggerer(directory, database, count + 1)
@@ -299,7 +299,7 @@ def main() -> None:
             triggerer.stop()
             database.stop()
     result = {
-        "machine": sent_import,
+        "machine": facts,
         "options": vars(arguments) | {"output": str(arguments.output)},
         "periods": [asdict(period) for period in benchmark.periods],
         "groups": [asdict(group) for group in groups],
