@@ -157,7 +157,7 @@ class _PostgreSQL(Driver):
         state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
         # A syntax error, or a statement that a cursor cannot be declared for.
         if state not in ("42601", "0A000"):
-            if " CURSOR " not in str(error):
+            if "CURSOR" not in str(error):
                 return ""
             return "\nThe words before sql there (DECLARE ... CURSOR FOR) make its result readable in pieces."
         return (
