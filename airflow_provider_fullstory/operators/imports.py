@@ -187,9 +187,11 @@ class FullStoryImportOperator(BaseOperator):
             arguments = self._checked_arguments()
             source = self._source(arguments)
         except FullStoryInputError:
-            # As far as the arguments allow, the next try must know that nothing was sent.
+            # As far as the arguments allow, the next try must know that nothing was sent. After the wait in
+            # the triggerer the try is noted already; twice, it looks like one of a recreated run.
             with suppress(Exception):
-                note_failed_try(self, context)
+                if not is_resumed:
+                    note_failed_try(self, context)
             raise
         return ImportRun(self, context, arguments, source, is_resumed=is_resumed)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
 import pytest
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
@@ -88,3 +88,21 @@ def test_to_kill_a_task_after_the_wait_in_the_triggerer_logs_nothing_of_its_jobs
     monkeypatch.setattr(ImportRun, "complete", kill_and_complete)
 
     assert run(operator, task.next_context())["imported"] == 25
+
+
+def test_wrong_arguments_after_the_wait_do_not_make_the_run_another_one(
+    emulator: EmulatorClient, make_task: Callable[..., Task], tmp_path: Path
+) -> None:
+    emulator.configure(processing_seconds=3600)
+    task = make_task("state", events=orders(25), deferrable=True)
+    operator, context = task.operator(), task.next_context()
+    with pytest.raises(TaskDeferred) as deferral:
+        operator.execute(context)
+    [noted] = tmp_path.rglob("run.json")
+    before = noted.read_text()
+    operator.batch_size = 0
+
+    with pytest.raises(FullStoryInputError, match="batch_size is 0"):
+        operator.execute_complete(context, {"report": deferral.value.trigger.report})
+
+    assert noted.read_text() == before

@@ -128,9 +128,7 @@ class BatchLedger:
         """
         if not self._is_resumed:
             return
-        number = batches + 1
-        while (entry := self._entries.read(str(number))) is not None and not self._counts(entry):
-            number += 1
+        entry = next(filter(self._counts, self._entries.in_order(batches + 1)), None)
         if entry is None:
             return
         what = (

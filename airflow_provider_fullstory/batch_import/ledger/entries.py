@@ -63,9 +63,8 @@ class Entries:
         del value["name"]
         self._store.set(_key(entry.name), value)
 
-    def in_order(self) -> Iterator[Entry]:
-        """Yield the entries of all batches, halves excepted."""
-        number = 1
+    def in_order(self, number: int = 1) -> Iterator[Entry]:
+        """Yield the entries of all batches from a number on, halves excepted."""
         while (entry := self.read(str(number))) is not None:
             yield entry
             number += 1
