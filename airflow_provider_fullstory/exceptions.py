@@ -160,6 +160,10 @@ class FullStoryStorageError(FullStoryError):
     """A file or the state of the import cannot be read or written; that may pass."""
 
 
+class FullStoryHoldLostError(FullStoryError):
+    """Another run may work on the sync by now, so nothing more is sent; a retry continues."""
+
+
 class FullStoryLedgerError(FullStoryError):
     """The ledger or a staged batch of an import is damaged, or of another version."""
 

@@ -53,6 +53,10 @@ class Folder:
         """Return a folder in this one."""
         return Folder(self._path / name, self._argument, self._outages)
 
+    def without_outages(self) -> Folder:
+        """Return the same folder; no outage of it is waited out."""
+        return Folder(self._path, self._argument)
+
     def location(self, name: str) -> str:
         """Return the URI of a file, for messages."""
         return str(self._path / name)
