@@ -40,12 +40,14 @@ class MappedChunk:
     :param positions: The place of each of these in the source, from 1.
     :param invalid: The records that cannot be sent.
     :param timestamps: The earliest and the latest timestamp of the records that can be sent.
+    :param insert_ids: The insert ids of the records that can be sent, none if the import has no insert ids.
     """
 
     records: list[msgspec.Struct]
     positions: Sequence[int]
     invalid: list[InvalidRecord]
     timestamps: TimestampSummary = dataclasses.field(default_factory=TimestampSummary)
+    insert_ids: Sequence[int] = ()
 
 
 class ColumnMapping:
