@@ -168,6 +168,10 @@ class FullStoryLedgerError(FullStoryError):
     """The ledger or a staged batch of an import is damaged, or of another version."""
 
 
+class FullStorySyncOpenError(FullStoryError):
+    """Another run of a sync left an import that only that run can finish."""
+
+
 class FullStoryDiskError(FullStoryError):
     """The worker's disk is full: a batch or refused records could not be written to it."""
 

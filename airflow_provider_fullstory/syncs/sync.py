@@ -22,7 +22,7 @@ from airflow_provider_fullstory.exceptions import (
 )
 from airflow_provider_fullstory.syncs.hold import take
 from airflow_provider_fullstory.syncs.import_files import import_folder
-from airflow_provider_fullstory.syncs.insert_ids.files import remove_unnamed, write_pieces
+from airflow_provider_fullstory.syncs.insert_ids.files import remove_unnamed, write_ids
 from airflow_provider_fullstory.syncs.record import (
     InsertIdsRecord,
     OpenImport,
@@ -33,7 +33,7 @@ from airflow_provider_fullstory.syncs.record import (
 )
 from airflow_provider_fullstory.syncs.settlement import Settlement
 from airflow_provider_fullstory.syncs.watermark_lag import less
-from airflow_provider_fullstory.syncs.watermark_values import restored, stored
+from airflow_provider_fullstory.syncs.watermark_values import restored
 from airflow_provider_fullstory.text import plural
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
     from airflow_provider_fullstory.syncs.definition import SyncDefinition
     from airflow_provider_fullstory.syncs.hold import Hold
+    from airflow_provider_fullstory.syncs.record import StoredValue
     from airflow_provider_fullstory.syncs.settlement import Settling
 
 #: Seconds between two looks at whether another run has settled an import.
@@ -223,7 +224,7 @@ class Sync:
         settlement = self._settlement(left, outcomes)
         settlement.settle()
         ids = record.insert_ids or InsertIdsRecord(list(self._definition.insert_id))
-        file = write_pieces(self._folder, f"ids/recent-{left.number:08d}.ids", settlement.imported())
+        file = write_ids(self._folder, left.number, settlement.imported())
         if file.count:
             ids = msgspec.structs.replace(ids, recent=[*ids.recent, file])
             log.info("Import %d: %s noted.", left.number, plural(file.count, "insert id"))
@@ -237,19 +238,26 @@ class Sync:
 
     # The end of an import.
 
-    def sent(self, *, highest: Any, invalid: int, organization: str | None) -> None:
+    def note_highest(self, highest: StoredValue | None) -> None:
+        """
+        Note the highest value of the watermark's column, once the source is read to its end.
+
+        :param highest: The value, None if no record has one.
+        """
+        record = self.record
+        if record.open is not None and self._is_open(record):
+            self._write(record, open=msgspec.structs.replace(record.open, highest=highest))
+
+    def sent(self, *, invalid: int, organization: str | None) -> None:
         """
         Note that all was sent, and let others work on the sync.
 
-        :param highest: The highest value of the watermark's column, None if there is none.
         :param invalid: How many records were never sent.
         :param organization: The organization that has the records, None if it is not known.
         """
         record = self.record
-        if self._is_open(record) and record.open is not None and self.hold is not None:
-            self.hold.check()
-            value = None if highest is None else stored(highest, str(record.open.column))
-            opened = msgspec.structs.replace(record.open, highest=value, invalid=invalid)
+        if record.open is not None and self._is_open(record):
+            opened = msgspec.structs.replace(record.open, invalid=invalid)
             self._write(record, open=opened, organization=organization or record.organization)
         self.release()
 
@@ -268,17 +276,14 @@ class Sync:
             return
         try:
             record = self.record
-            if record.open is None or not self._is_open(record):
+            done, before = record.open, record.watermark
+            if done is None or not self._is_open(record):
                 return
             if self._definition.insert_id:
-                before = record.watermark
-                record = self._closed(record, record.open, outcomes, moves=is_success)
+                record = self._closed(record, done, outcomes, moves=is_success)
             elif is_success:
-                before = record.watermark
-                record = self._write(record, open=None, watermark=_moved(record, record.open))
+                record = self._write(record, open=None, watermark=_moved(record, done))
                 import_folder(self._folder, self.number).remove()
-            else:
-                return
             if record.watermark is not None and record.watermark != before:
                 log.info("The watermark is at %s now.", record.watermark.value.value)
         finally:
@@ -301,7 +306,9 @@ class Sync:
                 self.hold = take(self._folder, self._who, deadline=time.time())
             except FullStoryTimeoutError as error:
                 if time.time() >= deadline:
-                    error.add("The records of this import are in FullStory. A later run of the sync notes them.")
+                    error.add(
+                        "The records of this import are in FullStory. A later run of the sync notes them."
+                    )
                     raise
                 if self._settling.stopped.wait(_SECONDS_BETWEEN_LOOKS):
                     raise FullStoryKilledError(
