@@ -143,7 +143,7 @@ def _earlier(
 
 
 def _earlier_date(value: datetime.date, lag: datetime.timedelta) -> datetime.date:
-    days = -(-lag // _DAY)
+    days = lag // _DAY + bool(lag % _DAY)
     return datetime.date.fromordinal(max(value.toordinal() - days, 1))
 
 
