@@ -32,11 +32,11 @@ TYPES: Final = {
     TIMESTAMP: "timestamp with a time zone",
     LOCAL_TIMESTAMP: "timestamp without a time zone",
     DATE: "date",
-    INTEGER: "integer",
+    INTEGER: "whole number",
     DECIMAL: "decimal number",
     FLOAT: "floating point number",
     TEXT: "text",
-    BYTES: "bytes",
+    BYTES: "byte string",
 }
 _ADVICE: Final = {
     "bool": "name another column",

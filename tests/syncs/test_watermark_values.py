@@ -205,7 +205,7 @@ def test_a_type_that_is_given_stands_above_the_one_that_is_stored() -> None:
         ("2026-01-31T09:30:00", datetime.datetime.now(UTC), None, "2026-01-31T09:30:00Z, with its offset"),
         ("2026-01-31T09:30:00Z", datetime.datetime.min, None, "without an offset"),
         ("2026-02-31", datetime.date.min, None, "'2026-02-31' is no date; write it as 2026-01-31"),
-        ("7.5", 1, None, "is no integer"),
+        ("7.5", 1, None, "is no whole number"),
         ("inf", 1.5, None, "is no floating"),
         ("NaN", Decimal(1), None, "is no decimal"),
         ("0x7", b"", None, "hexadecimal"),
