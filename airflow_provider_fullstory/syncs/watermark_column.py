@@ -217,6 +217,9 @@ class WatermarkColumn:
 def _given(values: Sequence[Any]) -> Sequence[Any]:
     """Return the values that are one for a watermark, unwrapped."""
     types = set(map(type, values))
+    if type(None) in types:
+        types.remove(type(None))
+        values = [value for value in values if value is not None]
     if types <= _PLAIN:
         return values
     if types == {Decimal}:
@@ -231,7 +234,7 @@ def _highest(values: Sequence[Any]) -> Any:
     highest = max(values)
     if not isinstance(highest, datetime.datetime) or highest.tzinfo is None:
         return highest
-    if all(type(value.tzinfo) is datetime.timezone for value in values):
+    if {type(value.tzinfo) for value in values} == {datetime.timezone}:
         return in_utc(highest)
     if len({id(value.tzinfo) for value in values}) > 1:
         return max(map(in_utc, values))
