@@ -38,7 +38,8 @@ class Watermark:
     The column is one of the query's *result*: here ``timestamp``, as the query names ``updated_at``. It
     holds timestamps, dates, numbers, text or bytes (``rowversion``), of one type in all rows; the database
     gets the value back in that type. Highest is what Python's ``max()`` returns. Text is compared character
-    by character, as with ``COLLATE "C"``, so the database should compare it so too.
+    by character, as with ``COLLATE "C"``, so the database should compare it so too. If the database keeps
+    more digits of a timestamp than its driver gives (nanoseconds), cast it to microseconds in the query.
 
     Without ``insert_id``, compare with ``>``: with ``>=`` the last row would be sent in every run. Rows that
     get the same value later, or a lower one, are then not found. With ``insert_id``, compare with ``>=`` and

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from datetime import timedelta
 
+from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
 from airflow_provider_fullstory.watermark import Watermark
 
 
@@ -19,7 +20,15 @@ def test_watermarks_with_the_same_arguments_are_equal() -> None:
 
 
 def test_the_initial_value_is_a_template() -> None:
-    assert Watermark.template_fields == ("initial",)
+    operator = FullStoryImportEventsOperator(
+        task_id="sync",
+        sql="SELECT 1",
+        sql_conn_id="warehouse",
+        parameters={"since": Watermark("updated_at", initial="{{ ds }}T00:00:00Z")},
+        event_name="A",
+    )
+    operator.render_template_fields({"ds": "2026-01-01"})
+    assert operator.parameters["since"].initial == "2026-01-01T00:00:00Z"
 
 
 def test_it_loads_nothing_but_itself() -> None:

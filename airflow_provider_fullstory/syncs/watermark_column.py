@@ -6,25 +6,24 @@ import dataclasses
 import datetime
 import itertools
 import logging
-import math
 import operator
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryMappingError
 from airflow_provider_fullstory.records.refusals import REQUIRED_FIELD, InvalidRecord
 from airflow_provider_fullstory.records.refused_records import refused_record
 from airflow_provider_fullstory.records.rules import Rule, quoted
-from airflow_provider_fullstory.records.timestamps import is_timestamp, parsed, summary
+from airflow_provider_fullstory.records.timestamps import summary
+from airflow_provider_fullstory.syncs.watermark_order import given_values, highest_of, is_in_the_future
 from airflow_provider_fullstory.syncs.watermark_values import (
     TYPES,
-    in_utc,
     is_missing,
+    restored,
     stored,
     type_of,
     unwrapped_value,
 )
-from airflow_provider_fullstory.text import some
+from airflow_provider_fullstory.text import plural, some
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -41,11 +40,6 @@ _NO_VALUE: Final = Rule(
     "again; give it a value in the query (COALESCE), or give insert_id",
     "this package",
 )
-#: Types whose values are what they seem to be, and can be compared.
-_PLAIN: Final = frozenset({int, str, bytes, datetime.date, datetime.datetime})
-_DAY: Final = datetime.timedelta(days=1)
-#: Clocks are not set twice within it.
-_TWO_DAYS: Final = datetime.timedelta(days=2)
 
 
 class WatermarkColumn:
@@ -57,7 +51,8 @@ class WatermarkColumn:
     :param kind: The kind of records.
     :param zone: The zone of timestamps without a time zone.
     :param known: The value that is stored, None if there is none.
-    :param refuses_null: Whether a record without a value is refused.
+    :param refuses_null: Whether a record without a value is refused, and one that is not above the known
+        value is warned of, since no insert ids keep them from being sent again.
     """
 
     def __init__(
@@ -76,6 +71,8 @@ class WatermarkColumn:
         self._zone = zone
         self._known = known
         self._refuses_null = refuses_null
+        self._floor = restored(known) if known is not None and refuses_null else None
+        self._not_above = 0
         self._type: str | None = None
         self._highest: Any = None
         #: Values of the rows that are not passed yet, from this position on.
@@ -120,7 +117,7 @@ class WatermarkColumn:
         """
         for chunk in chunks:
             values = self._values(chunk)
-            given = _given(values)
+            given = given_values(values)
             # Before the records go on, so that none is sent where the types do not fit.
             if given:
                 self._note(given)
@@ -128,6 +125,7 @@ class WatermarkColumn:
                 yield self._refused(chunk, values)
             else:
                 yield chunk
+        self._warn_of_repetitions()
         self._warn_of_the_future()
 
     def _values(self, chunk: MappedChunk) -> Sequence[Any]:
@@ -173,7 +171,7 @@ class WatermarkColumn:
             for type_ in types:
                 self._check_type(next(value for value in values if type(value) is type_))
         try:
-            highest = _highest(values)
+            highest = highest_of(values)
         except TypeError:
             # Only timestamps of one type cannot be compared: some have a time zone.
             for value in values:
@@ -182,6 +180,8 @@ class WatermarkColumn:
         self._check_type(highest)
         if self._highest is None or highest > self._highest:
             self._highest = highest
+        if self._floor is not None and min(values) <= self._floor:
+            self._not_above += sum(value <= self._floor for value in values)
 
     def _check_type(self, value: Any) -> None:
         found = type_of(value, self._name)
@@ -201,8 +201,21 @@ class WatermarkColumn:
             )
         self._type = found
 
+    def _warn_of_repetitions(self) -> None:
+        if self._not_above:
+            log.warning(
+                "%s of the sync %r came again: in column %r, their values are not above the watermark that "
+                "the run began with, %s. The query does not compare by >, or the database keeps more digits "
+                "than its driver gives (cast the column in the query, in WHERE too). Or give insert_id, the "
+                "columns that name a record forever: then nothing is sent twice.",
+                plural(self._not_above, self._kind.noun),
+                self._sync,
+                self._name,
+                self._floor,
+            )
+
     def _warn_of_the_future(self) -> None:
-        if self._highest is not None and _is_in_the_future(self._highest, self._zone):
+        if self._highest is not None and is_in_the_future(self._highest, self._zone):
             log.warning(
                 "The highest value of column %r, the watermark of the sync %r, lies more than a day in the "
                 "future: %s. From now on, rows below it are left out. If the value is wrong, correct the row "
@@ -212,44 +225,3 @@ class WatermarkColumn:
                 self._highest,
                 self._sync,
             )
-
-
-def _given(values: Sequence[Any]) -> Sequence[Any]:
-    """Return the values that are one for a watermark, unwrapped."""
-    types = set(map(type, values))
-    if type(None) in types:
-        types.remove(type(None))
-        values = [value for value in values if value is not None]
-    if types <= _PLAIN:
-        return values
-    if types == {Decimal}:
-        return list(filter(Decimal.is_finite, values))
-    if types == {float}:
-        return list(filter(math.isfinite, values))
-    return [value for value in map(unwrapped_value, values) if not is_missing(value)]
-
-
-def _highest(values: Sequence[Any]) -> Any:
-    """Return the highest of some values; of timestamps with a time zone, the latest instant in UTC."""
-    highest = max(values)
-    if not isinstance(highest, datetime.datetime) or highest.tzinfo is None:
-        return highest
-    if {type(value.tzinfo) for value in values} == {datetime.timezone}:
-        return in_utc(highest)
-    if len({id(value.tzinfo) for value in values}) > 1:
-        return max(map(in_utc, values))
-    # Python compares local times within one zone, also where clocks are set back.
-    start = highest - _TWO_DAYS
-    if start.utcoffset() == highest.replace(fold=0).utcoffset() == highest.replace(fold=1).utcoffset():
-        return in_utc(highest)
-    return max(in_utc(value) for value in values if value > start)
-
-
-def _is_in_the_future(value: Any, zone: datetime.tzinfo) -> bool:
-    if isinstance(value, str) and is_timestamp(value):
-        value = parsed(value)
-    limit = datetime.datetime.now(datetime.UTC) + _DAY
-    if isinstance(value, datetime.datetime):
-        now = limit if value.tzinfo is not None else limit.astimezone(zone).replace(tzinfo=None)
-        return value > now
-    return isinstance(value, datetime.date) and value > limit.astimezone(zone).date()

@@ -25,7 +25,7 @@ from airflow_provider_fullstory.syncs.watermark_values import restored, stored
 from tests.records.sending import batched, make_options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tests.records.sending import Sent
 
@@ -178,6 +178,18 @@ def test_the_range_of_timestamps_is_that_of_the_records_that_are_left() -> None:
     assert list(chunk.positions) == [1, 3]
 
 
+@pytest.mark.parametrize("refuses_null", [True, False])
+def test_records_that_came_again_are_warned_of_without_insert_ids(
+    refuses_null: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        imported(column_of(known=5, refuses_null=refuses_null), [6, 5, 4, 7, 5])
+    assert ("3 events of the sync 'dag.task' came again" in caplog.text) == refuses_null
+    caplog.clear()
+    imported(column_of(known=5, refuses_null=refuses_null), [6, 7])
+    assert not caplog.records
+
+
 # Types ----------------------------------------------------------------------------------------------------
 
 
@@ -245,32 +257,34 @@ def test_instants_of_different_zones_are_compared() -> None:
 # The future -----------------------------------------------------------------------------------------------
 
 
-def far(days: int, zone: datetime.tzinfo | None = UTC) -> datetime.datetime:
+def in_days(days: int, zone: datetime.tzinfo | None = UTC) -> datetime.datetime:
     return (datetime.datetime.now(UTC) + datetime.timedelta(days)).replace(tzinfo=zone)
 
 
+@pytest.mark.parametrize(("days", "is_warned_of"), [(3, True), (0, False)])
 @pytest.mark.parametrize(
-    ("value", "is_warned_of"),
+    "value_in_days",
     [
-        (far(3), True),
-        (far(3, None), True),
-        (far(3).date(), True),
-        (far(3).isoformat(), True),
-        (far(3, None).isoformat(), True),
-        (far(3).date().isoformat(), True),
-        (far(0), False),
-        (far(0, None), False),
-        (far(0).date(), False),
-        (far(0).isoformat(), False),
-        ("zzz", False),
-        (2**62, False),
+        in_days,
+        lambda days: in_days(days, None),
+        lambda days: in_days(days).date(),
+        lambda days: in_days(days).isoformat(),
+        lambda days: in_days(days, None).isoformat(),
+        lambda days: in_days(days).date().isoformat(),
     ],
 )
 def test_a_value_in_the_future_is_warned_of_once(
-    value: Any, is_warned_of: bool, caplog: pytest.LogCaptureFixture
+    value_in_days: Callable[[int], Any], days: int, is_warned_of: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        assert highest([value] * 5) is not None
+        assert highest([value_in_days(days)] * 5) is not None
     assert len(caplog.records) == is_warned_of
     if is_warned_of:
         assert "fullstory-sync set dag.task VALUE" in caplog.text
+
+
+@pytest.mark.parametrize("value", ["zzz", 2**62])
+def test_what_is_no_timestamp_is_not_in_the_future(value: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert highest([value] * 5) is not None
+    assert not caplog.records
