@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 from msgspec import UNSET
 
+from airflow_provider_fullstory.records import rules
 from airflow_provider_fullstory.records.columns import Column, convert_column, property_column
+from airflow_provider_fullstory.records.insert_ids import ids_of_records, ids_of_values
 from airflow_provider_fullstory.records.refusals import InvalidRecord, Refusal
 from airflow_provider_fullstory.records.refused_records import refused_record
 from airflow_provider_fullstory.records.schema import misfits, record_types, schemas
@@ -40,12 +42,14 @@ class MappedChunk:
     :param positions: The place of each of these in the source, from 1.
     :param invalid: The records that cannot be sent.
     :param timestamps: The earliest and the latest timestamp of the records that can be sent.
+    :param insert_ids: The insert id of each of these; empty if they need none.
     """
 
     records: list[msgspec.Struct]
     positions: Sequence[int]
     invalid: list[InvalidRecord]
     timestamps: TimestampSummary = dataclasses.field(default_factory=TimestampSummary)
+    insert_ids: Sequence[int] = ()
 
 
 class ColumnMapping:
@@ -54,13 +58,21 @@ class ColumnMapping:
 
     :param columns: Names of the columns, in the order of the values of a row.
     :param options: The options of the mapping.
+    :param insert_id_paths: Path of each column of the insert id, if one is made of columns.
     """
 
-    def __init__(self, columns: Sequence[str], options: MappingOptions) -> None:
+    def __init__(
+        self, columns: Sequence[str], options: MappingOptions, insert_id_paths: Sequence[Path] = ()
+    ) -> None:
         self.options = options
+        self._insert_id_paths = insert_id_paths
         self.columns = columns
         self.targets, self.problems = targets_of(columns, options)
-        self._misplaced = sorted(set(range(len(columns))) - set(self.targets.values()))
+        self._misplaced = sorted(
+            index
+            for index in set(range(len(columns))) - set(self.targets.values())
+            if not options.is_excluded(columns[index])
+        )
         self.has_objects = any(".".join(path) in options.kind.objects for path in self.targets)
         trees = {} if self.has_objects else _trees(self.targets)
         self._parts = {root: _part((root,), tree, options.kind) for root, tree in trees.items()}
@@ -87,17 +99,39 @@ class ColumnMapping:
             chunk.refuse(dict.fromkeys(range(len(rows)), refusal))
             self._keep_misplaced(chunk, refused_values)
         records, timestamps = self._records(chunk)
+        for path in self._insert_id_paths:
+            self._check_insert_id(path, chunk)
         if not chunk.refusals:
-            return MappedChunk(records, positions, [], _summary(timestamps))
+            return MappedChunk(
+                records, positions, [], _summary(timestamps), self._insert_ids(chunk, records)
+            )
         return MappedChunk(
-            chunk.without_refused(records),
+            sent := chunk.without_refused(records),
             chunk.without_refused(positions),
             [
                 InvalidRecord(positions[row], chunk.refusals[row], self._refused(records[row], chunk, row))
                 for row in sorted(chunk.refusals)
             ],
             _summary(None if timestamps is None else chunk.without_refused(timestamps)),
+            self._insert_ids(chunk, sent),
         )
+
+    def _insert_ids(self, chunk: _Chunk, sent: Sequence[msgspec.Struct]) -> Sequence[int]:
+        if not self.options.insert_id or not sent:
+            return ()
+        if self.options.is_insert_id_whole:
+            return ids_of_records(sent, self.options.shared_json)
+        columns = [chunk.leaves[path].values for path in self._insert_id_paths]
+        return ids_of_values([chunk.without_refused(values) for values in columns] if chunk.refusals else columns)
+
+    def _check_insert_id(self, path: Path, chunk: _Chunk) -> None:
+        """Refuse records in which a part of the insert id is NULL: it would name many of them."""
+        column = chunk.leaves.get(path)
+        if column is not None and column.is_full:
+            return
+        missing = rules.NO_INSERT_ID.refusal(field=".".join(path))
+        values = [UNSET] * chunk.rows if column is None else column.values
+        chunk.refuse({row: missing for row, value in enumerate(values) if value is UNSET})
 
     def _records(self, chunk: _Chunk) -> tuple[list[msgspec.Struct], Sequence[Any] | None]:
         """Return a record for each row, without the values that were refused, and the timestamps of all."""

@@ -44,10 +44,12 @@ class Flattening:
 
     :param kind: Their kind.
     :param mapping: Path of the API -> key of the record.
+    :param excluded: Keys that are not sent.
     """
 
-    def __init__(self, kind: RecordKind, mapping: Mapping[str, str]) -> None:
+    def __init__(self, kind: RecordKind, mapping: Mapping[str, str], excluded: Sequence[str] = ()) -> None:
         self._objects = kind.objects
+        self._excluded = frozenset(map(str.casefold, excluded))
         self._paths: dict[str, list[str]] = {}
         for path, key in mapping.items():
             self._paths.setdefault(key, []).append(path)
@@ -129,6 +131,8 @@ class Flattening:
 
     def _targets(self, key: str, record: Container[Any]) -> Sequence[str]:
         """Return the paths of a key; a mapped key is matched without case if no key is equal to it."""
+        if key.casefold() in self._excluded:
+            return ()
         if key in self._paths:
             return self._paths[key]
         mapped = self._keys.get(key.casefold())

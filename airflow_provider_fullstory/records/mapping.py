@@ -48,7 +48,7 @@ def map_rows(
     :raises FullStoryMappingError: At the call, before the first row: naming each column that goes to no
         field.
     """
-    mapping = ColumnMapping(columns, options)
+    mapping = ColumnMapping(columns, options, options.insert_id_paths())
     if problems := missing_columns(columns, options) + mapping.problems:
         raise FullStoryMappingError(
             f"The query's columns do not make {options.kind.resource}:\n"
@@ -89,16 +89,17 @@ def map_records(records: Iterable[Any], options: MappingOptions) -> Iterator[Map
 
 
 def _map_records(records: Iterable[Any], options: MappingOptions) -> Iterator[MappedChunk]:
-    flattening = Flattening(options.kind, options.mapping)
+    flattening = Flattening(options.kind, options.mapping, options.excluded)
+    insert_id_paths = options.insert_id_paths()
     compiled: dict[tuple[str, ...], ColumnMapping] = {}
     # Flattening has done what the mapping says.
-    options = dataclasses.replace(options, mapping={})
+    options = dataclasses.replace(options, mapping={}, excluded=())
 
     def mapped(group: RecordGroup) -> MappedChunk:
         if group.columns not in compiled:
             if len(compiled) >= _MOST_COMPILED:
                 compiled.clear()
-            compiled[group.columns] = ColumnMapping(group.columns, options)
+            compiled[group.columns] = ColumnMapping(group.columns, options, insert_id_paths)
         mapping = compiled[group.columns]
         refusal = group.refusal
         if refusal is None and mapping.problems:
@@ -114,13 +115,24 @@ def _map_records(records: Iterable[Any], options: MappingOptions) -> Iterator[Ma
 def _in_order(chunks: Sequence[MappedChunk]) -> MappedChunk:
     """Return one chunk with all that several have, in the order of the source."""
     by_position = operator.itemgetter(0)
-    sent = [pair for chunk in chunks for pair in zip(chunk.positions, chunk.records, strict=True)]
+    sent = [
+        (position, record, insert_id)
+        for chunk in chunks
+        for position, record, insert_id in zip(
+            chunk.positions, chunk.records, chunk.insert_ids or [0] * len(chunk.records), strict=True
+        )
+    ]
     sent.sort(key=by_position)
     invalid = [record for chunk in chunks for record in chunk.invalid]
     invalid.sort(key=operator.attrgetter("position"))
     timestamps = sum((chunk.timestamps for chunk in chunks), TimestampSummary())
+    insert_ids = [insert_id for *_, insert_id in sent] if any(chunk.insert_ids for chunk in chunks) else ()
     return MappedChunk(
-        [record for _, record in sent], [position for position, _ in sent], invalid, timestamps
+        [record for _, record, _ in sent],
+        [position for position, *_ in sent],
+        invalid,
+        timestamps,
+        insert_ids,
     )
 
 
@@ -143,7 +155,14 @@ def shared_part(shared: Mapping[str, Any] | None, options: MappingOptions) -> ms
             f"{', '.join(names) or 'nothing'}."
         )
     own = dataclasses.replace(
-        options, kind=_shared_kind(kind, kind.shared), name=None, mapping={}, schema={}, record_key=()
+        options,
+        kind=_shared_kind(kind, kind.shared),
+        name=None,
+        mapping={},
+        schema={},
+        record_key=(),
+        excluded=(),
+        insert_id=(),
     )
     [chunk] = map_records([shared], own)
     if chunk.invalid:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from airflow_provider_fullstory.api.encoding import ENCODER
 from airflow_provider_fullstory.exceptions import FullStoryMappingError
 from airflow_provider_fullstory.records.refusals import ValueRefusedError
 from airflow_provider_fullstory.records.rules import quoted
@@ -15,7 +16,11 @@ if TYPE_CHECKING:
 
     import msgspec
 
+    from airflow_provider_fullstory.records.fields import Path
     from airflow_provider_fullstory.records.kind import RecordKind
+
+#: Stands for all columns in ``insert_id``.
+WHOLE_RECORD: Final = "*"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,6 +37,9 @@ class MappingOptions:
     :param allow_anonymous: Whether a record may lack an identity.
     :param allow_missing_timestamp: Whether the timestamp may be NULL.
     :param record_key: Names of the columns whose values identify a record.
+    :param excluded: Names of columns that are not sent.
+    :param insert_id: Names of the columns whose values name a record forever, or ``*`` alone for the whole
+        record; empty if records need no insert ids.
     """
 
     kind: RecordKind
@@ -43,6 +51,8 @@ class MappingOptions:
     allow_anonymous: bool = False
     allow_missing_timestamp: bool = False
     record_key: Sequence[str] = ()
+    excluded: Sequence[str] = ()
+    insert_id: Sequence[str] = ()
 
     def check(self) -> None:
         """
@@ -55,6 +65,7 @@ class MappingOptions:
             if problem:
                 raise FullStoryMappingError(f"mapping has the key {quoted(path)}: {problem}.")
         self.key_paths()
+        self.insert_id_paths()
         if self.name is not None:
             argument = self.kind.name_argument
             if self.kind.name is None:
@@ -72,14 +83,47 @@ class MappingOptions:
 
         :raises FullStoryMappingError: If a key column goes to no field.
         """
-        paths = {}
-        for name in self.record_key:
-            field = next(
-                (field for field, column in self.mapping.items() if column.casefold() == name.casefold()),
-                name,
-            )
-            path, problem = self.kind.path_of(field)
-            if path is None:
-                raise FullStoryMappingError(f"record_key has {quoted(name)}: {problem}.")
-            paths[name] = list(path)
+        return {name: list(self._path_of(name, "record_key")) for name in self.record_key}
+
+    def insert_id_paths(self) -> list[Path]:
+        """
+        Return the path of each column of the insert id; none for the whole record.
+
+        :raises FullStoryMappingError: If a column goes to no field.
+        """
+        if self.is_insert_id_whole:
+            return []
+        paths = [self._path_of(name, "insert_id") for name in self.insert_id]
+        for name, path in zip(self.insert_id, paths, strict=True):
+            if ".".join(path) in self.kind.objects:
+                raise FullStoryMappingError(
+                    f"insert_id has {quoted(name)}, which is an object; name the fields inside it."
+                )
         return paths
+
+    @property
+    def shared_json(self) -> bytes:
+        """The JSON of what all records of a request have in common; empty if they share nothing."""
+        return b"" if self.shared is None else ENCODER.encode(self.shared)
+
+    @property
+    def is_insert_id_whole(self) -> bool:
+        """Whether the whole record is its insert id."""
+        return list(self.insert_id) == [WHOLE_RECORD]
+
+    def is_excluded(self, name: str) -> bool:
+        """Return whether a column is not sent."""
+        return any(name.casefold() == excluded.casefold() for excluded in self.excluded)
+
+    def _path_of(self, name: str, argument: str) -> Path:
+        if self.is_excluded(name):
+            raise FullStoryMappingError(
+                f"{argument} has {quoted(name)}, which exclude_columns keeps from being sent."
+            )
+        field = next(
+            (field for field, column in self.mapping.items() if column.casefold() == name.casefold()), name
+        )
+        path, problem = self.kind.path_of(field)
+        if path is None:
+            raise FullStoryMappingError(f"{argument} has {quoted(name)}: {problem}.")
+        return path

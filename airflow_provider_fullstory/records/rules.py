@@ -151,6 +151,9 @@ UNREADABLE_JSON: Final = Rule(
     INVALID_ARGUMENT, "{line} is nested too deep, or has a number that is too large", _NO_GUESS
 )
 MISPLACED: Final = Rule(INVALID_ARGUMENT, "{problem}", _EVENTS)
+NO_INSERT_ID: Final = Rule(
+    INVALID_ARGUMENT, "{field} is missing or NULL, but part of the insert id, which names a record", _NO_GUESS
+)
 TOO_LARGE: Final = Rule(
     INVALID_ARGUMENT,
     "the record alone has {size} bytes, more than max_batch_bytes allows",

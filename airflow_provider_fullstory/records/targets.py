@@ -67,16 +67,19 @@ def _requests(
         exact.setdefault(name, index)
         folded.setdefault(name.casefold(), index)
     mapped: set[int] = set()
+    excluded = {index for index, name in enumerate(columns) if options.is_excluded(name)}
     for field, name in options.mapping.items():
         found = exact.get(name, folded.get(name.casefold()))
         path, problem = options.kind.path_of(field)
         if problem or path is None:
             problems.append(f"mapping has the key {quoted(field)}: {problem}")
+        elif found in excluded:
+            problems.append(f"mapping sends column {quoted(name)}, which exclude_columns keeps from being sent")
         elif found is not None:
             mapped.add(found)
             yield columns[found], found, path
     for index, name in enumerate(columns):
-        if index in mapped or exact[name] != index:
+        if index in mapped or index in excluded or exact[name] != index:
             continue
         path, problem = options.kind.path_of(name)
         if problem or path is None:
@@ -93,6 +96,9 @@ def missing_columns(columns: Sequence[str], options: MappingOptions) -> list[str
         names += f" and {len(columns) - _MOST_NAMES} more"
     named = [(f"mapping fills {quoted(field)} from column", name) for field, name in options.mapping.items()]
     named += [("record_key names column", name) for name in options.record_key]
+    named += [("exclude_columns names column", name) for name in options.excluded]
+    if not options.is_insert_id_whole:
+        named += [("insert_id names column", name) for name in options.insert_id]
     return [
         f"{use} {quoted(name)}, which the source does not have; its columns are {names}"
         for use, name in named

@@ -114,6 +114,7 @@ class Completion:
             "records.imported": report.imported or 0,
             "records.invalid": report.invalid,
             "records.rejected": report.rejected or 0,
+            "records.skipped": report.skipped,
             "batches": report.batches,
         }
         for name, count in counts.items():

@@ -177,6 +177,9 @@ EXAMPLES: dict[str, list[Example]] = {
     "RECENT_SESSION_OF_NOBODY": [
         Example({"name": "A", "session.use_most_recent": True, "x": SECRET}, "session.use_most_recent")
     ],
+    "NO_INSERT_ID": [
+        Example({"name": "A", "session.uid": SECRET}, "user.uid", options={"insert_id": ["user.uid"]})
+    ],
     "ANONYMOUS": [Example({"name": "A", "x": SECRET}, "user", options={"allow_anonymous": False})],
 }
 #: Rules that speak through others.

@@ -81,6 +81,8 @@ class Batch(Placed):
     :param records: How many records it holds.
     :param idempotency_key: The key under which FullStory takes it once.
     :param fingerprints: The fingerprints of its records, until they are written down.
+    :param insert_ids: The insert ids of its records, 8 bytes each, until they are written down; empty if they
+        need none.
     """
 
     body: Body = dataclasses.field(repr=False)
@@ -88,6 +90,7 @@ class Batch(Placed):
     records: int
     idempotency_key: str
     fingerprints: BatchFingerprints | None = dataclasses.field(default=None, repr=False, compare=False)
+    insert_ids: bytes = dataclasses.field(default=b"", repr=False, compare=False)
 
     def split(self) -> tuple[Batch, Batch]:
         """
@@ -97,7 +100,7 @@ class Batch(Placed):
         """
         content = msgspec.json.decode(bytes(self.body), type=dict[str, msgspec.Raw])
         requests = msgspec.json.decode(content["requests"], type=list[msgspec.Raw])
-        middle = len(requests) // 2
+        middle = first_half(len(requests))
         return (
             self._half(1, requests[:middle], content.get("shared")),
             self._half(2, requests[middle:], content.get("shared")),
@@ -134,6 +137,11 @@ class BatchLimits:
             )
         if self.bytes < 1:
             raise FullStoryInputError(f"max_batch_bytes is {self.bytes}; it must be above 0.")
+
+
+def first_half(records: int) -> int:
+    """Return how many records of a batch the first of its two halves holds."""
+    return records // 2
 
 
 def body_end(shared: bytes | None) -> bytes:

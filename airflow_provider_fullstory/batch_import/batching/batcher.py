@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import itertools
+import sys
+from array import array
 from typing import TYPE_CHECKING
 
 from airflow_provider_fullstory.api.encoding import ENCODER
@@ -37,6 +40,8 @@ class Batcher:
     :param options: How rows became records; what the records of each batch have in common is sent with it.
     :param refuse: Called with the records that cannot be sent.
     :param keeps_fingerprints: Whether batches come with the fingerprints of their records.
+    :param sizes: Returns how many records an earlier try had in a batch, given its number; None if that is
+        not known. A source that has grown since then gives the same batches, and more.
     """
 
     def __init__(
@@ -47,6 +52,7 @@ class Batcher:
         refuse: Callable[[Sequence[InvalidRecord]], None],
         *,
         keeps_fingerprints: bool = False,
+        sizes: Callable[[int], int | None] | None = None,
     ) -> None:
         self._keys = RunKeys(run)
         self._limits = limits
@@ -58,6 +64,9 @@ class Batcher:
         self._records = 0
         self._keeps_fingerprints = keeps_fingerprints
         self._fingerprints = BatchFingerprints() if keeps_fingerprints else None
+        self._insert_ids = array("Q")
+        self._sizes = sizes
+        self._most_records = self._size_of(1)
 
     def batches(self, chunks: Iterable[MappedChunk]) -> Iterator[Batch]:
         """
@@ -71,13 +80,15 @@ class Batcher:
             # A line for each record: JSON has no line breaks within.
             lines = ENCODER.encode_lines(chunk.records)
             if self._fits(len(lines), len(chunk.records)):
-                self._add(lines[:-1], chunk.positions)
+                self._add(lines[:-1], chunk.positions, chunk.insert_ids)
             else:
-                for line, record, position in zip(
-                    lines.split(b"\n"), chunk.records, chunk.positions, strict=False
+                # Records without insert ids have none to go with.
+                insert_ids = [[insert_id] for insert_id in chunk.insert_ids] or itertools.repeat([])
+                for line, record, position, insert_id in zip(
+                    lines.split(b"\n"), chunk.records, chunk.positions, insert_ids, strict=False
                 ):
-                    yield from self._add_one(line, record, position)
-            if self._records == self._limits.records:
+                    yield from self._add_one(line, record, position, insert_id)
+            if self._records == self._most_records:
                 yield self._finished()
         if self._records:
             yield self._finished()
@@ -85,22 +96,25 @@ class Batcher:
     def _fits(self, size: int, records: int) -> bool:
         """Return whether more records fit, with a separator for each."""
         return (
-            self._records + records <= self._limits.records
+            self._records + records <= self._most_records
             and len(self._body) + size + len(self.body_end) <= self._limits.bytes
         )
 
-    def _add(self, lines: bytes, positions: Sequence[int]) -> None:
+    def _add(self, lines: bytes, positions: Sequence[int], insert_ids: Sequence[int]) -> None:
         if not lines:
             return
         if self._records:
             self._body.write(b",")
         self._body.write(lines.replace(b"\n", b","))
         self._records += len(positions)
+        self._insert_ids.extend(insert_ids)
         if self._fingerprints is not None:
             for line, position in zip(lines.split(b"\n"), positions, strict=True):
                 self._fingerprints.add(line, position)
 
-    def _add_one(self, line: bytes, record: msgspec.Struct, position: int) -> Iterator[Batch]:
+    def _add_one(
+        self, line: bytes, record: msgspec.Struct, position: int, insert_id: Sequence[int]
+    ) -> Iterator[Batch]:
         if self._records and not self._fits(len(line) + 1, 1):
             yield self._finished()
         if not self._records and not self._fits(len(line), 1):
@@ -108,15 +122,34 @@ class Batcher:
             written = refused_record(self._kind, record, (), datetime.UTC, {})
             self._refuse([InvalidRecord(position, refusal, written)])
             return
-        self._add(line, [position])
+        self._add(line, [position], insert_id)
+
+    def _size_of(self, number: int) -> int:
+        known = None if self._sizes is None else self._sizes(number)
+        return known or self._limits.records
 
     def _finished(self) -> Batch:
         self._body.write(self.body_end)
         body, digest = self._body, self._body.digest
         self._ordinal += 1
         batch = Batch(
-            (self._ordinal,), body, digest, self._records, self._keys.next(digest), self._fingerprints
+            (self._ordinal,),
+            body,
+            digest,
+            self._records,
+            self._keys.next(digest),
+            self._fingerprints,
+            _packed(self._insert_ids),
         )
+        self._insert_ids = array("Q")
+        self._most_records = self._size_of(self._ordinal + 1)
         self._body, self._records = Body([BODY_START]), 0
         self._fingerprints = BatchFingerprints() if self._keeps_fingerprints else None
         return batch
+
+
+def _packed(insert_ids: array[int]) -> bytes:
+    """Return insert ids as they are written down: 8 bytes each, the highest first."""
+    if sys.byteorder == "little":
+        insert_ids.byteswap()
+    return insert_ids.tobytes()

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import time
 import uuid
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from airflow_provider_fullstory.batch_import.ledger.conflicts import fate, source_changed, unknown_outcome
 from airflow_provider_fullstory.batch_import.ledger.decision import Decision, Policy, decide
@@ -28,6 +28,20 @@ _RESENT: Final = "resent"
 log = logging.getLogger(__name__)
 
 
+class Witness(Protocol):
+    """Learn of batches while they are sent. Called from the threads that send."""
+
+    def about_to_post(self, batch: Batch) -> None:
+        """
+        Learn that a batch is entered and posted next.
+
+        :raises FullStoryError: If it must not be posted.
+        """
+
+    def answered(self, name: str) -> None:
+        """Learn that the ledger has FullStory's answer to a batch."""
+
+
 class BatchLedger:
     """
     Keep account of the batches of an import, over all tries of a task.
@@ -36,13 +50,22 @@ class BatchLedger:
     :param resends_unknown: Whether a batch of unknown outcome is sent again, rather than fails the import.
     :param resends_changed: Whether batches that differ from those that were sent are sent, rather than fail
         the import.
+    :param witness: Told of each batch before it is posted, and once it is answered.
     """
 
-    def __init__(self, store: Store, *, resends_unknown: bool = False, resends_changed: bool = False) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        resends_unknown: bool = False,
+        resends_changed: bool = False,
+        witness: Witness | None = None,
+    ) -> None:
         #: Whether the ledger outlives the process.
         self.is_lasting = not isinstance(store, MemoryStore)
         self._import = StoredImport(store)
         self._entries = Entries(store)
+        self._witness = witness
         self._policy = Policy(resends_unknown=resends_unknown, resends_changed=resends_changed)
         self._is_resumed = False
         self._has_other_arguments = False
@@ -147,6 +170,8 @@ class BatchLedger:
         :param decision: ``SEND``, ``REPLAY`` or ``RESEND``.
         :param known: Its entry of earlier tries.
         """
+        if self._witness is not None:
+            self._witness.about_to_post(batch)
         if decision is Decision.REPLAY and known is not None:
             return known
         record = self._import.record
@@ -189,6 +214,13 @@ class BatchLedger:
         :param changes: The new values of the entry by name.
         """
         self._entries.write(dataclasses.replace(entry, **changes))
+        if self._witness is not None:
+            self._witness.answered(entry.name)
+
+    def records_of(self, number: int) -> int | None:
+        """Return how many records an earlier try had in a batch, given its number; None if it sent none."""
+        entry = self._entries.read(str(number)) if self._is_resumed else None
+        return None if entry is None else entry.records
 
     def _counts(self, entry: Entry) -> bool:
         """Return whether FullStory may have records of an entry."""

@@ -95,7 +95,7 @@ class FingerprintFolder:
         if batch is None:
             return [None] * len(echoes)
         self._load(_ordinal(batch))
-        return [self._position(fingerprint_of(_as_sent(kind, echo))) for echo in echoes]
+        return [self._position(fingerprint_of(as_sent(kind, echo))) for echo in echoes]
 
     def remove(self) -> None:
         """Remove all fingerprints."""
@@ -128,9 +128,14 @@ def _ordinal(batch: str) -> int:
     return int(batch.partition(".")[0])
 
 
-def _as_sent(kind: RecordKind, echo: Any) -> bytes:
+def as_sent(kind: RecordKind, echo: Any) -> bytes:
     """Return the bytes that an echoed record had when it was sent."""
-    return _ENCODER.encode(_ordered(kind, echo, ()))
+    return _ENCODER.encode(in_order(kind, echo))
+
+
+def in_order(kind: RecordKind, echo: Any) -> Any:
+    """Return an echoed record with its keys in the order in which they are sent, and timestamps in UTC."""
+    return _ordered(kind, echo, ())
 
 
 def _ordered(kind: RecordKind, value: Any, path: tuple[str, ...]) -> Any:

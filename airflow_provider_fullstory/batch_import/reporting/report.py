@@ -41,7 +41,7 @@ class ImportReport:
     """
     The counts and ids of an import, never a record.
 
-    ``records == imported + invalid + rejected`` holds once the import is finished.
+    ``records == imported + invalid + rejected + skipped`` holds once the import is finished.
 
     :param resource: ``events`` or ``users``.
     :param job_ids: FullStory's jobs.
@@ -49,6 +49,7 @@ class ImportReport:
     :param imported: Records that are in FullStory; None until it has finished.
     :param invalid: Refused records that were found here, and never sent.
     :param rejected: Refused records that FullStory rejected; None until it has finished.
+    :param skipped: Records that were not sent, since their insert ids were imported before.
     :param rejected_uri: The file of refused records. None in the end if there are none.
     :param batches: Requests that FullStory accepted.
     :param codes: How many records were refused with each code, as far as codes are known.
@@ -65,6 +66,7 @@ class ImportReport:
     imported: int | None = None
     invalid: int = 0
     rejected: int | None = None
+    skipped: int = 0
     rejected_uri: str | None = None
     batches: int = 0
     codes: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -111,6 +113,7 @@ class ImportReport:
             imported=sum(report.imported or 0 for report in reports) if is_finished else None,
             rejected=sum(report.rejected or 0 for report in reports) if is_finished else None,
             invalid=sum(report.invalid for report in reports),
+            skipped=sum(report.skipped for report in reports),
             rejected_uri=uris.pop() if len(uris) == 1 else None,
             batches=sum(report.batches for report in reports),
             codes=dict(codes),
@@ -146,6 +149,11 @@ class ImportReport:
         self.invalid += len(invalid)
         self.add_codes(record.refusal.code for record in invalid)
         self._add_reasons(f"{record.refusal.code}: {record.refusal.reason}" for record in invalid)
+
+    def add_skipped(self, records: int) -> None:
+        """Count records that were imported before."""
+        self.records = (self.records or 0) + records
+        self.skipped += records
 
     def add_submissions(self, submissions: Sequence[Submission]) -> None:
         """
@@ -200,7 +208,7 @@ class ImportReport:
         self.rejected = sum(outcome.errors for outcome in outcomes)
         if self.records is None:
             self.records = self.imported + self.rejected
-        sent = self.records - self.invalid
+        sent = self.records - self.invalid - self.skipped
         uncounted = [outcome.job_id for outcome in outcomes if outcome.imports + outcome.errors == 0]
         if uncounted and self.imported + self.rejected != sent:
             raise FullStoryAmbiguousError(
@@ -273,6 +281,7 @@ class ImportReport:
             ("imported", self.imported, "in FullStory"),
             ("invalid", self.invalid, "found here, never sent"),
             ("rejected", self.rejected, "by FullStory"),
+            *([("skipped", self.skipped, "imported before, by their insert ids")] if self.skipped else []),
             ("batches", self.batches, f"in {plural(len(self.job_ids), 'job')}"),
             *(("reason", count, reason) for reason, count in self._top_reasons()),
         ]

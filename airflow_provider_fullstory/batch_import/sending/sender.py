@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from airflow_provider_fullstory.api.encoding import DECODER, ENCODER
 from airflow_provider_fullstory.batch_import.batching.batcher import Batcher
@@ -29,6 +29,23 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.records.refusals import InvalidRecord
 
 
+class SyncMemory(Protocol):
+    """What a sync remembers of earlier imports, and learns of this one."""
+
+    @property
+    def skipped(self) -> int:
+        """How many records were left out."""
+
+    def new_only(self, chunks: Iterable[MappedChunk]) -> Iterable[MappedChunk]:
+        """Yield the records that were not imported before."""
+
+    def kept(self, batches: Iterable[Batch]) -> Iterable[Batch]:
+        """Yield batches once their insert ids are written down."""
+
+    def records_of(self, number: int) -> int | None:
+        """Return how many records an earlier try had in a batch, given its number."""
+
+
 class Sender:
     """
     Send the records of one import.
@@ -39,6 +56,7 @@ class Sender:
     :param importer: Sends batches.
     :param refusal_log: Explains refused records in the log.
     :param refused: The file of refused records, None where the user names none.
+    :param memory: What the sync of the records remembers, None if they belong to none.
     :param remaining_quota: Reads the remaining quota of server events, None where it does not limit the
         import. It is called only if the records count against the quota.
     """
@@ -52,6 +70,7 @@ class Sender:
         refusal_log: RefusalLog,
         *,
         refused: RefusedFile | None,
+        memory: SyncMemory | None = None,
         remaining_quota: Callable[[], RemainingQuota | None],
     ) -> None:
         self._run = run
@@ -60,13 +79,14 @@ class Sender:
         self._importer = importer
         self._refusal_log = refusal_log
         self._refused = refused
+        self._memory = memory
         self._remaining_quota = remaining_quota
 
     def streamed(self, chunks: Iterable[MappedChunk]) -> tuple[ImportReport, list[Submission]]:
         """Send batches as they are made, and return the report so far and what FullStory accepted."""
         report = ImportReport(self._options.kind.resource.value)
         with self._made(chunks, report) as (batches, commit):
-            submissions = self._importer.submit(self._fingerprinted(self._fitting(batches)))
+            submissions = self._importer.submit(self._written_down(self._fitting(batches)))
             commit()
         return self._account(report, submissions)
 
@@ -80,7 +100,7 @@ class Sender:
                 commit()
                 return report
 
-            return area.fill(self._fingerprinted(batches), complete_report)
+            return area.fill(self._written_down(batches), complete_report)
 
     def staged(self, area: StagingArea, manifest: Manifest) -> tuple[ImportReport, list[Submission]]:
         """Send the staged batches, and return the report so far and what FullStory accepted."""
@@ -108,11 +128,26 @@ class Sender:
                 if file is not None:
                     file.add(invalid)
 
+            memory = self._memory
             batcher = Batcher(
-                self._run, self._limits, self._options, refuse, keeps_fingerprints=file is not None
+                self._run,
+                self._limits,
+                self._options,
+                refuse,
+                keeps_fingerprints=file is not None,
+                sizes=None if memory is None else memory.records_of,
             )
+            if memory is not None:
+                chunks = memory.new_only(chunks)
             batches = self._importer.watched(batcher.batches(_noted(chunks, report)))
-            yield batches, (lambda: None) if file is None else file.commit
+
+            def commit() -> None:
+                if file is not None:
+                    file.commit()
+                if self._memory is not None:
+                    report.add_skipped(self._memory.skipped)
+
+            yield batches, commit
 
     def _fitting(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in batches:
@@ -127,7 +162,10 @@ class Sender:
     def _quota(self) -> RemainingQuota | None:
         return self._remaining_quota() if self._options.kind.counts_against_quota else None
 
-    def _fingerprinted(self, batches: Iterable[Batch]) -> Iterable[Batch]:
+    def _written_down(self, batches: Iterable[Batch]) -> Iterable[Batch]:
+        """Yield batches once all is written down that their records can be told by."""
+        if self._memory is not None:
+            batches = self._memory.kept(batches)
         return batches if self._refused is None else self._refused.fingerprints.kept(batches)
 
     def _account(

@@ -1,0 +1,92 @@
+"""What a sync is, as the arguments of a task say, compared with what its record says."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from airflow_provider_fullstory.exceptions import FullStoryInputError
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Sequence
+
+    from airflow_provider_fullstory.syncs.record import SyncRecord
+    from airflow_provider_fullstory.watermark import Watermark
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SyncDefinition:
+    """
+    Say what a sync is.
+
+    :param name: Its name.
+    :param resource: What it imports.
+    :param watermark: How far it has come, among the parameters of its query; None if the task reads all.
+    :param insert_id: The columns of the insert id; empty if it has none.
+    :param zone: What timestamps without an offset mean.
+    :param is_full_refresh: Whether the task reads from the watermark's initial value, wherever it is now.
+    """
+
+    name: str
+    resource: str
+    watermark: Watermark | None
+    insert_id: Sequence[str]
+    zone: datetime.tzinfo
+    is_full_refresh: bool = False
+
+    def check(self, record: SyncRecord) -> None:
+        """
+        Check that the sync of that name is this one.
+
+        :param record: What the sync remembers.
+        :raises FullStoryInputError: Saying what is different, and what to do.
+        """
+        if record.imports and record.resource != self.resource:
+            raise FullStoryInputError(
+                f"Sync {self.name!r} imports {record.resource}. Choose another sync_name for {self.resource}."
+            )
+        self._check_insert_id(record)
+        known = record.watermark
+        if known is not None and self.watermark is not None and known.column != self.watermark.column:
+            raise FullStoryInputError(
+                f"Sync {self.name!r} has its watermark in column {known.column!r}, at {known.value.value}; this "
+                f"task has it in column {self.watermark.column!r}. Nothing was sent.\n"
+                f"Set it for that column by: fullstory-sync set {self.name!r} VALUE --column "
+                f"{self.watermark.column!r}; or choose another sync_name."
+            )
+
+    def check_organization(self, known: str | None, organization: str | None) -> None:
+        """
+        Check that the connection leads to the organization that has what the sync imported.
+
+        :param known: That organization, None if it is not known.
+        :param organization: The organization that the connection leads to, None if it is not known.
+        :raises FullStoryInputError: If it leads to another one.
+        """
+        if known is not None and organization is not None and known != organization:
+            raise FullStoryInputError(
+                f"The connection leads to organization {organization!r}, but sync {self.name!r} imports into "
+                f"{known!r}. Nothing was sent. Let the connection lead to {known!r} again, or choose another "
+                f"sync_name for {organization!r}."
+            )
+
+    def _check_insert_id(self, record: SyncRecord) -> None:
+        known = [] if record.insert_ids is None else record.insert_ids.definition
+        if known == list(self.insert_id) or not record.imports:
+            return
+        if not known:
+            raise FullStoryInputError(
+                f"Sync {self.name!r} has imported without insert ids so far; this task has insert_id="
+                f"{list(self.insert_id)}. What was imported would not be recognized, and sent again if the query "
+                "selects it. Nothing was sent.\n"
+                "Leave insert_id out; or choose another sync_name, with the watermark's initial value just "
+                "after what was imported."
+            )
+        given = f"insert_id={list(self.insert_id)}" if self.insert_id else "no insert_id"
+        raise FullStoryInputError(
+            f"Sync {self.name!r} knows what it imported by insert_id={known}; this task has {given}. Nothing of "
+            "that would be recognized. Nothing was sent.\n"
+            "Set insert_id back, or choose another sync_name. To forget what was imported, so that all that the "
+            f"query selects is sent again: fullstory-sync forget {self.name!r}."
+        )

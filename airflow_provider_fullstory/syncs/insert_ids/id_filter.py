@@ -1,0 +1,35 @@
+"""A filter of fixed size, through which hardly any id passes that was not added to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_BITS: Final = tuple(1 << bit for bit in range(8))
+
+
+class IdFilter:
+    """
+    Tell which ids may have been added; all others have not.
+
+    Ids are hashes, so some of their own bits choose one bit of the filter.
+
+    :param size_bits: Its size is two to the power of this, in bytes.
+    """
+
+    def __init__(self, size_bits: int) -> None:
+        self._slots = bytearray(2**size_bits)
+        self._shift = 64 - size_bits
+
+    def add(self, ids: Iterable[int]) -> None:
+        """Add ids."""
+        slots, shift, bits = self._slots, self._shift, _BITS
+        for one in ids:
+            slots[one >> shift] |= bits[one & 7]
+
+    def passing(self, ids: Iterable[int]) -> list[int]:
+        """Return the ids that may have been added."""
+        slots, shift, bits = self._slots, self._shift, _BITS
+        return [one for one in ids if slots[one >> shift] & bits[one & 7]]

@@ -1,0 +1,190 @@
+"""Which records an import must not send, because the sync has imported them, or the import has sent them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
+
+import msgspec
+
+from airflow_provider_fullstory.records.column_mapping import MappedChunk
+from airflow_provider_fullstory.sources import CHUNK_ROWS
+from airflow_provider_fullstory.syncs.insert_ids.files import write_sorted_ids
+from airflow_provider_fullstory.syncs.insert_ids.id_filter import IdFilter
+from airflow_provider_fullstory.syncs.insert_ids.merging import all_ids
+from airflow_provider_fullstory.syncs.insert_ids.scratch import Scratch
+from airflow_provider_fullstory.syncs.insert_ids.sent_ids import SentIds
+from airflow_provider_fullstory.syncs.insert_ids.sorted_ids import SortedIds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from airflow_provider_fullstory.batch_import.storage.folder import Folder
+    from airflow_provider_fullstory.syncs.record import InsertIdsRecord
+
+#: 16 MB: one in 14 new ids passes when 10,000,000 are known, and costs a look-up.
+_FILTER_BITS: Final = 24
+#: The first bits of an id lead to 150 ids when 10,000,000 are known, which one read gets.
+_PART_BITS: Final = 16
+_MOST_HELD: Final = 20_000
+#: Less is merged again at each import, which takes less time than to write all.
+_FEW_IDS: Final = 100_000
+_FEW_FILES: Final = 200
+
+
+class _Held(NamedTuple):
+    insert_id: int
+    record: msgspec.Struct
+    position: int
+
+
+class ImportedIds:
+    """
+    Leave out the records that a sync has imported, and send each other one once.
+
+    All ids are in one sorted file on the worker's disk, behind a filter in memory, so a new id is rarely
+    looked up. Memory does not grow with their number.
+
+    :param folder: The folder of the sync.
+    :param record: What the record of the sync says about them.
+    :param most_held: How many records are held back until it is looked up whether the import has sent them.
+    :param filter_bits: The size of the filter, as a power of two.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        record: InsertIdsRecord,
+        *,
+        most_held: int = _MOST_HELD,
+        filter_bits: int = _FILTER_BITS,
+    ) -> None:
+        self._folder = folder
+        self._record = record
+        self._most_held = most_held
+        self._filter_bits = filter_bits
+        self._stack = ExitStack()
+        self._held: list[_Held] = []
+        #: How many records were not sent, because they were imported or sent before.
+        self.skipped = 0
+
+    def __enter__(self) -> Self:
+        """
+        Copy the ids to the worker's disk.
+
+        :raises FullStoryLedgerError: If a file of ids is damaged.
+        :raises FullStoryDiskError: If the disk does not take them.
+        """
+        with ExitStack() as stack:
+            self._scratch = stack.enter_context(Scratch())
+            self._known = SortedIds(self._scratch, _PART_BITS)
+            self._filter = IdFilter(self._filter_bits)
+            for block in all_ids(self._folder, self._record):
+                self._known.append(block)
+                self._filter.add(block)
+            self._known.finish()
+            # Twice as large, as it is all that there is for ids in no order.
+            self._sent = SentIds(self._filter_bits + 1)
+            stack.callback(self._sent.close)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    @property
+    def known(self) -> int:
+        """How many ids the sync has imported."""
+        return self._scratch.count
+
+    def new_only(self, chunks: Iterable[MappedChunk]) -> Iterator[MappedChunk]:
+        """
+        Yield chunks without the records that must not be sent.
+
+        A few records come later than in the source: those that may have been sent by this import, until that
+        is looked up for many at once.
+
+        :param chunks: Records with their insert ids.
+        """
+        for chunk in chunks:
+            yield self._sifted(chunk)
+            if len(self._held) >= self._most_held:
+                yield from self._released()
+        yield from self._released()
+
+    def _sifted(self, chunk: MappedChunk) -> MappedChunk:
+        ids = chunk.insert_ids
+        imported = set(filter(self._known.__contains__, self._filter.passing(ids)))
+        doubtful = {*self._sent.doubtful(ids), *_repeated(ids)} - imported
+        if not imported and not doubtful:
+            self._sent.add(ids)
+            return chunk
+        self._sent.doubt(doubtful)
+        new: list[int] = []
+        for row, insert_id in enumerate(ids):
+            if insert_id in imported:
+                self.skipped += 1
+            elif insert_id in doubtful:
+                self._held.append(_Held(insert_id, chunk.records[row], chunk.positions[row]))
+            else:
+                new.append(row)
+        insert_ids = [ids[row] for row in new]
+        self._sent.add(insert_ids)
+        return MappedChunk(
+            [chunk.records[row] for row in new],
+            [chunk.positions[row] for row in new],
+            chunk.invalid,
+            chunk.timestamps,
+            insert_ids,
+        )
+
+    def _released(self) -> Iterator[MappedChunk]:
+        """Yield those of the records held back that have not been sent."""
+        held, self._held = self._held, []
+        sent = self._sent.among({one.insert_id for one in held})
+        new: list[_Held] = []
+        for one in held:
+            if one.insert_id not in sent:
+                sent.add(one.insert_id)
+                new.append(one)
+        self.skipped += len(held) - len(new)
+        self._sent.add([one.insert_id for one in new])
+        for start in range(0, len(new), CHUNK_ROWS):
+            some = new[start : start + CHUNK_ROWS]
+            yield MappedChunk(
+                [one.record for one in some],
+                [one.position for one in some],
+                [],
+                insert_ids=[one.insert_id for one in some],
+            )
+
+    def fold(self, record: InsertIdsRecord, number: int) -> InsertIdsRecord | None:
+        """
+        Write all ids as one file, if there are many beside it, and return the record that names it.
+
+        Files that the record has named only since this was opened stay as they are. The caller writes the
+        record, and then calls `remove_unnamed`. If it ends before, the old record still holds.
+
+        :param record: What the record of the sync says about its ids now.
+        :param number: What no other file of sorted ids is numbered, such as the number of the import.
+        """
+        merged = self._record.recent
+        older = record.sorted.count if record.sorted else 0
+        if record.sorted != self._record.sorted or any(file not in record.recent for file in merged):
+            # Someone else has done so meanwhile.
+            return None
+        few = max(_FEW_IDS, older // 10)
+        if sum(file.count for file in merged) <= few and len(merged) <= _FEW_FILES:
+            return None
+        return msgspec.structs.replace(
+            record,
+            sorted=write_sorted_ids(self._folder, number, self._scratch),
+            recent=[file for file in record.recent if file not in merged],
+        )
+
+
+def _repeated(ids: Sequence[int]) -> list[int]:
+    if len(set(ids)) == len(ids):
+        return []
+    return [insert_id for insert_id, times in Counter(ids).items() if times > 1]

@@ -1,0 +1,105 @@
+"""Insert ids on the worker's disk, while an import runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from array import array
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING, Final, Self
+
+from airflow_provider_fullstory.exceptions import FullStoryDiskError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: The bytes of an insert id.
+ID_BYTES: Final = 8
+#: How many ids are in memory at once.
+BLOCK_IDS: Final = 2**16
+
+
+def to_bytes(ids: array[int]) -> bytes:
+    """Return ids as files hold them: 8 bytes each, the highest first."""
+    if sys.byteorder == "little":
+        ids = ids[:]
+        ids.byteswap()
+    return ids.tobytes()
+
+
+def from_bytes(content: bytes) -> array[int]:
+    """Return the ids that `to_bytes` turned into bytes."""
+    ids = array("Q", content)
+    if sys.byteorder == "little":
+        ids.byteswap()
+    return ids
+
+
+class Scratch:
+    """
+    Hold ids in a file without a name: it goes when it is closed, or with the process.
+
+    :raises FullStoryDiskError: If the disk does not take them.
+    """
+
+    def __init__(self) -> None:
+        with _disk():
+            self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self._is_flushed = True
+        self.count = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the file."""
+        # A full disk does not take the rest either.
+        with suppress(OSError):
+            self._file.close()
+
+    def append(self, ids: array[int]) -> None:
+        """Add ids at the end."""
+        with _disk():
+            self._file.write(to_bytes(ids))
+        self._is_flushed = False
+        self.count += len(ids)
+
+    def read(self, start: int, count: int) -> bytes:
+        """
+        Return the bytes of some ids.
+
+        :param start: How many ids are before them.
+        :param count: How many they are.
+        """
+        with _disk():
+            if not self._is_flushed:
+                self._file.flush()
+                self._is_flushed = True
+            return os.pread(self._file.fileno(), count * ID_BYTES, start * ID_BYTES)
+
+    def blocks(self) -> Iterator[array[int]]:
+        """Yield all ids, block by block."""
+        for start in range(0, self.count, BLOCK_IDS):
+            yield from_bytes(self.read(start, min(BLOCK_IDS, self.count - start)))
+
+    def content(self) -> IO[bytes]:
+        """Return the file, at its beginning."""
+        with _disk():
+            self._file.seek(0)
+        return self._file
+
+
+@contextmanager
+def _disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FullStoryDiskError(
+            f"Insert ids could not be written to {tempfile.tempdir or 'a temporary folder'} on the worker: "
+            f"{error}. All that the sync has imported lie there during an import, 8 bytes each, and twice "
+            "that while it begins: free some space, or set TMPDIR to a larger disk."
+        ) from error

@@ -1,0 +1,250 @@
+"""
+The settlement of an import: which of its records FullStory has, from the jobs of its batches.
+
+Any run of a sync can settle an import that another run began and left. A batch whose answer was lost is
+posted again under its key, which FullStory answers as it did before; jobs that still run are waited for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import struct
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow_provider_fullstory.api.protocol import IDEMPOTENCY_SECONDS
+from airflow_provider_fullstory.batch_import.ledger.entries import Entries, Entry
+from airflow_provider_fullstory.batch_import.ledger.stores import FolderStore
+from airflow_provider_fullstory.batch_import.reporting.fingerprints import as_sent, in_order
+from airflow_provider_fullstory.batch_import.reporting.rejections import rejections
+from airflow_provider_fullstory.batch_import.waiting.job_watch import JobWatch
+from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
+from airflow_provider_fullstory.exceptions import (
+    FullStoryAmbiguousError,
+    FullStoryError,
+    FullStoryKilledError,
+    FullStoryNotFoundError,
+    FullStoryPermissionError,
+)
+from airflow_provider_fullstory.records.insert_ids import INSERT_ID_BYTES, ids_of_bodies, ids_of_values
+from airflow_provider_fullstory.records.redaction import value_at
+from airflow_provider_fullstory.syncs.import_files import ImportFiles
+from airflow_provider_fullstory.text import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from threading import Event
+
+    from airflow_provider_fullstory.batch_import.client import ImportClient
+    from airflow_provider_fullstory.batch_import.storage.folder import Folder
+    from airflow_provider_fullstory.records.options import MappingOptions
+    from airflow_provider_fullstory.syncs.record import OpenImport
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settling:
+    """
+    Say how an import is settled.
+
+    :param client: Posts batches and polls jobs.
+    :param options: How rows became records.
+    :param resends_unknown: Whether a batch of unknown outcome counts as not sent, rather than fails the task.
+    :param poll_interval: Shortest time between two polls, in seconds.
+    :param deadline: When to give up, in seconds since the epoch.
+    :param stopped: Set when the task is stopped.
+    """
+
+    client: ImportClient
+    options: MappingOptions
+    resends_unknown: bool
+    poll_interval: float
+    deadline: float
+    stopped: Event
+
+
+class Settlement:
+    """
+    Settle one import.
+
+    :param folder: The folder of the import.
+    :param of: The import, for messages.
+    :param settling: How it is settled.
+    :param outcomes: Outcomes that are known, by job.
+    """
+
+    def __init__(
+        self, folder: Folder, of: OpenImport, settling: Settling, outcomes: Mapping[str, JobOutcome] | None = None
+    ) -> None:
+        self._entries = Entries(FolderStore(folder))
+        self._files = ImportFiles(folder)
+        self._of = of
+        self._settling = settling
+        self._outcomes = dict(outcomes or {})
+
+    @property
+    def has_sent(self) -> bool:
+        """Whether FullStory may have any record of the import."""
+        return any(not entry.is_refused for entry in self._leaves())
+
+    def settle(self) -> None:
+        """
+        Learn the outcome of every batch.
+
+        :raises FullStoryAmbiguousError: If the outcome of a batch is unknown.
+        :raises FullStoryTimeoutError: If a job is not finished at the deadline.
+        """
+        for entry in self._leaves():
+            if entry.job_id is None and not entry.is_refused:
+                self._post_again(entry)
+        self._wait()
+
+    @property
+    def outcomes(self) -> list[JobOutcome]:
+        """The outcomes of its jobs, once it is settled."""
+        return [outcome for _, outcome in self._settled()]
+
+    def imported(self) -> Iterator[bytes]:
+        """
+        Yield the insert ids of the records that FullStory has, batch by batch, 8 bytes each.
+
+        :raises FullStoryError: If it cannot be read which records FullStory rejected.
+        """
+        for entry, outcome in self._settled():
+            ids = self._files.insert_ids(entry.name)
+            if not outcome.errors:
+                yield ids
+            elif outcome.imports:
+                yield self._without_rejected(ids, outcome)
+
+    def _settled(self) -> Iterator[tuple[Entry, JobOutcome]]:
+        for entry in self._leaves():
+            if entry.job_id in self._outcomes:
+                yield entry, self._outcomes[entry.job_id]
+
+    def _leaves(self) -> Iterator[Entry]:
+        """Yield the entries of all batches, or of their halves."""
+        return self._entries.with_jobs(sum(1 for _ in self._entries.in_order()))
+
+    def _post_again(self, entry: Entry) -> None:
+        """Post a batch whose answer was lost; FullStory gives the answer that it gave before."""
+        body = self._files.body(entry.name)
+        is_recognized = time.time() < entry.at + IDEMPOTENCY_SECONDS
+        if body is None or not is_recognized or body.digest != entry.digest:
+            why = "a day ago or more" if body is not None and not is_recognized else "and its body is gone"
+            self._give_up(entry, f"its answer was lost, {why}")
+            return
+        log.info(
+            "Batch %s of %s has no answer yet; it is posted again under its key.", entry.name, self._of
+        )
+        try:
+            job = self._settling.client.create_import(body, entry.idempotency_key, sent_before=entry.at)
+        except FullStoryError as error:
+            if error.is_ambiguous:
+                self._give_up(entry, f"FullStory gives no answer: {error}")
+            elif error.is_transient:
+                raise
+            else:
+                self._entries.write(dataclasses.replace(entry, is_refused=True))
+            return
+        self._entries.write(dataclasses.replace(entry, job_id=job.id))
+
+    def _wait(self) -> None:
+        settling = self._settling
+        jobs = {
+            entry.job_id: entry
+            for entry in self._leaves()
+            if entry.job_id is not None and not entry.is_refused
+        }
+        unknown = [job_id for job_id in jobs if job_id not in self._outcomes]
+        watch = JobWatch(
+            unknown,
+            started_at=time.time(),
+            poll_interval=settling.poll_interval,
+            deadline=settling.deadline,
+        )
+        if unknown:
+            log.info("Waiting for %s of %s.", plural(len(unknown), "job"), self._of)
+        lost: set[str] = set()
+        while True:
+            pending = [job_id for job_id in watch.pending if job_id not in lost]
+            lost |= {job_id for job_id in pending if not self._poll(watch, job_id, jobs[job_id])}
+            if lost.issuperset(watch.pending):
+                break
+            if settling.stopped.wait(watch.pause(time.time())):
+                raise FullStoryKilledError(f"The task was stopped while it waited for {self._of}.")
+        for job_id, outcome in watch.outcomes.items():
+            if outcome.imports + outcome.errors == jobs[job_id].records:
+                self._outcomes[job_id] = outcome
+            else:
+                self._give_up(jobs[job_id], "its job ended without counts of all its records")
+
+    def _poll(self, watch: JobWatch, job_id: str, entry: Entry) -> bool:
+        """Poll a job, and return whether FullStory knows it."""
+        try:
+            error = watch.poll(self._settling.client, job_id)
+        except FullStoryNotFoundError:
+            self._give_up(entry, "FullStory does not know its job any more")
+            return False
+        if error is not None:
+            log.warning("%s", error)
+        return True
+
+    def _give_up(self, entry: Entry, why: str) -> None:
+        """Treat a batch of unknown outcome as the user wants."""
+        what = f"The outcome of batch {entry.name} ({plural(entry.records, 'record')}) of {self._of} is unknown"
+        if not self._settling.resends_unknown:
+            raise FullStoryAmbiguousError(
+                f"{what}: {why}.\nNothing was sent in this try.\n"
+                "Look for its records in FullStory. If they are missing, set on_ambiguous=\"resend\" and clear "
+                "the task: the batch then\ncounts as not sent, and its records are sent again.\n"
+                f"Job: {entry.job_id or 'none'}."
+            )
+        log.warning('%s: %s. It counts as not sent, since on_ambiguous="resend".', what, why)
+        self._entries.write(dataclasses.replace(entry, is_refused=True))
+
+    def _without_rejected(self, ids: bytes, outcome: JobOutcome) -> bytes:
+        rejected: set[int] = set()
+        listed = 0
+        for _, errors in rejections(self._settling.client, [outcome], is_required=True):
+            listed += len(errors)
+            rejected |= self._ids_of_echoes([error.record for error in errors])
+        if listed < outcome.errors:
+            raise FullStoryPermissionError(
+                f"{plural(outcome.errors, 'record')} of job {outcome.job_id} were rejected, and which could "
+                "not be read: that takes an API key of level Architect or above.\nWith insert ids it must be "
+                "known, or records would be lost or sent twice. The import stays open.\nGive the connection "
+                "such a key, and clear the task."
+            )
+        kept = [number for number in _numbers(ids) if number not in rejected]
+        found = len(ids) // INSERT_ID_BYTES - len(kept)
+        if found < outcome.errors:
+            log.warning(
+                "%s that FullStory rejected in job %s cannot be told from others by their insert ids: they "
+                "count as imported, so a later run does not send them again.",
+                plural(outcome.errors - found, "record"),
+                outcome.job_id,
+            )
+        return struct.pack(f">{len(kept)}Q", *kept)
+
+    def _ids_of_echoes(self, echoes: Iterable[dict[str, Any] | None]) -> set[int]:
+        """Return the insert ids of records that FullStory echoed, as far as they can be told."""
+        options = self._settling.options
+        kind = options.kind
+        ids: set[int] = set()
+        for echo in echoes:
+            if echo is None:
+                continue
+            if options.is_insert_id_whole:
+                ids.update(ids_of_bodies([as_sent(kind, echo)], options.shared_json))
+                continue
+            values = [value_at(in_order(kind, echo), path) for path in options.insert_id_paths()]
+            if None not in values:
+                ids.update(ids_of_values([[value] for value in values]))
+        return ids
+
+
+def _numbers(ids: bytes) -> Sequence[int]:
+    return struct.unpack(f">{len(ids) // INSERT_ID_BYTES}Q", ids)

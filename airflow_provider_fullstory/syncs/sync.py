@@ -1,0 +1,342 @@
+"""
+A sync, as one import of it works on it.
+
+An import begins by taking the hold on the sync: nobody else reads or sends meanwhile. What earlier imports
+left open is settled first. Once all is sent, the hold is given up, since from then on anyone can settle the
+import from its jobs. Whoever learns their outcomes takes the hold again, and notes what was imported.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from airflow_provider_fullstory.exceptions import (
+    FullStoryKilledError,
+    FullStorySyncOpenError,
+    FullStoryTimeoutError,
+)
+from airflow_provider_fullstory.syncs.hold import take
+from airflow_provider_fullstory.syncs.import_files import import_folder
+from airflow_provider_fullstory.syncs.insert_ids.files import remove_unnamed, write_pieces
+from airflow_provider_fullstory.syncs.record import (
+    InsertIdsRecord,
+    OpenImport,
+    SyncRecord,
+    WatermarkRecord,
+    read_record,
+    write_record,
+)
+from airflow_provider_fullstory.syncs.settlement import Settlement
+from airflow_provider_fullstory.syncs.watermark_lag import less
+from airflow_provider_fullstory.syncs.watermark_values import restored, stored
+from airflow_provider_fullstory.text import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_provider_fullstory.batch_import.storage.folder import Folder
+    from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
+    from airflow_provider_fullstory.syncs.definition import SyncDefinition
+    from airflow_provider_fullstory.syncs.hold import Hold
+    from airflow_provider_fullstory.syncs.settlement import Settling
+
+#: Seconds between two looks at whether another run has settled an import.
+_SECONDS_BETWEEN_LOOKS: Final = 2.0
+#: Seconds for which an import that is finished waits for the hold, although its time may be up.
+_SECONDS_TO_FINISH: Final = 300.0
+
+log = logging.getLogger(__name__)
+
+
+class Sync:
+    """
+    Let one import work on a sync.
+
+    :param folder: The folder of the sync.
+    :param definition: What the sync is.
+    :param me: The task of the import.
+    :param who: Its process, for people who wait for it.
+    :param settling: How imports are settled.
+    :param number: The number of the import in the sync, if an earlier process has begun it.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        definition: SyncDefinition,
+        me: OpenImport,
+        who: str,
+        settling: Settling,
+        *,
+        number: int = 0,
+    ) -> None:
+        self._folder = folder
+        self._definition = definition
+        self._me = me
+        self._who = who
+        self._settling = settling
+        self.number = number
+        self.hold: Hold | None = None
+        #: Whether an earlier try began the import, which this one resumes.
+        self.is_resumed = False
+
+    @property
+    def record(self) -> SyncRecord:
+        """What the sync remembers."""
+        record = read_record(self._folder)
+        if record is not None:
+            return record
+        return SyncRecord(self._definition.name, resource=self._definition.resource)
+
+    @property
+    def folder(self) -> Folder:
+        """The folder of the sync."""
+        return self._folder
+
+    def take_hold(self) -> None:
+        """
+        Wait until no other process works on the sync, and keep others from it.
+
+        :raises FullStoryTimeoutError: If another one works on it until the deadline.
+        """
+        self.hold = take(
+            self._folder,
+            self._who,
+            deadline=self._settling.deadline,
+            is_stopped=self._settling.stopped.is_set,
+        )
+
+    def release(self) -> None:
+        """Let others work on the sync."""
+        if self.hold is not None:
+            self.hold.release()
+            self.hold = None
+
+    # The beginning of an import, which has the hold.
+
+    def begin(self) -> Any:
+        """
+        Settle what earlier imports left open, and begin an import, or resume it.
+
+        :returns: The value that the query is given, None if the import has no watermark.
+        :raises FullStoryInputError: If the sync is not what its record says.
+        :raises FullStorySyncOpenError: If what another run left must be finished there first.
+        """
+        record = self.record
+        self._definition.check(record)
+        record = self._settled(record)
+        since = self._since(record)
+        if record.open is None:
+            record = self._opened(record)
+        else:
+            self.is_resumed = True
+        self.number = record.imports
+        log.info("%s.", ", ".join(self._summary(record, since)))
+        return since
+
+    def _opened(self, record: SyncRecord) -> SyncRecord:
+        definition, insert_ids = self._definition, record.insert_ids
+        if definition.insert_id and insert_ids is None:
+            insert_ids = InsertIdsRecord(list(definition.insert_id))
+        opened = msgspec.structs.replace(
+            self._me,
+            number=record.imports + 1,
+            began_at=_now(),
+            column=None if definition.watermark is None else definition.watermark.column,
+        )
+        return self._write(
+            record, imports=opened.number, open=opened, insert_ids=insert_ids, resource=definition.resource
+        )
+
+    def _since(self, record: SyncRecord) -> Any:
+        definition, watermark = self._definition, self._definition.watermark
+        if watermark is None:
+            return None
+        if record.watermark is None or definition.is_full_refresh:
+            return watermark.initial
+        return less(
+            restored(record.watermark.value),
+            watermark.lag,
+            definition.zone,
+            column=watermark.column,
+            may_go_back=bool(definition.insert_id),
+        )
+
+    def _summary(self, record: SyncRecord, since: Any) -> list[str]:
+        parts = [f"Import {record.imports:,} of sync {self._definition.name!r}"]
+        if self._definition.watermark is not None:
+            if record.watermark is None:
+                why = "the first run"
+            elif self._definition.is_full_refresh:
+                why = "a full refresh"
+            else:
+                why = f"the watermark is at {record.watermark.value.value}"
+            parts.append(f"which reads from {since} ({why})")
+        if record.insert_ids is not None:
+            parts.append(f"with {plural(record.insert_ids.count, 'insert id')} that were imported before")
+        return parts
+
+    # What earlier imports left open.
+
+    def _settled(self, record: SyncRecord) -> SyncRecord:
+        """Return the record without an open import, or with this task's own, which is to be resumed."""
+        left = record.open
+        if left is None:
+            return record
+        if self._definition.insert_id:
+            log.info("%s left import %d open, which is settled first.", _capital(left), left.number)
+            return self._closed(record, left)
+        if left.is_of(self._me):
+            return record
+        settlement = self._settlement(left)
+        if not settlement.has_sent:
+            log.info("%s left import %d open, but sent nothing.", _capital(left), left.number)
+            return self._write(record, open=None)
+        if left.invalid is not None:
+            settlement.settle()
+            if not left.invalid and not any(outcome.errors for outcome in settlement.outcomes):
+                log.info("All that %s sent is in FullStory.", left)
+                return self._write(record, open=None, watermark=_moved(record, left))
+        raise FullStorySyncOpenError(
+            f"{_capital(left)} has not finished import {left.number} of sync {self._definition.name!r}, which it "
+            f"began at {left.began_at}: records of it may be missing, or were refused.\n"
+            "Nothing was sent in this try. Without insert ids, what is missing cannot be told from what was "
+            "sent.\n"
+            "Clear that task: it sends only the rest, or judges anew what was refused (max_rejected).\n"
+            f"Or see that all is in FullStory, and move on by: fullstory-sync set {self._definition.name!r} VALUE."
+        )
+
+    def _closed(
+        self,
+        record: SyncRecord,
+        left: OpenImport,
+        outcomes: Sequence[JobOutcome] = (),
+        *,
+        moves: bool = False,
+    ) -> SyncRecord:
+        """Note the insert ids of what an import has brought to FullStory, and close it."""
+        settlement = self._settlement(left, outcomes)
+        settlement.settle()
+        ids = record.insert_ids or InsertIdsRecord(list(self._definition.insert_id))
+        file = write_pieces(self._folder, f"ids/recent-{left.number:08d}.ids", settlement.imported())
+        if file.count:
+            ids = msgspec.structs.replace(ids, recent=[*ids.recent, file])
+            log.info("Import %d: %s noted.", left.number, plural(file.count, "insert id"))
+        watermark = _moved(record, left) if moves else record.watermark
+        record = self._write(record, open=None, insert_ids=ids, watermark=watermark)
+        import_folder(self._folder, left.number).remove()
+        return record
+
+    def _settlement(self, left: OpenImport, outcomes: Sequence[JobOutcome] = ()) -> Settlement:
+        return Settlement(import_folder(self._folder, left.number), left, self._settling, outcomes)
+
+    # The end of an import.
+
+    def sent(self, *, highest: Any, invalid: int, organization: str | None) -> None:
+        """
+        Note that all was sent, and let others work on the sync.
+
+        :param highest: The highest value of the watermark's column, None if there is none.
+        :param invalid: How many records were never sent.
+        :param organization: The organization that has the records, None if it is not known.
+        """
+        record = self.record
+        if self._is_open(record) and record.open is not None and self.hold is not None:
+            self.hold.check()
+            value = None if highest is None else stored(highest, str(record.open.column))
+            opened = msgspec.structs.replace(record.open, highest=value, invalid=invalid)
+            self._write(record, open=opened, organization=organization or record.organization)
+        self.release()
+
+    def finish(self, outcomes: Sequence[JobOutcome], *, is_success: bool) -> None:
+        """
+        Note what the import has brought to FullStory.
+
+        :param outcomes: The outcomes of its jobs, as far as they are known.
+        :param is_success: Whether no more records were refused than the task allows, so that the watermark may
+            move.
+        """
+        if not self._take_hold_if_open():
+            log.info(
+                "Another run of sync %r has settled import %d already.", self._definition.name, self.number
+            )
+            return
+        try:
+            record = self.record
+            if record.open is None or not self._is_open(record):
+                return
+            if self._definition.insert_id:
+                before = record.watermark
+                record = self._closed(record, record.open, outcomes, moves=is_success)
+            elif is_success:
+                before = record.watermark
+                record = self._write(record, open=None, watermark=_moved(record, record.open))
+                import_folder(self._folder, self.number).remove()
+            else:
+                return
+            if record.watermark is not None and record.watermark != before:
+                log.info("The watermark is at %s now.", record.watermark.value.value)
+        finally:
+            self.release()
+
+    def keep_ids(self, record: InsertIdsRecord | None) -> None:
+        """Let the record name other files of insert ids, with the same ids, and remove those before."""
+        before = self.record
+        if record is None or before.insert_ids is None or self.hold is None:
+            return
+        self.hold.check()
+        self._write(before, insert_ids=record)
+        remove_unnamed(self._folder, before.insert_ids, record)
+
+    def _take_hold_if_open(self) -> bool:
+        """Take the hold, unless another run settles the import meanwhile; return whether it is held."""
+        deadline = max(self._settling.deadline, time.time() + _SECONDS_TO_FINISH)
+        while self._is_open(self.record):
+            try:
+                self.hold = take(self._folder, self._who, deadline=time.time())
+            except FullStoryTimeoutError as error:
+                if time.time() >= deadline:
+                    error.add("The records of this import are in FullStory. A later run of the sync notes them.")
+                    raise
+                if self._settling.stopped.wait(_SECONDS_BETWEEN_LOOKS):
+                    raise FullStoryKilledError(
+                        "The task was stopped while it waited for the sync. A retry notes what was imported."
+                    ) from None
+            else:
+                return True
+        return False
+
+    def _is_open(self, record: SyncRecord) -> bool:
+        return record.open is not None and record.open.number == self.number
+
+    def _write(self, record: SyncRecord, **changes: Any) -> SyncRecord:
+        record = msgspec.structs.replace(record, **changes)
+        if self.hold is not None:
+            self.hold.check()
+        write_record(self._folder, record)
+        return record
+
+
+def _moved(record: SyncRecord, done: OpenImport) -> WatermarkRecord | None:
+    """Return the watermark after an import; it never moves back."""
+    known = record.watermark
+    if done.highest is None or done.column is None:
+        return known
+    if known is not None and known.value.type == done.highest.type:
+        if restored(done.highest) <= restored(known.value):
+            return known
+    return WatermarkRecord(done.column, done.highest, _now(), f"import {done.number}, {done}")
+
+
+def _capital(left: OpenImport) -> str:
+    text = str(left)
+    return text[:1].upper() + text[1:]
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

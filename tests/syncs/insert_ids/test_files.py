@@ -1,0 +1,95 @@
+"""The files of insert ids: read as they were written, or refused by name; removed once none counts."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+from airflow_provider_fullstory.batch_import.storage.folder import Folder
+from airflow_provider_fullstory.exceptions import FullStoryLedgerError
+from airflow_provider_fullstory.syncs.insert_ids.files import (
+    read_ids,
+    read_sorted_ids,
+    remove_unnamed,
+    write_ids,
+)
+from airflow_provider_fullstory.syncs.record import IdsFile, InsertIdsRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@pytest.fixture
+def folder(memory: str) -> Folder:
+    return Folder(ObjectStoragePath(memory))
+
+
+def packed(*ids: int) -> bytes:
+    return struct.pack(f">{len(ids)}Q", *ids)
+
+
+def listed(blocks: Iterable[Iterable[int]]) -> list[int]:
+    return list(itertools.chain.from_iterable(blocks))
+
+
+def test_ids_are_read_as_they_were_written(folder: Folder) -> None:
+    ids = [5, 0, 2**64 - 1, 5, 2**63]
+    file = write_ids(folder, "ids/1-1.ids", packed(*ids))
+    assert file == IdsFile("ids/1-1.ids", 5)
+    assert listed(read_ids(folder, file)) == ids
+    assert listed(read_ids(folder, file, block_ids=2)) == ids
+
+
+def test_a_file_may_be_empty(folder: Folder) -> None:
+    file = write_ids(folder, "ids/1-1.ids", b"")
+    assert listed(read_sorted_ids(folder, file)) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "how"),
+    [
+        (packed(1, 2), "it holds 16 bytes instead of 24"),
+        (packed(1, 2, 3)[:-1], "it holds 23 bytes instead of 24"),
+        (packed(1, 2, 3) + b"\0", "it holds at least 25 bytes instead of 24"),
+        (packed(1, 2, 3, 4), "it holds at least 32 bytes instead of 24"),
+        (packed(1, 3, 2), "its ids are not sorted"),
+        (b"", "it holds 0 bytes instead of 24"),
+    ],
+)
+def test_a_damaged_file_is_refused_by_name(folder: Folder, content: bytes, how: str) -> None:
+    folder.write("ids/sorted-1.ids", content)
+    with pytest.raises(
+        FullStoryLedgerError, match=rf"ids/sorted-1\.ids is damaged: {how}\. Nothing was sent"
+    ):
+        listed(read_sorted_ids(folder, IdsFile("ids/sorted-1.ids", 3)))
+
+
+def test_a_missing_file_is_refused_by_name(folder: Folder) -> None:
+    with pytest.raises(FullStoryLedgerError, match=r"ids/1-1\.ids is damaged: it is missing"):
+        listed(read_ids(folder, IdsFile("ids/1-1.ids", 3)))
+
+
+def test_blocks_out_of_order_are_refused(folder: Folder) -> None:
+    ids = [*range(2**16, 2**17), 1]
+    file = write_ids(folder, "ids/sorted-1.ids", packed(*ids))
+    with pytest.raises(FullStoryLedgerError, match="not sorted"):
+        listed(read_sorted_ids(folder, file))
+
+
+def test_files_that_the_new_record_does_not_name_are_removed(folder: Folder) -> None:
+    old = InsertIdsRecord(
+        ["id"],
+        write_ids(folder, "ids/sorted-1.ids", packed(1)),
+        [write_ids(folder, f"ids/{number}.ids", packed(number)) for number in (2, 3)],
+    )
+    new = InsertIdsRecord(["id"], write_ids(folder, "ids/sorted-4.ids", packed(1, 2)), [old.recent[1]])
+    write_ids(folder, "ids/of-an-open-import.ids", packed(7))
+    write_ids(folder, "ids/sorted-2.ids", packed(8))
+    remove_unnamed(folder, old, new)
+    assert folder.names("ids") == ["3.ids", "of-an-open-import.ids", "sorted-4.ids"]
+    remove_unnamed(folder, old, new)
+    assert folder.names("ids") == ["3.ids", "of-an-open-import.ids", "sorted-4.ids"]

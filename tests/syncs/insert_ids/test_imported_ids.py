@@ -1,0 +1,235 @@
+"""Records that a sync has imported are left out, and each other one is sent once."""
+
+from __future__ import annotations
+
+import errno
+import random
+import struct
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+from fsspec.implementations.memory import MemoryFileSystem
+from hypothesis import given, settings, strategies as st
+
+from airflow_provider_fullstory.api.events import Event
+from airflow_provider_fullstory.batch_import.storage.folder import Folder
+from airflow_provider_fullstory.exceptions import FullStoryDiskError, FullStoryLedgerError
+from airflow_provider_fullstory.records.column_mapping import MappedChunk
+from airflow_provider_fullstory.records.refusals import InvalidRecord
+from airflow_provider_fullstory.records.rules import TOO_LARGE
+from airflow_provider_fullstory.sources import CHUNK_ROWS
+from airflow_provider_fullstory.syncs.insert_ids import imported_ids
+from airflow_provider_fullstory.syncs.insert_ids.files import remove_unnamed, write_ids
+from airflow_provider_fullstory.syncs.insert_ids.imported_ids import ImportedIds
+from airflow_provider_fullstory.syncs.record import IdsFile, InsertIdsRecord
+from tests.conftest import attached
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+#: Ids that are close to each other, so that a filter of two bytes passes many that were not added.
+CLOSE = st.one_of(
+    st.integers(0, 30), st.integers(2**64 - 30, 2**64 - 1), st.integers(0, 15).map(lambda part: part << 60)
+)
+
+
+@pytest.fixture
+def folder(memory: str) -> Folder:
+    return Folder(ObjectStoragePath(memory))
+
+
+def packed(ids: Iterable[int]) -> bytes:
+    ids = list(ids)
+    return struct.pack(f">{len(ids)}Q", *ids)
+
+
+def written(folder: Folder, older: Iterable[int] = (), *recent: Iterable[int]) -> InsertIdsRecord:
+    """Write ids as earlier imports have."""
+    older = sorted(older)
+    return InsertIdsRecord(
+        ["id"],
+        write_ids(folder, "ids/sorted-1.ids", packed(older)) if older else None,
+        [write_ids(folder, f"ids/1-{number}.ids", packed(ids)) for number, ids in enumerate(recent, start=1)],
+    )
+
+
+def chunks_of(ids: Sequence[int], rows: int = CHUNK_ROWS) -> list[MappedChunk]:
+    """Return a record for each id, which is named like it."""
+    return [
+        MappedChunk(
+            [Event(name=str(insert_id)) for insert_id in ids[start : start + rows]],
+            range(start + 1, min(start + rows, len(ids)) + 1),
+            [],
+            insert_ids=ids[start : start + rows],
+        )
+        for start in range(0, len(ids), rows)
+    ]
+
+
+def sent(chunks: Iterable[MappedChunk], source: Sequence[int]) -> list[int]:
+    """Return the ids of all records, once it is certain that each kept its id and its position."""
+    ids: list[int] = []
+    for chunk in chunks:
+        assert len(chunk.records) == len(chunk.positions) == len(chunk.insert_ids) <= CHUNK_ROWS
+        for record, position, insert_id in zip(chunk.records, chunk.positions, chunk.insert_ids, strict=True):
+            assert isinstance(record, Event)
+            assert record.name == str(insert_id)
+            assert source[position - 1] == insert_id
+        ids += chunk.insert_ids
+    return ids
+
+
+@settings(deadline=None)
+@given(
+    st.sets(CLOSE),
+    st.lists(st.lists(CLOSE), max_size=3),
+    st.lists(CLOSE),
+    st.tuples(st.integers(1, 7), st.integers(1, 5), st.integers(1, 12)),
+)
+def test_exactly_the_new_ids_are_sent_once(
+    older: set[int], recent: list[list[int]], source: list[int], limits: tuple[int, int, int]
+) -> None:
+    rows, most_held, filter_bits = limits
+    folder = Folder(ObjectStoragePath(attached(MemoryFileSystem())))
+    record = written(folder, older, *recent)
+    with ImportedIds(folder, record, most_held=most_held, filter_bits=filter_bits) as imported:
+        assert imported.known == len(older.union(*recent))
+        ids = sent(imported.new_only(chunks_of(source, rows)), source)
+    assert sorted(ids) == sorted(set(source) - older.union(*recent))
+    assert imported.skipped == len(source) - len(ids)
+
+
+@pytest.mark.parametrize("most_held", [10, 20_000])
+def test_many_random_ids_are_told_apart(folder: Folder, most_held: int) -> None:
+    chance = random.Random(1)
+    known = {chance.getrandbits(64) for _ in range(40_000)}
+    fresh = [chance.getrandbits(64) for _ in range(10_000)]
+    source = [*chance.sample(sorted(known), 5_000), *fresh, *chance.choices(fresh, k=3_000)]
+    chance.shuffle(source)
+    listed = sorted(known)
+    record = written(folder, listed[::2], listed[1::4], listed[3::4])
+    with ImportedIds(folder, record, most_held=most_held, filter_bits=14) as imported:
+        assert imported.known == 40_000
+        assert sorted(sent(imported.new_only(chunks_of(source)), source)) == sorted(fresh)
+    assert imported.skipped == 8_000
+
+
+def test_chunks_with_nothing_to_leave_out_pass_unchanged(folder: Folder) -> None:
+    chance = random.Random(2)
+    chunks = chunks_of([chance.getrandbits(64) for _ in range(2_000)])
+    with ImportedIds(folder, InsertIdsRecord(["id"])) as imported:
+        passed = list(imported.new_only(chunks))
+    assert len(passed) == len(chunks)
+    assert all(one is other for one, other in zip(passed, chunks, strict=True))
+
+
+def test_what_cannot_be_sent_passes_at_once(folder: Folder) -> None:
+    invalid = InvalidRecord(3, TOO_LARGE.refusal(size=1), {})
+    chunk = MappedChunk([Event(name="1"), Event(name="1")], [1, 2], [invalid], insert_ids=[1, 1])
+    with ImportedIds(folder, InsertIdsRecord(["id"])) as imported:
+        passed = imported.new_only(iter([chunk]))
+        first = next(passed)
+        assert (first.records, first.invalid) == ([], [invalid])
+        assert first.timestamps is chunk.timestamps
+        assert [(one.positions, one.invalid) for one in passed] == [([1], [])]
+        assert imported.skipped == 1
+
+
+def test_records_that_are_held_back_come_in_chunks_of_the_usual_size(folder: Folder) -> None:
+    source = [*range(1, 1_201), *range(1, 1_201)]
+    with ImportedIds(folder, InsertIdsRecord(["id"]), filter_bits=0) as imported:
+        assert sorted(sent(imported.new_only(chunks_of(source)), source)) == list(range(1, 1_201))
+    assert imported.skipped == 1_200
+
+
+@pytest.mark.parametrize("name", ["ids/sorted-1.ids", "ids/1-1.ids"])
+def test_a_damaged_file_ends_the_import_before_it_begins(folder: Folder, name: str) -> None:
+    record = written(folder, [1, 2], [3, 4])
+    folder.write(name, packed([7]))
+    with pytest.raises(FullStoryLedgerError, match=f"{name} is damaged"), ImportedIds(folder, record):
+        pass
+
+
+def test_a_full_disk_is_told(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    with (
+        pytest.raises(FullStoryDiskError, match=r"No space left on device\. .*free some space"),
+        ImportedIds(folder, InsertIdsRecord(["id"])),
+    ):
+        pass
+
+
+@pytest.fixture
+def few_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imported_ids, "_FEW_IDS", 3)
+    monkeypatch.setattr(imported_ids, "_FEW_FILES", 2)
+
+
+@pytest.mark.parametrize(
+    "recent", [[[4, 2**64 - 1, 0, 4]], [[4], [2**64 - 1], [0]]], ids=["many ids", "many files"]
+)
+@pytest.mark.usefixtures("few_ids")
+def test_many_ids_are_written_as_one_file(folder: Folder, recent: list[list[int]]) -> None:
+    old = written(folder, [2, 9], *recent)
+    with ImportedIds(folder, old) as imported:
+        list(imported.new_only(chunks_of([77])))
+        new = imported.fold(old, 5)
+    assert new == InsertIdsRecord(["id"], IdsFile("ids/sorted-5.ids", 5), [])
+    remove_unnamed(folder, old, new)
+    assert folder.names("ids") == ["sorted-5.ids"]
+    assert folder.read("ids/sorted-5.ids") == packed([0, 2, 4, 9, 2**64 - 1])
+    with ImportedIds(folder, new) as imported:
+        assert sent(imported.new_only(chunks_of([0, 1, 2, 4])), [0, 1, 2, 4]) == [1]
+
+
+@pytest.mark.usefixtures("few_ids")
+def test_few_ids_stay_where_they_are(folder: Folder) -> None:
+    record = written(folder, [2, 9], [1], [3, 4])
+    with ImportedIds(folder, record) as imported:
+        assert imported.fold(record, 5) is None
+    assert folder.names("ids") == ["1-1.ids", "1-2.ids", "sorted-1.ids"]
+
+
+@pytest.mark.usefixtures("few_ids")
+def test_few_ids_are_a_tenth_of_many(folder: Folder) -> None:
+    record = written(folder, range(100), range(100, 110))
+    with ImportedIds(folder, record) as imported:
+        assert imported.fold(record, 5) is None
+    record = written(folder, range(100), range(100, 111))
+    with ImportedIds(folder, record) as imported:
+        assert imported.fold(record, 5) is not None
+
+
+@pytest.mark.usefixtures("few_ids")
+def test_files_of_the_import_itself_are_not_lost_by_folding(folder: Folder) -> None:
+    old = written(folder, [], [1, 2, 3, 4])
+    with ImportedIds(folder, old) as imported:
+        own = write_ids(folder, "ids/2-1.ids", packed([5]))
+        new = imported.fold(InsertIdsRecord(["id"], None, [*old.recent, own]), 2)
+    assert new == InsertIdsRecord(["id"], IdsFile("ids/sorted-2.ids", 4), [own])
+
+
+@pytest.mark.usefixtures("few_ids")
+def test_what_someone_else_has_folded_is_not_folded_again(folder: Folder) -> None:
+    old = written(folder, [], [1, 2, 3, 4])
+    with ImportedIds(folder, old) as imported:
+        assert imported.fold(InsertIdsRecord(["id"], IdsFile("ids/sorted-7.ids", 4), []), 2) is None
+
+
+@pytest.mark.usefixtures("few_ids")
+def test_a_crash_before_the_record_is_written_loses_nothing(folder: Folder) -> None:
+    old = written(folder, [2, 9], [1, 3, 4, 5])
+    with ImportedIds(folder, old) as imported:
+        assert imported.fold(old, 5) is not None
+    # The process ends here, and the next one finds the old record.
+    with ImportedIds(folder, old) as imported:
+        assert sent(imported.new_only(chunks_of([1, 2, 8])), [1, 2, 8]) == [8]
+        new = imported.fold(old, 6)
+    assert new is not None
+    remove_unnamed(folder, old, new)
+    assert folder.names("ids") == ["sorted-6.ids"]
