@@ -128,8 +128,11 @@ def sorted_file(directory: Path, known: int, kind: str, count: int) -> Measureme
     records: list[msgspec.Struct] = [Event(name="Order Updated")] * CHUNK_ROWS
     positions = range(CHUNK_ROWS)
     mapped = (MappedChunk(records, positions, [], insert_ids=ids) for ids in chunks(kind, count))
+    folder = _folder(directory)
+    # Loads what Airflow needs for object storage.
+    folder.names()
     began = time.perf_counter()
-    with ImportedIds(_folder(directory), record) as imported:
+    with ImportedIds(folder, record) as imported:
         opened = time.perf_counter()
         sent = sum(len(chunk.records) for chunk in imported.new_only(mapped))
         took = time.perf_counter() - opened
