@@ -92,7 +92,7 @@ def prepare(directory: Path, known: int) -> float:
     for ids in chunks("known", known):
         gathered.extend(ids)
         if len(gathered) == 50_000:
-            files.append(write_ids(folder, f"ids/{len(files)}.ids", to_bytes(gathered)))
+            files.append(write_ids(folder, len(files) + 1, [to_bytes(gathered)]))
             gathered = array("Q")
     record = InsertIdsRecord(["id"], recent=files)
     began = time.perf_counter()

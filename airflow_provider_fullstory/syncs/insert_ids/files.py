@@ -5,31 +5,35 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from airflow_provider_fullstory.exceptions import FullStoryLedgerError
-from airflow_provider_fullstory.syncs.insert_ids.scratch import BLOCK_IDS, ID_BYTES, from_bytes
+from airflow_provider_fullstory.syncs.insert_ids.scratch import BLOCK_IDS, ID_BYTES, Scratch, from_bytes
 from airflow_provider_fullstory.syncs.record import IdsFile
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from airflow_provider_fullstory.batch_import.storage.folder import Folder
-    from airflow_provider_fullstory.syncs.insert_ids.scratch import Scratch
     from airflow_provider_fullstory.syncs.record import InsertIdsRecord
 
 _FOLDER: Final = "ids"
 _SORTED: Final = "sorted-"
 
 
-def write_ids(folder: Folder, name: str, ids: bytes) -> IdsFile:
+def write_ids(folder: Folder, number: int, pieces: Iterable[bytes]) -> IdsFile:
     """
-    Write the ids of some records, and return how the record of the sync names them.
+    Write the ids of an import, and return how the record of the sync names them.
 
     :param folder: The folder of the sync.
-    :param name: Their path in it, which no other file has.
-    :param ids: The ids, 8 bytes each, the highest first; in any order.
+    :param number: The number of the import.
+    :param pieces: The ids in any order, 8 bytes each, the highest first.
     """
-    folder.write(name, ids)
-    return IdsFile(name, len(ids) // ID_BYTES)
+    name = f"{_FOLDER}/import-{number}.ids"
+    with Scratch() as scratch:
+        for piece in pieces:
+            scratch.append(from_bytes(piece))
+        if scratch.count:
+            folder.write(name, scratch.content())
+        return IdsFile(name, scratch.count)
 
 
 def write_sorted_ids(folder: Folder, number: int, ids: Scratch) -> IdsFile:

@@ -91,6 +91,8 @@ class ImportedIds:
 
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
+        # The filters take memory, and the import may wait for its jobs for hours.
+        del self._filter, self._known, self._sent
 
     @property
     def known(self) -> int:
