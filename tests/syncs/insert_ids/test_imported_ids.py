@@ -114,6 +114,16 @@ def test_many_random_ids_are_told_apart(folder: Folder, most_held: int) -> None:
     assert imported.skipped == 8_000
 
 
+def test_a_source_that_is_read_again_gives_the_same_order(folder: Folder) -> None:
+    record = written(folder, range(0, 300, 7), range(0, 300, 11))
+    source = [random.Random(number).randrange(300) for number in range(1_000)]
+    orders = []
+    for _ in range(2):
+        with ImportedIds(folder, record, most_held=50, filter_bits=3) as imported:
+            orders.append([chunk.insert_ids for chunk in imported.new_only(chunks_of(source, 20))])
+    assert orders[0] == orders[1]
+
+
 def test_chunks_with_nothing_to_leave_out_pass_unchanged(folder: Folder) -> None:
     chance = random.Random(2)
     chunks = chunks_of([chance.getrandbits(64) for _ in range(2_000)])
