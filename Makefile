@@ -30,7 +30,7 @@ endef
 TESTS := --group test --group build
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui chaos bench bench-flat bench-imports bench-pipe bench-rules bench-wait test test-fast test-fast-airflow-2 test-airflow-2 test-airflow-next test-airflow-pins test-mariadb lint map format check-build constraints clean
+.PHONY: help demo demo-ui chaos bench bench-flat bench-imports bench-insert-ids bench-pipe bench-rules bench-wait test test-fast test-fast-airflow-2 test-airflow-2 test-airflow-next test-airflow-pins test-mariadb lint map format check-build constraints clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 19
@@ -70,6 +70,9 @@ bench-flat: $(VENV)/.installed-bench ## Show that memory does not grow, with 1, 
 
 bench-imports: $(VENV)/.installed-bench ## Time the imports of operators, as Airflow pays for them with each parse of a DAG file.
 	@$(BIN)/python -m benchmarks.imports
+
+bench-insert-ids: $(VENV)/.installed ## Measure what insert ids cost a record with 1 and 10 million known. MILLIONS for others.
+	@$(BIN)/python -m benchmarks.insert_ids $(if $(MILLIONS),--millions $(MILLIONS))
 
 bench-rules: $(VENV)/.installed ## Measure what checking every record costs, on top of mapping and encoding it.
 	@$(BIN)/python -m benchmarks.rules

@@ -29,6 +29,18 @@ class IdFilter:
         for one in ids:
             slots[one >> shift] |= bits[one & 7]
 
+    def add_new(self, ids: Iterable[int]) -> list[int]:
+        """Add ids, and return those that may have been added before, here or earlier."""
+        slots, shift, bits = self._slots, self._shift, _BITS
+        added: list[int] = []
+        for one in ids:
+            slot, bit = one >> shift, bits[one & 7]
+            if slots[slot] & bit:
+                added.append(one)
+            else:
+                slots[slot] |= bit
+        return added
+
     def passing(self, ids: Iterable[int]) -> list[int]:
         """Return the ids that may have been added."""
         slots, shift, bits = self._slots, self._shift, _BITS

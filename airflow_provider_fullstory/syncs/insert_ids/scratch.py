@@ -46,7 +46,6 @@ class Scratch:
     def __init__(self) -> None:
         with _disk():
             self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        self._is_flushed = True
         self.count = 0
 
     def __enter__(self) -> Self:
@@ -65,26 +64,29 @@ class Scratch:
         """Add ids at the end."""
         with _disk():
             self._file.write(to_bytes(ids))
-        self._is_flushed = False
         self.count += len(ids)
 
-    def read(self, start: int, count: int) -> bytes:
+    @contextmanager
+    def descriptor(self) -> Iterator[int]:
+        """Give the descriptor of the file, to read many pieces with little effort for each."""
+        with _disk():
+            self._file.flush()
+            yield self._file.fileno()
+
+    def read(self, start: int, count: int) -> array[int]:
         """
-        Return the bytes of some ids.
+        Return some ids.
 
         :param start: How many ids are before them.
         :param count: How many they are.
         """
-        with _disk():
-            if not self._is_flushed:
-                self._file.flush()
-                self._is_flushed = True
-            return os.pread(self._file.fileno(), count * ID_BYTES, start * ID_BYTES)
+        with self.descriptor() as descriptor:
+            return from_bytes(os.pread(descriptor, count * ID_BYTES, start * ID_BYTES))
 
     def blocks(self) -> Iterator[array[int]]:
         """Yield all ids, block by block."""
         for start in range(0, self.count, BLOCK_IDS):
-            yield from_bytes(self.read(start, min(BLOCK_IDS, self.count - start)))
+            yield self.read(start, min(BLOCK_IDS, self.count - start))
 
     def content(self) -> IO[bytes]:
         """Return the file, at its beginning."""

@@ -31,16 +31,15 @@ class SentIds:
 
     def add(self, ids: Sequence[int]) -> None:
         """Add ids that are sent."""
-        self._filter.add(ids)
         self._scratch.append(array("Q", ids))
 
-    def doubt(self, ids: Iterable[int]) -> None:
-        """Let ids be doubtful from now on."""
-        self._filter.add(ids)
+    def doubtful(self, ids: Iterable[int]) -> set[int]:
+        """
+        Return the ids that may be here, or were asked for before; all others can be sent.
 
-    def doubtful(self, ids: Iterable[int]) -> list[int]:
-        """Return the ids that may have been sent; all others have not."""
-        return self._filter.passing(ids)
+        :param ids: Ids that are to be sent. Each that is not doubtful now is doubtful next time.
+        """
+        return set(self._filter.add_new(ids))
 
     def among(self, ids: set[int]) -> set[int]:
         """Return those ids that have been sent."""

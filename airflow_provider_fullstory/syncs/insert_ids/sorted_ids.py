@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from array import array
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from airflow_provider_fullstory.syncs.insert_ids.scratch import ID_BYTES, from_bytes
+from airflow_provider_fullstory.syncs.insert_ids.scratch import ID_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from airflow_provider_fullstory.syncs.insert_ids.scratch import Scratch
 
 
@@ -43,16 +46,26 @@ class SortedIds:
 
     def part(self, number: int) -> array[int]:
         """Return the ids of a part."""
-        return from_bytes(self._bytes(number))
+        start, end = self._starts[number], self._starts[number + 1]
+        return self._scratch.read(start, end - start)
 
-    def __contains__(self, one: int) -> bool:
-        content, wanted = self._bytes(one >> self._shift), one.to_bytes(ID_BYTES, "big")
-        place = content.find(wanted)
-        # The same bytes may also be the end of one id and the beginning of the next.
-        while place % ID_BYTES and place > 0:
-            place = content.find(wanted, place + 1)
-        return place >= 0
+    def among(self, ids: Iterable[int]) -> set[int]:
+        """Return those ids that are here."""
+        found: set[int] = set()
+        starts, shift, pread = self._starts, self._shift, os.pread
+        with self._scratch.descriptor() as descriptor:
+            for one in ids:
+                part = one >> shift
+                start = starts[part]
+                content = pread(descriptor, (starts[part + 1] - start) * ID_BYTES, start * ID_BYTES)
+                if _holds(content, one.to_bytes(ID_BYTES, "big")):
+                    found.add(one)
+        return found
 
-    def _bytes(self, part: int) -> bytes:
-        start, end = self._starts[part], self._starts[part + 1]
-        return self._scratch.read(start, end - start) if end > start else b""
+
+def _holds(content: bytes, wanted: bytes) -> bool:
+    place = content.find(wanted)
+    # The same bytes may also be the end of one id and the beginning of the next.
+    while place > 0 and place % ID_BYTES:
+        place = content.find(wanted, place + 1)
+    return place >= 0

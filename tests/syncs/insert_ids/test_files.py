@@ -38,15 +38,20 @@ def listed(blocks: Iterable[Iterable[int]]) -> list[int]:
 
 def test_ids_are_read_as_they_were_written(folder: Folder) -> None:
     ids = [5, 0, 2**64 - 1, 5, 2**63]
-    file = write_ids(folder, "ids/1-1.ids", packed(*ids))
-    assert file == IdsFile("ids/1-1.ids", 5)
+    file = write_ids(folder, 7, [packed(*ids[:2]), packed(*ids[2:])])
+    assert file == IdsFile("ids/import-7.ids", 5)
     assert listed(read_ids(folder, file)) == ids
     assert listed(read_ids(folder, file, block_ids=2)) == ids
 
 
+def test_without_ids_no_file_is_written(folder: Folder) -> None:
+    assert write_ids(folder, 7, []).count == write_ids(folder, 8, [b""]).count == 0
+    assert folder.names("ids") == []
+
+
 def test_a_file_may_be_empty(folder: Folder) -> None:
-    file = write_ids(folder, "ids/1-1.ids", b"")
-    assert listed(read_sorted_ids(folder, file)) == []
+    folder.write("ids/sorted-1.ids", b"")
+    assert listed(read_sorted_ids(folder, IdsFile("ids/sorted-1.ids", 0))) == []
 
 
 @pytest.mark.parametrize(
@@ -69,13 +74,13 @@ def test_a_damaged_file_is_refused_by_name(folder: Folder, content: bytes, how: 
 
 
 def test_a_missing_file_is_refused_by_name(folder: Folder) -> None:
-    with pytest.raises(FullStoryLedgerError, match=r"ids/1-1\.ids is damaged: it is missing"):
-        listed(read_ids(folder, IdsFile("ids/1-1.ids", 3)))
+    with pytest.raises(FullStoryLedgerError, match=r"ids/import-1\.ids is damaged: it is missing"):
+        listed(read_ids(folder, IdsFile("ids/import-1.ids", 3)))
 
 
 def test_blocks_out_of_order_are_refused(folder: Folder) -> None:
     ids = [*range(2**16, 2**17), 1]
-    file = write_ids(folder, "ids/sorted-1.ids", packed(*ids))
+    file = write_ids(folder, 1, [packed(*ids)])
     with pytest.raises(FullStoryLedgerError, match="not sorted"):
         listed(read_sorted_ids(folder, file))
 
@@ -83,13 +88,15 @@ def test_blocks_out_of_order_are_refused(folder: Folder) -> None:
 def test_files_that_the_new_record_does_not_name_are_removed(folder: Folder) -> None:
     old = InsertIdsRecord(
         ["id"],
-        write_ids(folder, "ids/sorted-1.ids", packed(1)),
-        [write_ids(folder, f"ids/{number}.ids", packed(number)) for number in (2, 3)],
+        IdsFile("ids/sorted-1.ids", 1),
+        [IdsFile("ids/import-2.ids", 1), IdsFile("ids/import-3.ids", 1)],
     )
-    new = InsertIdsRecord(["id"], write_ids(folder, "ids/sorted-4.ids", packed(1, 2)), [old.recent[1]])
-    write_ids(folder, "ids/of-an-open-import.ids", packed(7))
-    write_ids(folder, "ids/sorted-2.ids", packed(8))
+    new = InsertIdsRecord(["id"], IdsFile("ids/sorted-4.ids", 2), [old.recent[1]])
+    for name in [file.name for file in (*old.files, *new.files)]:
+        folder.write(name, packed(1))
+    folder.write("ids/import-5.ids", packed(7))
+    folder.write("ids/sorted-2.ids", packed(8))
     remove_unnamed(folder, old, new)
-    assert folder.names("ids") == ["3.ids", "of-an-open-import.ids", "sorted-4.ids"]
+    assert folder.names("ids") == ["import-3.ids", "import-5.ids", "sorted-4.ids"]
     remove_unnamed(folder, old, new)
-    assert folder.names("ids") == ["3.ids", "of-an-open-import.ids", "sorted-4.ids"]
+    assert folder.names("ids") == ["import-3.ids", "import-5.ids", "sorted-4.ids"]

@@ -48,11 +48,9 @@ def packed(ids: Iterable[int]) -> bytes:
 def written(folder: Folder, older: Iterable[int] = (), *recent: Iterable[int]) -> InsertIdsRecord:
     """Write ids as earlier imports have."""
     older = sorted(older)
-    return InsertIdsRecord(
-        ["id"],
-        write_ids(folder, "ids/sorted-1.ids", packed(older)) if older else None,
-        [write_ids(folder, f"ids/1-{number}.ids", packed(ids)) for number, ids in enumerate(recent, start=1)],
-    )
+    folder.write("ids/sorted-1.ids", packed(older))
+    files = [write_ids(folder, number, [packed(ids)]) for number, ids in enumerate(recent, start=1) if ids]
+    return InsertIdsRecord(["id"], IdsFile("ids/sorted-1.ids", len(older)) if older else None, files)
 
 
 def chunks_of(ids: Sequence[int], rows: int = CHUNK_ROWS) -> list[MappedChunk]:
@@ -116,6 +114,16 @@ def test_many_random_ids_are_told_apart(folder: Folder, most_held: int) -> None:
     assert imported.skipped == 8_000
 
 
+def test_a_source_that_is_read_again_gives_the_same_order(folder: Folder) -> None:
+    record = written(folder, range(0, 300, 7), range(0, 300, 11))
+    source = [random.Random(number).randrange(300) for number in range(1_000)]
+    orders = []
+    for _ in range(2):
+        with ImportedIds(folder, record, most_held=50, filter_bits=3) as imported:
+            orders.append([chunk.insert_ids for chunk in imported.new_only(chunks_of(source, 20))])
+    assert orders[0] == orders[1]
+
+
 def test_chunks_with_nothing_to_leave_out_pass_unchanged(folder: Folder) -> None:
     chance = random.Random(2)
     chunks = chunks_of([chance.getrandbits(64) for _ in range(2_000)])
@@ -144,7 +152,7 @@ def test_records_that_are_held_back_come_in_chunks_of_the_usual_size(folder: Fol
     assert imported.skipped == 1_200
 
 
-@pytest.mark.parametrize("name", ["ids/sorted-1.ids", "ids/1-1.ids"])
+@pytest.mark.parametrize("name", ["ids/sorted-1.ids", "ids/import-1.ids"])
 def test_a_damaged_file_ends_the_import_before_it_begins(folder: Folder, name: str) -> None:
     record = written(folder, [1, 2], [3, 4])
     folder.write(name, packed([7]))
@@ -192,7 +200,7 @@ def test_few_ids_stay_where_they_are(folder: Folder) -> None:
     record = written(folder, [2, 9], [1], [3, 4])
     with ImportedIds(folder, record) as imported:
         assert imported.fold(record, 5) is None
-    assert folder.names("ids") == ["1-1.ids", "1-2.ids", "sorted-1.ids"]
+    assert folder.names("ids") == ["import-1.ids", "import-2.ids", "sorted-1.ids"]
 
 
 @pytest.mark.usefixtures("few_ids")
@@ -209,7 +217,7 @@ def test_few_ids_are_a_tenth_of_many(folder: Folder) -> None:
 def test_files_of_the_import_itself_are_not_lost_by_folding(folder: Folder) -> None:
     old = written(folder, [], [1, 2, 3, 4])
     with ImportedIds(folder, old) as imported:
-        own = write_ids(folder, "ids/2-1.ids", packed([5]))
+        own = write_ids(folder, 2, [packed([5])])
         new = imported.fold(InsertIdsRecord(["id"], None, [*old.recent, own]), 2)
     assert new == InsertIdsRecord(["id"], IdsFile("ids/sorted-2.ids", 4), [own])
 

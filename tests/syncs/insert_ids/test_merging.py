@@ -28,10 +28,10 @@ IDS = st.one_of(
 def test_merging_gives_each_id_once_and_in_order(older: set[int], recent: list[list[int]], run: int) -> None:
     folder = Folder(ObjectStoragePath(attached(MemoryFileSystem())))
     written = [
-        write_ids(folder, f"{number}.ids", struct.pack(f">{len(ids)}Q", *ids))
-        for number, ids in enumerate([sorted(older), *recent])
+        write_ids(folder, number, [struct.pack(f">{len(ids)}Q", *ids)])
+        for number, ids in enumerate([sorted(older), *filter(None, recent)])
     ]
-    record = InsertIdsRecord(["id"], written[0], written[1:])
+    record = InsertIdsRecord(["id"], written[0] if older else None, written[1:])
     merged = list(itertools.chain.from_iterable(all_ids(folder, record, run_ids=run)))
     assert merged == sorted(older.union(*recent))
 
