@@ -50,8 +50,8 @@ class SyncDefinition:
         known = record.watermark
         if known is not None and self.watermark is not None and known.column != self.watermark.column:
             raise FullStoryInputError(
-                f"Sync {self.name!r} has its watermark in column {known.column!r}, at {known.value.value}; this "
-                f"task has it in column {self.watermark.column!r}. Nothing was sent.\n"
+                f"Sync {self.name!r} has its watermark in column {known.column!r}, at {known.value.value}; "
+                f"this task has it in column {self.watermark.column!r}. Nothing was sent.\n"
                 f"Set it for that column by: fullstory-sync set {self.name!r} VALUE --column "
                 f"{self.watermark.column!r}; or choose another sync_name."
             )
@@ -78,15 +78,15 @@ class SyncDefinition:
         if not known:
             raise FullStoryInputError(
                 f"Sync {self.name!r} has imported without insert ids so far; this task has insert_id="
-                f"{list(self.insert_id)}. What was imported would not be recognized, and sent again if the query "
-                "selects it. Nothing was sent.\n"
+                f"{list(self.insert_id)}. What was imported would not be recognized, and sent again if the "
+                "query selects it. Nothing was sent.\n"
                 "Leave insert_id out; or choose another sync_name, with the watermark's initial value just "
                 "after what was imported."
             )
         given = f"insert_id={list(self.insert_id)}" if self.insert_id else "no insert_id"
         raise FullStoryInputError(
-            f"Sync {self.name!r} knows what it imported by insert_id={known}; this task has {given}. Nothing of "
-            "that would be recognized. Nothing was sent.\n"
-            "Set insert_id back, or choose another sync_name. To forget what was imported, so that all that the "
-            f"query selects is sent again: fullstory-sync forget {self.name!r}."
+            f"Sync {self.name!r} knows what it imported by insert_id={known}; this task has {given}. Nothing "
+            "of that would be recognized. Nothing was sent.\n"
+            "Set insert_id back, or choose another sync_name. To forget what was imported, so that all that "
+            f"the query selects is sent again: fullstory-sync forget {self.name!r}."
         )

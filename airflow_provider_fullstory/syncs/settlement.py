@@ -19,7 +19,6 @@ from airflow_provider_fullstory.batch_import.ledger.stores import FolderStore
 from airflow_provider_fullstory.batch_import.reporting.fingerprints import as_sent, in_order
 from airflow_provider_fullstory.batch_import.reporting.rejections import rejections
 from airflow_provider_fullstory.batch_import.waiting.job_watch import JobWatch
-from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
 from airflow_provider_fullstory.exceptions import (
     FullStoryAmbiguousError,
     FullStoryError,
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_fullstory.batch_import.client import ImportClient
     from airflow_provider_fullstory.batch_import.storage.folder import Folder
+    from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
     from airflow_provider_fullstory.records.options import MappingOptions
     from airflow_provider_fullstory.syncs.record import OpenImport
 

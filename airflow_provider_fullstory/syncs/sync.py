@@ -204,12 +204,13 @@ class Sync:
                 log.info("All that %s sent is in FullStory.", left)
                 return self._write(record, open=None, watermark=_moved(record, left))
         raise FullStorySyncOpenError(
-            f"{_capital(left)} has not finished import {left.number} of sync {self._definition.name!r}, which it "
-            f"began at {left.began_at}: records of it may be missing, or were refused.\n"
+            f"{_capital(left)} has not finished import {left.number} of sync {self._definition.name!r}, "
+            f"which it began at {left.began_at}: records of it may be missing, or were refused.\n"
             "Nothing was sent in this try. Without insert ids, what is missing cannot be told from what was "
             "sent.\n"
             "Clear that task: it sends only the rest, or judges anew what was refused (max_rejected).\n"
-            f"Or see that all is in FullStory, and move on by: fullstory-sync set {self._definition.name!r} VALUE."
+            "Or see that all is in FullStory, and move on by: fullstory-sync set "
+            f"{self._definition.name!r} VALUE."
         )
 
     def _closed(
@@ -266,8 +267,8 @@ class Sync:
         Note what the import has brought to FullStory.
 
         :param outcomes: The outcomes of its jobs, as far as they are known.
-        :param is_success: Whether no more records were refused than the task allows, so that the watermark may
-            move.
+        :param is_success: Whether no more records were refused than the task allows, so that the watermark
+            may move.
         """
         if not self._take_hold_if_open():
             log.info(
@@ -334,9 +335,9 @@ def _moved(record: SyncRecord, done: OpenImport) -> WatermarkRecord | None:
     known = record.watermark
     if done.highest is None or done.column is None:
         return known
-    if known is not None and known.value.type == done.highest.type:
-        if restored(done.highest) <= restored(known.value):
-            return known
+    is_comparable = known is not None and known.value.type == done.highest.type
+    if known is not None and is_comparable and restored(done.highest) <= restored(known.value):
+        return known
     return WatermarkRecord(done.column, done.highest, _now(), f"import {done.number}, {done}")
 
 

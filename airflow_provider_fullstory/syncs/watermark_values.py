@@ -179,7 +179,7 @@ def _timestamp(text: str) -> datetime.datetime:
     if not _NANOSECONDS.search(text):
         return moment
     try:
-        import pandas as pd  # type: ignore[import-untyped,unused-ignore]  # noqa: PLC0415
+        import pandas as pd  # type: ignore[import-untyped,unused-ignore]
     except ImportError:
         return moment
     timestamp: datetime.datetime = pd.Timestamp(text)

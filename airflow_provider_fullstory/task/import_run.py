@@ -107,9 +107,9 @@ class ImportRun:
                 context,
                 operator,
                 arguments,
-                source.options,
-                self.hook,
-                self._outages,
+                options=source.options,
+                hook=self.hook,
+                outages=self._outages,
                 deadline=self._deadline,
                 stopped=self._stopped,
             )

@@ -64,9 +64,9 @@ def sync_definition(
     watermark = watermark_in(arguments.parameters)
     if not arguments.wait_for_completion:
         raise FullStoryInputError(
-            "wait_for_completion=False does not fit a Watermark or insert_id: what is remembered moves only once "
-            "FullStory's jobs are finished. Nothing was sent. Leave it out; with deferrable=True the task waits "
-            "without a worker slot."
+            "wait_for_completion=False does not fit a Watermark or insert_id: a sync remembers what "
+            "FullStory's jobs have verified. Nothing was sent. Leave it out; with deferrable=True the task "
+            "waits without a worker slot."
         )
     if watermark is not None:
         if arguments.sql is None:
@@ -87,9 +87,9 @@ def _state_uri(arguments: ImportArguments) -> str:
     if uri is None or not arguments.durable:
         why = "durable=False says to keep nothing" if uri is not None else "state_uri is not set"
         raise FullStoryInputError(
-            f"A Watermark or insert_id needs a folder that remembers what was imported, and {why}. Nothing was "
-            "sent. Set state_uri, or [fullstory] state_uri in Airflow's configuration, to a folder in any "
-            "object storage. Airflow's asset state store cannot hold it: it has no lock, so that two runs at "
+            f"A Watermark or insert_id needs a folder that remembers what was imported, and {why}. Nothing "
+            "was sent. Set state_uri, or [fullstory] state_uri in Airflow's configuration, to a folder in "
+            "any object storage. Airflow's asset state store cannot hold it: it has no lock, so that two runs at "
             "the same time would send records twice."
         )
     return uri
@@ -101,8 +101,8 @@ def _is_full_refresh(arguments: ImportArguments, task_id: str, conf: Any) -> boo
     if (arguments.full_refresh or is_asked) and not arguments.insert_id:
         raise FullStoryInputError(
             "A full refresh without insert_id would send all records again, and FullStory cannot delete what "
-            "is doubled. Nothing was sent. Give the sync an insert_id, so that only what is missing is sent. If "
-            "all is to be sent again on purpose, reset the watermark: fullstory-sync reset NAME."
+            "is doubled. Nothing was sent. Give the sync an insert_id, so that only what is missing is sent. "
+            "If all is to be sent again on purpose, reset the watermark: fullstory-sync reset NAME."
         )
     return arguments.full_refresh or is_asked
 
@@ -126,10 +126,10 @@ class TaskSync:
         context: Context,
         operator: BaseOperator,
         arguments: ImportArguments,
+        *,
         options: MappingOptions,
         hook: FullStoryHook,
         outages: Outages,
-        *,
         deadline: float,
         stopped: Event,
     ) -> None:

@@ -6,7 +6,6 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
 from airflow_provider_fullstory.watermark import Watermark
 from tests.conftest import FakeDagRun
 from tests.tries import Task
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow_provider_fullstory.emulator.client import EmulatorClient
+    from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
 
 SQL = """
     SELECT order_id, customer AS "user.uid", updated_at, status FROM orders
@@ -36,7 +36,9 @@ class Warehouse:
     def add(self, *orders: tuple[int, int | None], status: str = "new") -> None:
         """Add orders: a number and the time of its update each."""
         for order_id, updated_at in orders:
-            self.execute("INSERT INTO orders VALUES (?, ?, ?, ?)", order_id, f"u{order_id}", updated_at, status)
+            self.execute(
+                "INSERT INTO orders VALUES (?, ?, ?, ?)", order_id, f"u{order_id}", updated_at, status
+            )
 
 
 class SyncRun(Task):

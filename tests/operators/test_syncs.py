@@ -70,9 +70,7 @@ def test_a_retry_settles_what_the_first_try_sent_and_sends_the_rest(
 
     report = task.attempt()
 
-    assert imported(emulator) == sorted(
-        [*((number, number) for number in range(1, 37)), (3, 100)]
-    )
+    assert imported(emulator) == sorted([*((number, number) for number in range(1, 37)), (3, 100)])
     assert report["imported"] + report["skipped"] == 36
     assert report["skipped"] >= 19
     assert record_of(tmp_path)["insert_ids"]["recent"]
