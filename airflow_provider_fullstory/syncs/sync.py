@@ -32,7 +32,6 @@ from airflow_provider_fullstory.syncs.record import (
     write_record,
 )
 from airflow_provider_fullstory.syncs.settlement import Settlement
-from airflow_provider_fullstory.syncs.watermark_lag import less
 from airflow_provider_fullstory.syncs.watermark_values import restored
 from airflow_provider_fullstory.text import plural
 
@@ -131,7 +130,7 @@ class Sync:
         record = self.record
         self._definition.check(record)
         record = self._settled(record)
-        since = self._since(record)
+        since = self._definition.since(record)
         if record.open is None:
             record = self._opened(record)
         else:
@@ -152,20 +151,6 @@ class Sync:
         )
         return self._write(
             record, imports=opened.number, open=opened, insert_ids=insert_ids, resource=definition.resource
-        )
-
-    def _since(self, record: SyncRecord) -> Any:
-        definition, watermark = self._definition, self._definition.watermark
-        if watermark is None:
-            return None
-        if record.watermark is None or definition.is_full_refresh:
-            return watermark.initial
-        return less(
-            restored(record.watermark.value),
-            watermark.lag,
-            definition.zone,
-            column=watermark.column,
-            may_go_back=bool(definition.insert_id),
         )
 
     def _summary(self, record: SyncRecord, since: Any) -> list[str]:
