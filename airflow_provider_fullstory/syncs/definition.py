@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError
-from airflow_provider_fullstory.syncs.watermark_lag import less
+from airflow_provider_fullstory.syncs.watermark_lag import check_lag, less
 from airflow_provider_fullstory.syncs.watermark_values import restored
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class SyncDefinition:
         if self.watermark is None:
             return None
         if record is None or record.watermark is None or self.is_full_refresh:
+            check_lag(self.watermark.lag)
             return self.watermark.initial
         return less(
             restored(record.watermark.value),
@@ -93,7 +94,9 @@ class SyncDefinition:
 
     def _check_insert_id(self, record: SyncRecord) -> None:
         known = [] if record.insert_ids is None else record.insert_ids.definition
-        if known == list(self.insert_id) or not record.imports:
+        # What was forgotten need not be recognized.
+        is_empty = record.insert_ids is not None and not record.insert_ids.count and record.open is None
+        if known == list(self.insert_id) or not record.imports or (self.insert_id and is_empty):
             return
         if not known:
             raise FullStoryInputError(

@@ -118,8 +118,8 @@ def _state_uri(arguments: ImportArguments) -> str:
         raise FullStoryInputError(
             f"A Watermark or insert_id needs a folder that remembers what was imported, and {why}. Nothing "
             "was sent. Set state_uri, or [fullstory] state_uri in Airflow's configuration, to a folder in "
-            "any object storage. Airflow's asset state store cannot hold it: it has no lock, so that two runs "
-            "at the same time would send records twice."
+            "any object storage. Airflow's asset state store cannot hold it: it has no lock, so two runs at "
+            "the same time would send records twice."
         )
     return uri
 

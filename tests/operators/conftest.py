@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def dead_runs_hold_a_sync_for_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a hold be over after a second, rather than two minutes."""
-    times = Times(renewal=0.1, valid=0.5, over=1.0, poll=0.05)
+    times = Times(renewal=0.1, valid=60.0, over=1.0, poll=0.05)
     monkeypatch.setattr("airflow_provider_fullstory.syncs.sync.take", partial(take, times=times))
 
 

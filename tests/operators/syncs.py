@@ -52,7 +52,8 @@ class SyncRun(Task):
             "parameters": {"since": Watermark("updated_at", initial=0)},
             "event_name": "Order Updated",
         }
-        super().__init__(None, f"file://{tmp_path / 'state'}", **(given | arguments))
+        given |= {"state_uri": f"file://{tmp_path / 'state'}"} | arguments
+        super().__init__(None, given.pop("state_uri"), **given)
         self.run_id = run_id
         self.run = FakeDagRun()
 

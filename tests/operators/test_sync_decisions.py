@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from airflow_provider_fullstory.exceptions import (
     FullStoryAmbiguousError,
     FullStoryInputError,
+    FullStoryMappingError,
     FullStoryRecordsRefusedError,
 )
 from airflow_provider_fullstory.watermark import Watermark
@@ -17,8 +19,6 @@ from tests.operators.syncs import SyncRun, imported, record_of, with_ids
 from tests.tries import DAY, Clock, crash, entering, failure_of, noting_job
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from airflow_provider_fullstory.emulator.client import EmulatorClient
     from tests.operators.syncs import Warehouse
 
@@ -65,7 +65,8 @@ def test_a_backfill_shares_the_insert_ids_and_leaves_the_watermark(
 ) -> None:
     warehouse.add((1, 10), (2, 20), (3, 30))
     backfill = with_ids(
-        sql="""SELECT order_id, customer AS "user.uid", updated_at, status FROM orders WHERE updated_at <= 20""",
+        sql="""SELECT order_id, customer AS "user.uid", updated_at, status FROM orders
+               WHERE updated_at <= 20""",
         parameters=None,
         sync_name="orders",
     )
@@ -92,8 +93,8 @@ def test_refused_records_that_were_fixed_are_sent_once_from_their_file(
     # The watermark may pass records that are in the file; the highest that was sent is that of order 2.
     assert record_of(tmp_path)["watermark"]["value"]["value"] == "20"
     emulator.forget_rejections()
-    file = report["rejected_uri"].removeprefix("file://")
-    lines = [json.loads(line) for line in open(file)]
+    file = Path(report["rejected_uri"].removeprefix("file://"))
+    lines = list(map(json.loads, file.read_text().splitlines()))
     for line in lines:
         line["event"].setdefault("user", {})["uid"] = "fixed"
     fixed = tmp_path / "fixed.jsonl"
@@ -252,7 +253,9 @@ def test_arguments_that_cannot_work_are_refused_before_anything_is_sent(
 ) -> None:
     warehouse.add((1, 10))
 
-    assert problem in failure_of(SyncRun(tmp_path, "run-1", **arguments), FullStoryInputError)
+    error = FullStoryMappingError if "insert_id" in arguments else FullStoryInputError
+
+    assert problem in failure_of(SyncRun(tmp_path, "run-1", **arguments), error)
 
 
 def test_a_batch_whose_answer_was_lost_is_settled_by_another_run(
