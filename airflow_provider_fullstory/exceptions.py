@@ -133,7 +133,7 @@ class FullStoryNotReadyError(FullStoryApiError):
 
 
 class FullStoryTimeoutError(FullStoryError):
-    """The jobs did not finish in time; they continue in FullStory, which cannot cancel them."""
+    """Jobs, or another run of the sync, took too long; FullStory cannot cancel jobs, so they continue."""
 
 
 class FullStoryRecordsRefusedError(FullStoryError):
@@ -166,6 +166,10 @@ class FullStoryHoldLostError(FullStoryError):
 
 class FullStoryLedgerError(FullStoryError):
     """The ledger or a staged batch of an import is damaged, or of another version."""
+
+
+class FullStorySyncOpenError(FullStoryError):
+    """Another run of a sync left an import that only that run can finish."""
 
 
 class FullStoryDiskError(FullStoryError):

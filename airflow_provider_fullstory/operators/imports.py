@@ -39,6 +39,9 @@ class FullStoryImportOperator(BaseOperator):
         "mapping",
         "timezone",
         "schema",
+        "exclude_columns",
+        "insert_id",
+        "sync_name",
         "state_uri",
         "rejected_uri",
         "idempotency_salt",
@@ -67,6 +70,10 @@ class FullStoryImportOperator(BaseOperator):
         timezone: str = "UTC",
         schema: Mapping[str, str] | None = None,
         record_key: str | Sequence[str] = (),
+        exclude_columns: str | Sequence[str] = (),
+        insert_id: str | Sequence[str] | None = None,
+        sync_name: str | None = None,
+        full_refresh: bool = False,
         batch_size: int = 50_000,
         max_batch_bytes: int = 32 * 2**20,
         max_parallel_uploads: int = 4,
@@ -98,6 +105,10 @@ class FullStoryImportOperator(BaseOperator):
         self.timezone = timezone
         self.schema = schema
         self.record_key = record_key
+        self.exclude_columns = exclude_columns
+        self.insert_id = insert_id
+        self.sync_name = sync_name
+        self.full_refresh = full_refresh
         self.batch_size = batch_size
         self.max_batch_bytes = max_batch_bytes
         self.max_parallel_uploads = max_parallel_uploads
@@ -151,7 +162,7 @@ class FullStoryImportOperator(BaseOperator):
             self._run = run = self._new_run(context)
             if self._is_killed:
                 run.stop()
-            with run.hook:
+            with run:
                 report = run.begin(names_interval=self._names_interval)
                 if report is None:
                     report = run.send()
@@ -173,7 +184,8 @@ class FullStoryImportOperator(BaseOperator):
 
         with without_retry():
             self._run = run = self._new_run(context, is_resumed=True)
-            with run.hook:
+            with run:
+                run.resume()
                 report = ImportReport.from_xcom(event["report"])
                 with with_report(report), explaining_unknown_jobs():
                     outcomes = outcomes_of(event)
@@ -216,9 +228,11 @@ class FullStoryImportOperator(BaseOperator):
         """
         from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
         from airflow_provider_fullstory.batch_import.reporting.preview import preview
+        from airflow_provider_fullstory.task.sync import previewed
 
         arguments = self._checked_arguments()
-        source = self._source(arguments)
+        options = self._source(arguments).options
+        source = self._source(previewed(self.dag_id, self.task_id, arguments, options))
         source.check()
         limits = BatchLimits(arguments.batch_size, arguments.max_batch_bytes)
         limits.check()

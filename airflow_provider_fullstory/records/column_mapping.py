@@ -102,9 +102,7 @@ class ColumnMapping:
         for path in self._insert_id_paths:
             self._check_insert_id(path, chunk)
         if not chunk.refusals:
-            return MappedChunk(
-                records, positions, [], _summary(timestamps), self._insert_ids(chunk, records)
-            )
+            return MappedChunk(records, positions, [], _summary(timestamps), self._insert_ids(chunk, records))
         return MappedChunk(
             sent := chunk.without_refused(records),
             chunk.without_refused(positions),
@@ -122,7 +120,9 @@ class ColumnMapping:
         if self.options.is_insert_id_whole:
             return ids_of_records(sent, self.options.shared_json)
         columns = [chunk.leaves[path].values for path in self._insert_id_paths]
-        return ids_of_values([chunk.without_refused(values) for values in columns] if chunk.refusals else columns)
+        return ids_of_values(
+            [chunk.without_refused(values) for values in columns] if chunk.refusals else columns
+        )
 
     def _check_insert_id(self, path: Path, chunk: _Chunk) -> None:
         """Refuse records in which a part of the insert id is NULL: it would name many of them."""

@@ -101,6 +101,12 @@ class MappingOptions:
                 )
         return paths
 
+    def insert_id_definition(self) -> list[str]:
+        """Return the insert id as a sync remembers it: dotted paths of fields, or ``*``."""
+        return (
+            list(self.insert_id) if self.is_insert_id_whole else list(map(".".join, self.insert_id_paths()))
+        )
+
     @property
     def shared_json(self) -> bytes:
         """The JSON of what all records of a request have in common; empty if they share nothing."""

@@ -74,7 +74,9 @@ def _requests(
         if problem or path is None:
             problems.append(f"mapping has the key {quoted(field)}: {problem}")
         elif found in excluded:
-            problems.append(f"mapping sends column {quoted(name)}, which exclude_columns keeps from being sent")
+            problems.append(
+                f"mapping sends column {quoted(name)}, which exclude_columns keeps from being sent"
+            )
         elif found is not None:
             mapped.add(found)
             yield columns[found], found, path

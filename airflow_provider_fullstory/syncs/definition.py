@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError
+from airflow_provider_fullstory.syncs.watermark_lag import check_lag, less
+from airflow_provider_fullstory.syncs.watermark_values import restored
 
 if TYPE_CHECKING:
     import datetime
@@ -35,6 +37,25 @@ class SyncDefinition:
     zone: datetime.tzinfo
     is_full_refresh: bool = False
 
+    def since(self, record: SyncRecord | None) -> Any:
+        """
+        Return the value that the query is given, None if there is no watermark.
+
+        :param record: What the sync remembers, None if it has never run.
+        """
+        if self.watermark is None:
+            return None
+        if record is None or record.watermark is None or self.is_full_refresh:
+            check_lag(self.watermark.lag)
+            return self.watermark.initial
+        return less(
+            restored(record.watermark.value),
+            self.watermark.lag,
+            self.zone,
+            column=self.watermark.column,
+            may_go_back=bool(self.insert_id),
+        )
+
     def check(self, record: SyncRecord) -> None:
         """
         Check that the sync of that name is this one.
@@ -50,8 +71,8 @@ class SyncDefinition:
         known = record.watermark
         if known is not None and self.watermark is not None and known.column != self.watermark.column:
             raise FullStoryInputError(
-                f"Sync {self.name!r} has its watermark in column {known.column!r}, at {known.value.value}; this "
-                f"task has it in column {self.watermark.column!r}. Nothing was sent.\n"
+                f"Sync {self.name!r} has its watermark in column {known.column!r}, at {known.value.value}; "
+                f"this task has it in column {self.watermark.column!r}. Nothing was sent.\n"
                 f"Set it for that column by: fullstory-sync set {self.name!r} VALUE --column "
                 f"{self.watermark.column!r}; or choose another sync_name."
             )
@@ -73,20 +94,22 @@ class SyncDefinition:
 
     def _check_insert_id(self, record: SyncRecord) -> None:
         known = [] if record.insert_ids is None else record.insert_ids.definition
-        if known == list(self.insert_id) or not record.imports:
+        # What was forgotten need not be recognized.
+        is_empty = record.insert_ids is not None and not record.insert_ids.count and record.open is None
+        if known == list(self.insert_id) or not record.imports or (self.insert_id and is_empty):
             return
         if not known:
             raise FullStoryInputError(
                 f"Sync {self.name!r} has imported without insert ids so far; this task has insert_id="
-                f"{list(self.insert_id)}. What was imported would not be recognized, and sent again if the query "
-                "selects it. Nothing was sent.\n"
+                f"{list(self.insert_id)}. What was imported would not be recognized, and sent again if the "
+                "query selects it. Nothing was sent.\n"
                 "Leave insert_id out; or choose another sync_name, with the watermark's initial value just "
                 "after what was imported."
             )
         given = f"insert_id={list(self.insert_id)}" if self.insert_id else "no insert_id"
         raise FullStoryInputError(
-            f"Sync {self.name!r} knows what it imported by insert_id={known}; this task has {given}. Nothing of "
-            "that would be recognized. Nothing was sent.\n"
-            "Set insert_id back, or choose another sync_name. To forget what was imported, so that all that the "
-            f"query selects is sent again: fullstory-sync forget {self.name!r}."
+            f"Sync {self.name!r} knows what it imported by insert_id={known}; this task has {given}. Nothing "
+            "of that would be recognized. Nothing was sent.\n"
+            "Set insert_id back, or choose another sync_name. To forget what was imported, so that all that "
+            f"the query selects is sent again: fullstory-sync forget {self.name!r}."
         )

@@ -6,7 +6,7 @@ import datetime
 import logging
 import re
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
@@ -21,6 +21,9 @@ OVER_AFTER: Final = 120.0
 #: How many files of earlier holders are kept, for people.
 _KEPT: Final = 3
 _FOLDER: Final = "holds"
+
+#: Seconds since the epoch, up to the year 9999; a file with others is damaged.
+_Time = Annotated[float, msgspec.Meta(ge=0, lt=253_402_300_800)]
 
 log = logging.getLogger(__name__)
 
@@ -40,14 +43,14 @@ class Holder(msgspec.Struct, frozen=True):
     number: int
     who: str
     token: str
-    taken_at: float
-    renewed_at: float
+    taken_at: _Time
+    renewed_at: _Time
     released: bool = False
 
     def __str__(self) -> str:
         if not self.token:
             return self.who
-        return f"{self.who}, since {_time(self.taken_at)} (last sign of life {_time(self.renewed_at)})"
+        return f"{self.who}, since {when(self.taken_at)} (last sign of life {when(self.renewed_at)})"
 
     def is_over(self, now: float, after: float = OVER_AFTER) -> bool:
         """
@@ -138,5 +141,6 @@ def _name(number: int) -> str:
     return f"{_FOLDER}/{number:08}.json"
 
 
-def _time(seconds: float) -> str:
+def when(seconds: float) -> str:
+    """Return a time in ISO 8601 (UTC)."""
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds")

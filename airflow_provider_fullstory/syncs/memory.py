@@ -51,12 +51,18 @@ class ImportMemory:
     :param ids: The insert ids that the sync has imported, None if it has none.
     :param folder: The folder of the import.
     :param records_of: Returns how many records an earlier try had in a batch, given its number.
+    :param all_read: Called once the source is read to its end.
     """
 
     def __init__(
-        self, ids: ImportedIds | None, folder: Folder, records_of: Callable[[int], int | None]
+        self,
+        ids: ImportedIds | None,
+        folder: Folder,
+        records_of: Callable[[int], int | None],
+        all_read: Callable[[], None],
     ) -> None:
         self._ids = ids
+        self.all_read = all_read
         self._files = ImportFiles(folder)
         self.records_of = records_of
 

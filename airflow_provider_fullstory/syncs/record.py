@@ -121,7 +121,7 @@ class OpenImport(msgspec.Struct, frozen=True):
         )
 
 
-class SyncRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+class SyncRecord(msgspec.Struct, frozen=True):
     """
     Hold what a sync remembers.
 

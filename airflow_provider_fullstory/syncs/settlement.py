@@ -11,7 +11,7 @@ import dataclasses
 import logging
 import struct
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_fullstory.api.protocol import IDEMPOTENCY_SECONDS
 from airflow_provider_fullstory.batch_import.ledger.entries import Entries, Entry
@@ -19,7 +19,6 @@ from airflow_provider_fullstory.batch_import.ledger.stores import FolderStore
 from airflow_provider_fullstory.batch_import.reporting.fingerprints import as_sent, in_order
 from airflow_provider_fullstory.batch_import.reporting.rejections import rejections
 from airflow_provider_fullstory.batch_import.waiting.job_watch import JobWatch
-from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
 from airflow_provider_fullstory.exceptions import (
     FullStoryAmbiguousError,
     FullStoryError,
@@ -33,11 +32,12 @@ from airflow_provider_fullstory.syncs.import_files import ImportFiles
 from airflow_provider_fullstory.text import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from threading import Event
 
     from airflow_provider_fullstory.batch_import.client import ImportClient
     from airflow_provider_fullstory.batch_import.storage.folder import Folder
+    from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
     from airflow_provider_fullstory.records.options import MappingOptions
     from airflow_provider_fullstory.syncs.record import OpenImport
 
@@ -72,17 +72,17 @@ class Settlement:
     :param folder: The folder of the import.
     :param of: The import, for messages.
     :param settling: How it is settled.
-    :param outcomes: Outcomes that are known, by job.
+    :param outcomes: Outcomes that are known.
     """
 
     def __init__(
-        self, folder: Folder, of: OpenImport, settling: Settling, outcomes: Mapping[str, JobOutcome] | None = None
+        self, folder: Folder, of: OpenImport, settling: Settling, outcomes: Sequence[JobOutcome] = ()
     ) -> None:
         self._entries = Entries(FolderStore(folder))
         self._files = ImportFiles(folder)
         self._of = of
         self._settling = settling
-        self._outcomes = dict(outcomes or {})
+        self._outcomes = {outcome.job_id: outcome for outcome in outcomes}
 
     @property
     def has_sent(self) -> bool:
@@ -136,9 +136,7 @@ class Settlement:
             why = "a day ago or more" if body is not None and not is_recognized else "and its body is gone"
             self._give_up(entry, f"its answer was lost, {why}")
             return
-        log.info(
-            "Batch %s of %s has no answer yet; it is posted again under its key.", entry.name, self._of
-        )
+        log.info("Batch %s of %s has no answer yet; it is posted again under its key.", entry.name, self._of)
         try:
             job = self._settling.client.create_import(body, entry.idempotency_key, sent_before=entry.at)
         except FullStoryError as error:
@@ -194,11 +192,13 @@ class Settlement:
 
     def _give_up(self, entry: Entry, why: str) -> None:
         """Treat a batch of unknown outcome as the user wants."""
-        what = f"The outcome of batch {entry.name} ({plural(entry.records, 'record')}) of {self._of} is unknown"
+        what = (
+            f"The outcome of batch {entry.name} ({plural(entry.records, 'record')}) of {self._of} is unknown"
+        )
         if not self._settling.resends_unknown:
             raise FullStoryAmbiguousError(
                 f"{what}: {why}.\nNothing was sent in this try.\n"
-                "Look for its records in FullStory. If they are missing, set on_ambiguous=\"resend\" and clear "
+                'Look for its records in FullStory. If they are missing, set on_ambiguous="resend" and clear '
                 "the task: the batch then\ncounts as not sent, and its records are sent again.\n"
                 f"Job: {entry.job_id or 'none'}."
             )

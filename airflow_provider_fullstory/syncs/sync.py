@@ -21,8 +21,8 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryTimeoutError,
 )
 from airflow_provider_fullstory.syncs.hold import take
-from airflow_provider_fullstory.syncs.import_files import import_folder
-from airflow_provider_fullstory.syncs.insert_ids.files import remove_unnamed, write_pieces
+from airflow_provider_fullstory.syncs.import_files import import_folder, import_numbers
+from airflow_provider_fullstory.syncs.insert_ids.files import remove_unnamed, write_ids
 from airflow_provider_fullstory.syncs.record import (
     InsertIdsRecord,
     OpenImport,
@@ -32,8 +32,7 @@ from airflow_provider_fullstory.syncs.record import (
     write_record,
 )
 from airflow_provider_fullstory.syncs.settlement import Settlement
-from airflow_provider_fullstory.syncs.watermark_lag import less
-from airflow_provider_fullstory.syncs.watermark_values import restored, stored
+from airflow_provider_fullstory.syncs.watermark_order import higher
 from airflow_provider_fullstory.text import plural
 
 if TYPE_CHECKING:
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
     from airflow_provider_fullstory.syncs.definition import SyncDefinition
     from airflow_provider_fullstory.syncs.hold import Hold
+    from airflow_provider_fullstory.syncs.record import StoredValue
     from airflow_provider_fullstory.syncs.settlement import Settling
 
 #: Seconds between two looks at whether another run has settled an import.
@@ -130,18 +130,19 @@ class Sync:
         record = self.record
         self._definition.check(record)
         record = self._settled(record)
-        since = self._since(record)
+        since = self._definition.since(record)
         if record.open is None:
             record = self._opened(record)
         else:
             self.is_resumed = True
         self.number = record.imports
+        self._remove_left_folders()
         log.info("%s.", ", ".join(self._summary(record, since)))
         return since
 
     def _opened(self, record: SyncRecord) -> SyncRecord:
         definition, insert_ids = self._definition, record.insert_ids
-        if definition.insert_id and insert_ids is None:
+        if definition.insert_id and (insert_ids is None or not insert_ids.count):
             insert_ids = InsertIdsRecord(list(definition.insert_id))
         opened = msgspec.structs.replace(
             self._me,
@@ -153,19 +154,11 @@ class Sync:
             record, imports=opened.number, open=opened, insert_ids=insert_ids, resource=definition.resource
         )
 
-    def _since(self, record: SyncRecord) -> Any:
-        definition, watermark = self._definition, self._definition.watermark
-        if watermark is None:
-            return None
-        if record.watermark is None or definition.is_full_refresh:
-            return watermark.initial
-        return less(
-            restored(record.watermark.value),
-            watermark.lag,
-            definition.zone,
-            column=watermark.column,
-            may_go_back=bool(definition.insert_id),
-        )
+    def _remove_left_folders(self) -> None:
+        """Remove the folders of imports that were closed by processes that ended before they did so."""
+        for number in import_numbers(self._folder):
+            if number != self.number:
+                import_folder(self._folder, number).remove()
 
     def _summary(self, record: SyncRecord, since: Any) -> list[str]:
         parts = [f"Import {record.imports:,} of sync {self._definition.name!r}"]
@@ -203,12 +196,13 @@ class Sync:
                 log.info("All that %s sent is in FullStory.", left)
                 return self._write(record, open=None, watermark=_moved(record, left))
         raise FullStorySyncOpenError(
-            f"{_capital(left)} has not finished import {left.number} of sync {self._definition.name!r}, which it "
-            f"began at {left.began_at}: records of it may be missing, or were refused.\n"
+            f"{_capital(left)} has not finished import {left.number} of sync {self._definition.name!r}, "
+            f"which it began at {left.began_at}: records of it may be missing, or were refused.\n"
             "Nothing was sent in this try. Without insert ids, what is missing cannot be told from what was "
             "sent.\n"
             "Clear that task: it sends only the rest, or judges anew what was refused (max_rejected).\n"
-            f"Or see that all is in FullStory, and move on by: fullstory-sync set {self._definition.name!r} VALUE."
+            "Or see that all is in FullStory, and move on by: fullstory-sync set "
+            f"{self._definition.name!r} VALUE."
         )
 
     def _closed(
@@ -223,7 +217,7 @@ class Sync:
         settlement = self._settlement(left, outcomes)
         settlement.settle()
         ids = record.insert_ids or InsertIdsRecord(list(self._definition.insert_id))
-        file = write_pieces(self._folder, f"ids/recent-{left.number:08d}.ids", settlement.imported())
+        file = write_ids(self._folder, left.number, settlement.imported())
         if file.count:
             ids = msgspec.structs.replace(ids, recent=[*ids.recent, file])
             log.info("Import %d: %s noted.", left.number, plural(file.count, "insert id"))
@@ -237,19 +231,26 @@ class Sync:
 
     # The end of an import.
 
-    def sent(self, *, highest: Any, invalid: int, organization: str | None) -> None:
+    def note_highest(self, highest: StoredValue | None) -> None:
+        """
+        Note the highest value of the watermark's column, once the source is read to its end.
+
+        :param highest: The value, None if no record has one.
+        """
+        record = self.record
+        if record.open is not None and self._is_open(record):
+            self._write(record, open=msgspec.structs.replace(record.open, highest=highest))
+
+    def sent(self, *, invalid: int, organization: str | None) -> None:
         """
         Note that all was sent, and let others work on the sync.
 
-        :param highest: The highest value of the watermark's column, None if there is none.
         :param invalid: How many records were never sent.
         :param organization: The organization that has the records, None if it is not known.
         """
         record = self.record
-        if self._is_open(record) and record.open is not None and self.hold is not None:
-            self.hold.check()
-            value = None if highest is None else stored(highest, str(record.open.column))
-            opened = msgspec.structs.replace(record.open, highest=value, invalid=invalid)
+        if record.open is not None and self._is_open(record):
+            opened = msgspec.structs.replace(record.open, invalid=invalid)
             self._write(record, open=opened, organization=organization or record.organization)
         self.release()
 
@@ -258,8 +259,8 @@ class Sync:
         Note what the import has brought to FullStory.
 
         :param outcomes: The outcomes of its jobs, as far as they are known.
-        :param is_success: Whether no more records were refused than the task allows, so that the watermark may
-            move.
+        :param is_success: Whether no more records were refused than the task allows, so that the watermark
+            may move.
         """
         if not self._take_hold_if_open():
             log.info(
@@ -268,17 +269,14 @@ class Sync:
             return
         try:
             record = self.record
-            if record.open is None or not self._is_open(record):
+            done, before = record.open, record.watermark
+            if done is None or not self._is_open(record):
                 return
             if self._definition.insert_id:
-                before = record.watermark
-                record = self._closed(record, record.open, outcomes, moves=is_success)
+                record = self._closed(record, done, outcomes, moves=is_success)
             elif is_success:
-                before = record.watermark
-                record = self._write(record, open=None, watermark=_moved(record, record.open))
+                record = self._write(record, open=None, watermark=_moved(record, done))
                 import_folder(self._folder, self.number).remove()
-            else:
-                return
             if record.watermark is not None and record.watermark != before:
                 log.info("The watermark is at %s now.", record.watermark.value.value)
         finally:
@@ -301,7 +299,9 @@ class Sync:
                 self.hold = take(self._folder, self._who, deadline=time.time())
             except FullStoryTimeoutError as error:
                 if time.time() >= deadline:
-                    error.add("The records of this import are in FullStory. A later run of the sync notes them.")
+                    error.add(
+                        "The records of this import are in FullStory. A later run of the sync notes them."
+                    )
                     raise
                 if self._settling.stopped.wait(_SECONDS_BETWEEN_LOOKS):
                     raise FullStoryKilledError(
@@ -327,9 +327,8 @@ def _moved(record: SyncRecord, done: OpenImport) -> WatermarkRecord | None:
     known = record.watermark
     if done.highest is None or done.column is None:
         return known
-    if known is not None and known.value.type == done.highest.type:
-        if restored(done.highest) <= restored(known.value):
-            return known
+    if known is not None and higher(known.value, done.highest, done.column) == known.value:
+        return known
     return WatermarkRecord(done.column, done.highest, _now(), f"import {done.number}, {done}")
 
 

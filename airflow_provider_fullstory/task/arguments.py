@@ -40,6 +40,7 @@ _OptionalUri = Annotated[
     Meta(description="a URI, or left out"),
 ]
 _FailOrResend = Annotated[Literal["fail", "resend"], Meta(description="'fail' or 'resend'")]
+_Names = Annotated[str | list[str], Meta(description="the name of a column, or a list of names")]
 _MaxRejected = Annotated[
     Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0, lt=1)],
     Meta(description="a number of records (int, from 0), or a share of all (float, from 0, below 1)"),
@@ -60,7 +61,15 @@ class StateArguments(msgspec.Struct, kw_only=True, frozen=True):
 class RunArguments(StateArguments, kw_only=True, frozen=True):
     """Arguments about how records are sent, checked and waited for; the fingerprint leaves them out."""
 
-    record_key: Annotated[str | list[str], Meta(description="the name of a column, or a list of names")]
+    record_key: _Names
+    insert_id: Annotated[
+        str | list[str] | None,
+        Meta(description="the name of a column, a list of names, '*' for the whole record, or left out"),
+    ] = None
+    sync_name: Annotated[
+        Annotated[str, Meta(min_length=1)] | None, Meta(description="text that is not empty, or left out")
+    ] = None
+    full_refresh: _Boolean = False
     max_parallel_uploads: Annotated[
         int, Meta(ge=1, le=MAX_PARALLEL_UPLOADS, description=f"1 to {MAX_PARALLEL_UPLOADS}")
     ]
@@ -91,6 +100,7 @@ class ImportArguments(RunArguments, kw_only=True, frozen=True):
     mapping: Annotated[dict[str, str] | None, Meta(description="a dict of text: field of the API -> column")]
     timezone: Annotated[str, Meta(min_length=1, description="a name such as 'UTC' or 'Europe/Berlin'")]
     schema: Annotated[dict[str, str] | None, Meta(description="a dict of text: name of the property -> type")]
+    exclude_columns: _Names
     batch_size: Annotated[
         int,
         Meta(

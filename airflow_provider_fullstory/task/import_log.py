@@ -65,13 +65,21 @@ def opened(source: OpenSource) -> None:
         log.info("%s", line)
 
 
-def sent(report: ImportReport, importer: Importer, empty_interval: str) -> None:
+def sent(report: ImportReport, importer: Importer, empty_interval: str, *, is_sync: bool) -> None:
     """
     Log what was sent, by this try and earlier ones.
 
+    :param is_sync: Whether the source gives what is new since the last run, which may be nothing.
     :param empty_interval: Why the data interval of the run selects nothing; empty if it selects
         something.
     """
+    if report.skipped:
+        log.info(
+            "Not sent, since their insert ids were imported before: %s.", plural(report.skipped, "record")
+        )
+    if not report.records and is_sync and not empty_interval:
+        log.info("The source gave no new records.")
+        return
     if not report.records:
         nothing = f"{empty_interval} The source gave no records: nothing was sent to FullStory."
         log.warning("%s", nothing.lstrip())
@@ -79,7 +87,7 @@ def sent(report: ImportReport, importer: Importer, empty_interval: str) -> None:
     if report.job_ids:
         for line in importer.summary():
             log.info("%s", line)
-    else:
+    elif report.invalid:
         log.warning("Nothing was sent: all records are invalid.")
     if report.invalid:
         log.info("Invalid and not sent: %s.", plural(report.invalid, "record"))

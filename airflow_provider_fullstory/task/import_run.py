@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Final
+from threading import Event
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
@@ -14,6 +16,7 @@ from airflow_provider_fullstory.batch_import.reporting.refusal_log import Refusa
 from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
 from airflow_provider_fullstory.batch_import.sending.importer import Importer
 from airflow_provider_fullstory.batch_import.sending.sender import Sender
+from airflow_provider_fullstory.batch_import.storage.outages import Outages
 from airflow_provider_fullstory.exceptions import (
     FullStoryInputError,
     FullStoryRecordsRefusedError,
@@ -29,6 +32,7 @@ from airflow_provider_fullstory.task.errors import explaining_unknown_jobs, with
 from airflow_provider_fullstory.task.intervals import warn_of_empty_interval
 from airflow_provider_fullstory.task.state import import_state
 from airflow_provider_fullstory.task.storage import refused_file
+from airflow_provider_fullstory.task.sync import TaskSync, is_sync
 from airflow_provider_fullstory.text import plural
 
 if TYPE_CHECKING:
@@ -41,8 +45,10 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.sending.quota import RemainingQuota
     from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
     from airflow_provider_fullstory.records.column_mapping import MappedChunk
+    from airflow_provider_fullstory.syncs.memory import ImportMemory
     from airflow_provider_fullstory.task.arguments import ImportArguments
     from airflow_provider_fullstory.task.source import RecordSource
+    from airflow_provider_fullstory.task.state import SyncImport
 
 #: Seconds for which a request that fails in a passing way is repeated.
 RETRY_FOR: Final = 300.0
@@ -71,7 +77,10 @@ class ImportRun:
         self._arguments = arguments
         self._source = source
         self._is_resumed = is_resumed
-        self._fingerprint = arguments.fingerprint
+        self._outages = Outages()
+        self._stopped = Event()
+        self._is_open = False
+        self._outcomes: Sequence[JobOutcome] = ()
         self._empty_interval = ""
         self._limits = BatchLimits(arguments.batch_size, arguments.max_batch_bytes)
         self._refusal_log = RefusalLog(
@@ -80,7 +89,6 @@ class ImportRun:
             shows_records=arguments.rejected_uri is None,
             shows_values=arguments.log_values,
         )
-        self._state = import_state(context, operator.task_id, arguments)
         self._deadline = deadline_of(operator, time.time(), arguments.timeout)
         self.hook = (
             FullStoryHook(arguments.fullstory_conn_id)
@@ -93,8 +101,45 @@ class ImportRun:
                 deadline=self._deadline,
             )
         )
-        self._account = Account(self.hook, self._state.ledger)
         self._completion = Completion(operator, context, self.hook)
+        self._sync = (
+            TaskSync(
+                context,
+                operator,
+                arguments,
+                options=source.options,
+                hook=self.hook,
+                outages=self._outages,
+                deadline=self._deadline,
+                stopped=self._stopped,
+            )
+            if is_sync(arguments)
+            else None
+        )
+
+    def __enter__(self) -> Self:
+        self.hook.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        try:
+            if self._sync is not None:
+                self._sync.release()
+        finally:
+            self.hook.__exit__(*exception)
+
+    def _open_state(self, sync_import: SyncImport | None) -> None:
+        """Open what earlier tries of the task, or of the import of a sync, have left."""
+        arguments = self._arguments
+        self._fingerprint = arguments.fingerprint
+        self._state = import_state(
+            self._context,
+            self._operator.task_id,
+            arguments,
+            sync_import=sync_import,
+            outages=self._outages,
+        )
+        self._account = Account(self.hook, self._state.ledger)
         self._importer = Importer(
             self._state.ledger,
             self.hook.imports(arguments.resource),
@@ -103,11 +148,16 @@ class ImportRun:
             poll_interval=arguments.poll_interval,
             deadline=self._deadline,
         )
+        self._is_open = True
+        if self._stopped.is_set():
+            self._importer.stop()
 
     def stop(self) -> None:
         """End the run as soon as possible. May be called from a signal handler."""
-        self._importer.stop()
-        self._state.outages.close()
+        self._stopped.set()
+        if self._is_open:
+            self._importer.stop()
+        self._outages.close()
 
     @property
     def left_behind(self) -> str:
@@ -116,7 +166,7 @@ class ImportRun:
 
         Empty after the wait in the triggerer: all jobs are finished.
         """
-        return "" if self._is_resumed else self._importer.left_behind
+        return self._importer.left_behind if self._is_open and not self._is_resumed else ""
 
     def begin(self, *, names_interval: bool) -> ImportReport | None:
         """
@@ -126,9 +176,16 @@ class ImportRun:
         :return: The report so far, if earlier tries have sent everything.
         :raises FullStoryInputError: If the source or its mapping cannot work.
         """
-        self._state.note_try()
-        self._source.check(is_mapped=self._state.identity.map_index >= 0)
-        self._limits.check()
+        if self._sync is None:
+            self._open_state(None)
+            self._state.note_try()
+            self._check_source()
+        else:
+            self._check_source()
+            self._arguments = self._sync.begin()
+            self._source = dataclasses.replace(self._source, arguments=self._arguments)
+            self._open_state(self._sync.sync_import())
+            self._state.note_try()
         report = self._state.begin(self._fingerprint)
         if names_interval:
             self._empty_interval = warn_of_empty_interval(self._operator, self._context)
@@ -137,25 +194,45 @@ class ImportRun:
         if report is None:
             import_log.begun(self._arguments, self._source, account, self._state)
             return None
+        if self._sync is not None:
+            self._sync.release()
         import_log.resumed(account, self._state, report)
         if self._arguments.rejected_uri is not None and report.rejected and not report.rejected_uri:
             # The argument is new in this try, so the rejected records are read once more.
             report.imported = report.rejected = None
         return report
 
+    def _check_source(self) -> None:
+        map_index = self._context["ti"].map_index
+        self._source.check(is_mapped=map_index is not None and map_index >= 0)
+        self._limits.check()
+
+    def resume(self) -> None:
+        """Resume the import after the wait in the triggerer."""
+        self._open_state(None if self._sync is None else self._sync.resumed())
+
     def send(self) -> ImportReport:
         """Send all records that no earlier try has sent, and return the report so far."""
         refused = self._refused_file()
         with nullcontext() if refused is None else refused.claimed():
             report, submissions = self._send(refused)
-        import_log.sent(report, self._importer, self._empty_interval)
+        import_log.sent(report, self._importer, self._empty_interval, is_sync=self._sync is not None)
         known = self._state.ledger.sent(report, submissions[-1].ordinal if submissions else 0)
+        if self._sync is not None:
+            self._sync.sent(report.invalid, self._state.ledger.organization)
         # An earlier try may have ended the import, but the file of refused records was just begun again.
         report = known if refused is None else report
         import_log.waiting(report, self._arguments)
         return report
 
     def _send(self, refused: RefusedFile | None) -> tuple[ImportReport, list[Submission]]:
+        memory = nullcontext() if self._sync is None else self._sync.memory(self._state.ledger)
+        with memory as opened:
+            return self._send_all(refused, opened)
+
+    def _send_all(
+        self, refused: RefusedFile | None, memory: ImportMemory | None
+    ) -> tuple[ImportReport, list[Submission]]:
         sender = Sender(
             self._state.identity,
             self._limits,
@@ -163,6 +240,7 @@ class ImportRun:
             self._importer,
             self._refusal_log,
             refused=refused,
+            memory=memory,
             remaining_quota=self._remaining_quota,
         )
         area = self._state.staging_area(self._fingerprint)
@@ -170,7 +248,7 @@ class ImportRun:
         if area is not None and manifest is not None:
             log.info("The source is not read: an earlier try staged its batches in %s.", self._state.folder)
             return sender.staged(area, manifest)
-        with self._source.open() as opened:
+        with self._source.open(None if self._sync is None else self._sync.column) as opened:
             import_log.opened(opened)
             chunks = self._enough(opened.chunks)
             if area is None:
@@ -240,6 +318,7 @@ class ImportRun:
 
         :param waited: How long the task waited for FullStory, in seconds.
         """
+        self._outcomes = outcomes
         with with_report(report):
             self._completion.complete([report], outcomes, self._refused_file(report), self._refusal_log)
         self._completion.report(report, waited=waited)
@@ -258,10 +337,14 @@ class ImportRun:
             result = self._completion.result(report, max_rejected=self._arguments.max_rejected)
         except FullStoryRecordsRefusedError as error:
             self._state.ledger.ended(report, is_success=False)
+            if self._sync is not None:
+                self._sync.finish(self._outcomes, is_success=False)
             if self._state.folder is not None:
                 error.add(f"What was sent is kept in {self._state.folder}.")
             raise
         self._state.ledger.ended(report, is_success=True)
+        if self._sync is not None:
+            self._sync.finish(self._outcomes, is_success=True)
         self._completion.clean_up(self._state.clean_up)
         if self._arguments.skip_if_empty and not report.records:
             self._completion.publish(report)
@@ -273,7 +356,7 @@ class ImportRun:
         uri = report.rejected_uri if report and report.rejected_uri else self._arguments.rejected_uri
         if uri is None:
             return None
-        return refused_file(self._source.options.kind, uri, self._state.identity, outages=self._state.outages)
+        return refused_file(self._source.options.kind, uri, self._state.owner, outages=self._outages)
 
 
 def note_failed_try(operator: BaseOperator, context: Context) -> None:

@@ -26,10 +26,11 @@ from airflow_provider_fullstory.task.hidden_records import HiddenRecords
 from airflow_provider_fullstory.text import some
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from airflow_provider_fullstory.records.column_mapping import MappedChunk
     from airflow_provider_fullstory.records.kind import RecordKind
+    from airflow_provider_fullstory.syncs.watermark_column import WatermarkColumn
     from airflow_provider_fullstory.task.arguments import ImportArguments
 
 #: How a statement begins.
@@ -120,8 +121,12 @@ class RecordSource:
         return str(HiddenRecords(records))
 
     @contextmanager
-    def open(self) -> Iterator[OpenSource]:
-        """Open the source."""
+    def open(self, watermark: WatermarkColumn | None = None) -> Iterator[OpenSource]:
+        """
+        Open the source.
+
+        :param watermark: Notes the highest value of a column of the query.
+        """
         kind = self.options.kind
         if self.arguments.sql is None:
             # A file may hold the refused records of an earlier import.
@@ -131,9 +136,12 @@ class RecordSource:
             yield OpenSource(self.description, {}, map_records(records, self.options))
             return
         with query(self._database(), self.arguments.sql, self.arguments.parameters) as result:
-            chunks = map_rows(result.columns, result.chunks, self.options)
+            rows = result.chunks if watermark is None else watermark.rows(result.columns, result.chunks)
+            chunks = map_rows(result.columns, rows, self.options)
             targets = targets_of_rows(result.columns, self.options)
-            yield OpenSource(self.description, targets, chunks)
+            yield OpenSource(
+                self.description, targets, chunks if watermark is None else watermark.passed(chunks)
+            )
 
     def _database(self) -> DbApiHook:
         conn_id = self.arguments.sql_conn_id
@@ -225,7 +233,7 @@ def mapping_options(
         raise FullStoryInputError(
             f"timezone is {arguments.timezone[:200]!r}; it must be a name such as 'UTC' or 'Europe/Berlin'."
         ) from None
-    schema, key = arguments.schema or {}, arguments.record_key
+    schema = arguments.schema or {}
     check_types(schema)
     own = MappingOptions(
         kind,
@@ -235,6 +243,13 @@ def mapping_options(
         schema=schema,
         allow_anonymous=allow_anonymous,
         allow_missing_timestamp=allow_missing_timestamp,
-        record_key=[key] if isinstance(key, str) else key,
+        record_key=_names(arguments.record_key),
+        excluded=_names(arguments.exclude_columns),
+        insert_id=_names(arguments.insert_id or ()),
     )
     return dataclasses.replace(own, shared=shared_part(shared, own))
+
+
+def _names(names: str | Sequence[str]) -> Sequence[str]:
+    """Return the names of columns that an argument gives, one of them as text."""
+    return [names] if isinstance(names, str) else names

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
+    from airflow_provider_fullstory.batch_import.ledger.batch_ledger import Witness
     from airflow_provider_fullstory.batch_import.ledger.stores import Store
     from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
     from airflow_provider_fullstory.batch_import.storage.folder import Folder
@@ -45,6 +46,7 @@ class ImportState:
     :param name: Name of the run's folder in it.
     :param folder: The import's folder, in the folder of the run.
     :param is_staged: Whether batches are staged there.
+    :param sync_import: The import of a sync, None if the task has no sync.
     """
 
     def __init__(
@@ -59,8 +61,10 @@ class ImportState:
         name: str,
         folder: Folder | None,
         is_staged: bool,
+        sync_import: SyncImport | None = None,
     ) -> None:
         self.identity = identity
+        self._sync_import = sync_import
         self.ledger = ledger
         self.outages = outages
         self.folder = folder
@@ -75,6 +79,15 @@ class ImportState:
         """What prevents records from being sent twice, for the log: a line or two."""
         return self._stores.description
 
+    @property
+    def owner(self) -> RunIdentity:
+        """The identity of the import that owns the file of refused records."""
+        of_sync = self._sync_import
+        if of_sync is None:
+            return self.identity
+        run = dataclasses.replace(self.identity, salt=self.identity.salt.rpartition("#")[0])
+        return of_sync.identity(run, of_sync.first_number)
+
     def note_try(self) -> None:
         """
         Note that a try works on the run.
@@ -88,7 +101,8 @@ class ImportState:
             history = {"sent_since": _sent_since(self._context)}
         # used_at says when the run was last worked on.
         self._stores.of_run.set(_HISTORY, history | {"used_at": time.time()})
-        self._sent_since: float | None = history["sent_since"]
+        # A sync remembers all that it has sent.
+        self._sent_since: float | None = None if self._sync_import else history["sent_since"]
         known = self._stores.of_import.get(_RUN)
         run = _description(self._context)
         is_new = known is None or _is_another(run, known)
@@ -133,6 +147,29 @@ class ImportState:
 
 
 @dataclasses.dataclass(frozen=True)
+class SyncImport:
+    """
+    Name one import of a sync.
+
+    :param number: Its number in the sync.
+    :param first_number: The number of the import of the task's first try, if that did not succeed: they share
+        the file of refused records.
+    :param folder: Its folder in the folder of the sync.
+    :param witness: Learns of its batches.
+    """
+
+    number: int
+    first_number: int
+    folder: Folder
+    witness: Witness | None
+
+    @staticmethod
+    def identity(run: RunIdentity, number: int) -> RunIdentity:
+        """Return the identity of an import of a run: a run that is cleared may have several."""
+        return dataclasses.replace(run, salt=f"{run.salt}#{number}")
+
+
+@dataclasses.dataclass(frozen=True)
 class Stores:
     """
     Hold the state of an import.
@@ -147,18 +184,33 @@ class Stores:
     description: str
 
 
-def import_state(context: Context, task_id: str, arguments: StateArguments) -> ImportState:
+def state_uri_of(arguments: StateArguments) -> str | None:
+    """Return the folder of all state, None if neither the arguments nor Airflow's configuration name it."""
+    if arguments.state_uri is not None:
+        return arguments.state_uri
+    return conf.get("fullstory", "state_uri", fallback="") or None
+
+
+def import_state(
+    context: Context,
+    task_id: str,
+    arguments: StateArguments,
+    *,
+    sync_import: SyncImport | None = None,
+    outages: Outages | None = None,
+) -> ImportState:
     """
     Return the state of an import, with the best protection that this Airflow and the arguments allow.
 
     :param task_id: The operator's own id: several operators may be executed inside one task.
     :param arguments: The arguments of the operator. ``state_uri`` is by default ``[fullstory] state_uri`` of
         Airflow's configuration.
+    :param sync_import: The import of a sync, None if the task has no sync. The folder of the sync then holds
+        the ledger, so that another run can settle the import.
+    :param outages: Waits out outages of the storage.
     :raises FullStoryInputError: If the arguments contradict each other.
     """
-    uri = conf.get("fullstory", "state_uri", fallback="") or None
-    if arguments.state_uri is not None:
-        uri = str(arguments.state_uri)
+    uri = state_uri_of(arguments)
     if not arguments.durable and (arguments.state_uri is not None or arguments.stage_batches):
         argument = "stage_batches" if arguments.state_uri is None else "state_uri"
         raise FullStoryInputError(f"{argument} is given with durable=False, which says to keep nothing.")
@@ -169,25 +221,52 @@ def import_state(context: Context, task_id: str, arguments: StateArguments) -> I
         )
     run = run_identity(context, task_id, arguments.idempotency_salt)
     task = dataclasses.replace(run, task_id=context["ti"].task_id, salt="")
-    outages = Outages()
+    outages = outages or Outages()
     runs = task_folder(uri, task, outages) if uri is not None and arguments.durable else None
     run_folder = None if runs is None else runs.folder(run_name(task))
-    stores = _stores(context, run, run_folder, outages, durable=arguments.durable)
+    if sync_import is not None and run_folder is not None:
+        folder: Folder | None = sync_import.folder
+        stores = Stores(
+            FolderStore(run_folder),
+            FolderStore(sync_import.folder),
+            f"a ledger in {sync_import.folder}",
+        )
+    else:
+        folder = None if run_folder is None else run_folder.folder(digest(run))
+        stores = _stores(context, run, run_folder, outages, durable=arguments.durable)
     return ImportState(
         context,
-        run,
+        run if sync_import is None else sync_import.identity(run, sync_import.number),
         Ledger(
             stores.of_import,
             resends_unknown=arguments.on_ambiguous == "resend",
             resends_changed=arguments.on_source_change == "resend",
+            witness=None if sync_import is None else sync_import.witness,
         ),
         stores,
         outages=outages,
         runs=runs,
         name=run_name(task),
-        folder=None if run_folder is None else run_folder.folder(digest(run)),
+        folder=folder,
         is_staged=arguments.stage_batches,
+        sync_import=sync_import,
     )
+
+
+def sync_tries(
+    context: Context, task_id: str, arguments: StateArguments, uri: str, outages: Outages
+) -> Store:
+    """
+    Return the store in which the tries of a task note their imports of a sync.
+
+    :param task_id: The operator's own id.
+    :param uri: The folder of all state.
+    :param outages: Waits out outages of the storage.
+    """
+    run = run_identity(context, task_id, arguments.idempotency_salt)
+    task = dataclasses.replace(run, task_id=context["ti"].task_id, salt="")
+    runs = task_folder(uri, task, outages)
+    return FolderStore(runs.folder(run_name(task)).folder(digest(run)))
 
 
 def _stores(

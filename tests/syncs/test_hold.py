@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 #: A process must not be taken for dead while a busy machine runs another one.
 QUICK = Times(renewal=0.2, valid=2.0, over=4.0, poll=0.1)
 AT_ONCE = Times(over=0.05, poll=0.01)
+FAR = b'{"number": 1, "who": "", "token": "t", "taken_at": 1e99, "renewed_at": 1e99}'
 
 
 @pytest.fixture(params=["disk", "storage"])
@@ -105,7 +106,7 @@ def test_a_hold_that_was_not_renewed_is_over(folder: Folder) -> None:
         assert hold.number == 2
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b'{"number": 1}'])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b'{"number": 1}', FAR])
 def test_a_damaged_file_is_a_hold_until_it_has_not_changed_for_long(folder: Folder, content: bytes) -> None:
     folder.write("holds/00000001.json", content)
     holder = holder_of(folder)

@@ -83,7 +83,9 @@ class Batcher:
                 self._add(lines[:-1], chunk.positions, chunk.insert_ids)
             else:
                 # Records without insert ids have none to go with.
-                insert_ids = [[insert_id] for insert_id in chunk.insert_ids] or itertools.repeat([])
+                insert_ids: Iterable[Sequence[int]] = [
+                    [insert_id] for insert_id in chunk.insert_ids
+                ] or itertools.repeat(())
                 for line, record, position, insert_id in zip(
                     lines.split(b"\n"), chunk.records, chunk.positions, insert_ids, strict=False
                 ):

@@ -45,6 +45,9 @@ class SyncMemory(Protocol):
     def records_of(self, number: int) -> int | None:
         """Return how many records an earlier try had in a batch, given its number."""
 
+    def all_read(self) -> None:
+        """Note that the source is read to its end."""
+
 
 class Sender:
     """
@@ -145,6 +148,7 @@ class Sender:
                 if file is not None:
                     file.commit()
                 if self._memory is not None:
+                    self._memory.all_read()
                     report.add_skipped(self._memory.skipped)
 
             yield batches, commit
