@@ -74,6 +74,9 @@ bench-imports: $(VENV)/.installed-bench ## Time the imports of operators, as Air
 bench-insert-ids: $(VENV)/.installed ## Measure what insert ids cost a record with 1 and 10 million known. MILLIONS for others.
 	@$(BIN)/python -m benchmarks.insert_ids $(if $(MILLIONS),--millions $(MILLIONS))
 
+bench-sync: $(INSTALLED) ## Measure what insert ids cost an import, with 0, 1 and 10 million known ones.
+	$(BIN)/python -m benchmarks.sync
+
 bench-rules: $(VENV)/.installed ## Measure what checking every record costs, on top of mapping and encoding it.
 	@$(BIN)/python -m benchmarks.rules
 
