@@ -200,7 +200,8 @@ class Sync:
             f"which it began at {left.began_at}: records of it may be missing, or were refused.\n"
             "Nothing was sent in this try. Without insert ids, what is missing cannot be told from what was "
             "sent.\n"
-            "Clear that task: it sends only the rest, or judges anew what was refused (max_rejected).\n"
+            "Let that task end; if it has, clear it: it sends only the rest, or judges anew what was refused "
+            "(max_rejected).\n"
             "Or see that all is in FullStory, and move on by: fullstory-sync set "
             f"{self._definition.name!r} VALUE."
         )
