@@ -44,9 +44,18 @@ def write_sorted_ids(folder: Folder, number: int, ids: Scratch) -> IdsFile:
     :param number: What no other file of sorted ids is numbered, such as the number of the import.
     :param ids: The ids.
     """
-    name = f"{_FOLDER}/{_SORTED}{number}.ids"
+    name = sorted_name(number)
     folder.write(name, ids.content())
     return IdsFile(name, ids.count)
+
+
+def sorted_name(number: int) -> str:
+    """
+    Return the path of a file of sorted ids in the folder of a sync.
+
+    :param number: Its number.
+    """
+    return f"{_FOLDER}/{_SORTED}{number}.ids"
 
 
 def read_ids(folder: Folder, file: IdsFile, block_ids: int = BLOCK_IDS) -> Iterator[array[int]]:

@@ -9,7 +9,7 @@ import msgspec
 
 from airflow_provider_fullstory.records.column_mapping import MappedChunk
 from airflow_provider_fullstory.sources import CHUNK_ROWS
-from airflow_provider_fullstory.syncs.insert_ids.files import write_sorted_ids
+from airflow_provider_fullstory.syncs.insert_ids.files import sorted_name, write_sorted_ids
 from airflow_provider_fullstory.syncs.insert_ids.id_filter import IdFilter
 from airflow_provider_fullstory.syncs.insert_ids.merging import all_ids
 from airflow_provider_fullstory.syncs.insert_ids.scratch import Scratch
@@ -83,7 +83,7 @@ class ImportedIds:
                 self._known.append(block)
                 self._filter.add(block)
             self._known.finish()
-            # Twice as large, as it is all that there is for ids in no order.
+            # Twice as large, since more is looked up for an id that passes it.
             self._sent = SentIds(self._filter_bits + 1)
             stack.callback(self._sent.close)
             self._stack = stack.pop_all()
@@ -173,6 +173,9 @@ class ImportedIds:
         older = record.sorted.count if record.sorted else 0
         if record.sorted != self._record.sorted or any(file not in record.recent for file in merged):
             # Someone else has done so meanwhile.
+            return None
+        if record.sorted is not None and record.sorted.name == sorted_name(number):
+            # A file that is named never changes.
             return None
         few = max(_FEW_IDS, older // 10)
         if sum(file.count for file in merged) <= few and len(merged) <= _FEW_FILES:

@@ -230,6 +230,14 @@ def test_what_someone_else_has_folded_is_not_folded_again(folder: Folder) -> Non
 
 
 @pytest.mark.usefixtures("few_ids")
+def test_a_file_that_the_record_names_is_not_written_again(folder: Folder) -> None:
+    old = written(folder, [2, 9], [1, 3, 4, 5])
+    with ImportedIds(folder, old) as imported:
+        assert imported.fold(old, 1) is None
+    assert folder.read("ids/sorted-1.ids") == packed([2, 9])
+
+
+@pytest.mark.usefixtures("few_ids")
 def test_a_crash_before_the_record_is_written_loses_nothing(folder: Folder) -> None:
     old = written(folder, [2, 9], [1, 3, 4, 5])
     with ImportedIds(folder, old) as imported:
