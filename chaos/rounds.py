@@ -185,7 +185,7 @@ class Round:
 
     def _check_memory(self) -> None:
         """Check that the sync knows of each record that it is imported, and of none twice."""
-        [file] = self._state.rglob("sync.json")
+        [file] = self._state.glob("syncs/*/sync.json")
         record = json.loads(file.read_text())
         files = [record["insert_ids"]["sorted"], *record["insert_ids"]["recent"]]
         count = sum(file["count"] for file in files if file)
