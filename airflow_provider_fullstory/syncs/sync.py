@@ -222,7 +222,9 @@ class Sync:
         if file.count:
             ids = msgspec.structs.replace(ids, recent=[*ids.recent, file])
             log.info("Import %d: %s noted.", left.number, plural(file.count, "insert id"))
-        watermark = _moved(record, left) if moves else record.watermark
+        # Whoever settles it: if each run begins before the one before has ended, none closes its own.
+        is_whole = left.invalid == 0 and not any(outcome.errors for outcome in settlement.outcomes)
+        watermark = _moved(record, left) if moves or is_whole else record.watermark
         record = self._write(record, open=None, insert_ids=ids, watermark=watermark)
         import_folder(self._folder, left.number).remove()
         return record
