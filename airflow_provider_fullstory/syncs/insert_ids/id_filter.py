@@ -37,19 +37,28 @@ class IdFilter:
             self.add(block)
             yield block
 
-    def add_new(self, ids: Iterable[int]) -> list[int]:
-        """Add ids, and return those that may have been added before, here or earlier."""
+    def add_others(self, ids: Iterable[int], other: IdFilter) -> tuple[list[int], list[int]]:
+        """
+        Add the ids that do not pass another filter.
+
+        Return those that pass it, and of the others those that may have been added before, here or earlier.
+        To ask both filters in one go takes less time, and this is done for each record of an import.
+
+        :param ids: The ids.
+        :param other: The other filter.
+        """
         slots, shift, bits = self.slots, self._shift, _BITS
+        other_slots, other_shift = other.slots, other._shift
+        passing: list[int] = []
         added: list[int] = []
         for one in ids:
-            slot, bit = one >> shift, bits[one & 7]
+            bit = bits[one & 7]
+            if other_slots[one >> other_shift] & bit:
+                passing.append(one)
+                continue
+            slot = one >> shift
             if slots[slot] & bit:
                 added.append(one)
             else:
                 slots[slot] |= bit
-        return added
-
-    def passing(self, ids: Iterable[int]) -> list[int]:
-        """Return the ids that may have been added."""
-        slots, shift, bits = self.slots, self._shift, _BITS
-        return [one for one in ids if slots[one >> shift] & bits[one & 7]]
+        return passing, added

@@ -112,8 +112,9 @@ class ImportedIds:
 
     def _sifted(self, chunk: MappedChunk) -> MappedChunk:
         ids = chunk.insert_ids
-        imported = self._imported(self._filter.passing(ids))
-        doubtful = self._sent.doubtful([one for one in ids if one not in imported] if imported else ids)
+        passing, doubtful = self._sent.sift(ids, self._filter)
+        imported = self._imported(passing)
+        doubtful |= self._sent.doubtful(one for one in passing if one not in imported)
         if not imported and not doubtful:
             self._sent.add(ids)
             return chunk

@@ -1,8 +1,4 @@
-"""
-The ids of older imports: one sorted file, and beside it what finds an id in it.
-
-To make that from the ids takes seconds, and an import would spend them each time it begins.
-"""
+"""The ids of older imports: one sorted file, and beside it what finds an id in it."""
 
 from __future__ import annotations
 
@@ -42,8 +38,10 @@ class OlderIds(NamedTuple):
     """
     Hold what finds an id.
 
+    To make this from the ids takes seconds, and an import would spend them each time it begins.
+
     :param ids: The ids.
-    :param filter: A filter that lets them pass.
+    :param filter: A filter to which they were added.
     """
 
     ids: SortedIds
@@ -86,7 +84,7 @@ def write_older(folder: Folder, number: int, scratch: Scratch, older: OlderIds) 
     :param folder: The folder of the sync.
     :param number: What no other file of sorted ids is numbered, such as the number of the import.
     :param scratch: Where the ids are, and nothing else.
-    :param older: The ids, and a filter that lets them pass.
+    :param older: The ids, and a filter to which they were added.
     """
     file = write_sorted_ids(folder, number, scratch)
     _write_index(folder, file, older)
