@@ -54,27 +54,29 @@ def open_older(folder: Folder, file: IdsFile | None, scratch: Scratch, filter_bi
 
     :param folder: The folder of the sync.
     :param file: The file, None if there is none.
-    :param scratch: Where they are written, as the first.
+    :param scratch: Where they are written; it is empty.
     :param filter_bits: The size of the filter, as a power of two.
     :raises FullStoryLedgerError: If the file is damaged.
     """
     if file is None:
         return OlderIds(write_sorted(scratch, (), 0), IdFilter(filter_bits))
-    index = None
-    if _is_indexed(file):
-        index = _read_index(folder, file, filter_bits)
-        if index is None:
-            log.info("%s is missing, or does not fit: it is made anew.", folder.location(index_name(file)))
+    index = _read_index(folder, file, filter_bits) if _is_indexed(file) else None
     if index is None:
-        id_filter = IdFilter(filter_bits)
-        ids = write_sorted(scratch, id_filter.added(read_ids(folder, file)), part_bits_of(file.count))
-        older = OlderIds(ids, id_filter)
-        _write_index(folder, file, older)
-        return older
+        return _indexed(folder, file, scratch, IdFilter(filter_bits))
     starts, id_filter = index
     for content in read_content(folder, file):
         scratch.write(content)
     return OlderIds(SortedIds(scratch, starts), id_filter)
+
+
+def _indexed(folder: Folder, file: IdsFile, scratch: Scratch, id_filter: IdFilter) -> OlderIds:
+    """Copy the ids, and make their index, which the next import reads."""
+    if _is_indexed(file):
+        log.info("%s is missing, or does not fit: it is made anew.", folder.location(index_name(file)))
+    ids = write_sorted(scratch, id_filter.added(read_ids(folder, file)), part_bits_of(file.count))
+    older = OlderIds(ids, id_filter)
+    _write_index(folder, file, older)
+    return older
 
 
 def write_older(folder: Folder, number: int, scratch: Scratch, older: OlderIds) -> IdsFile:
