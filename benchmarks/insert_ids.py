@@ -148,8 +148,9 @@ def sorted_file(
     positions = range(CHUNK_ROWS)
     mapped = (MappedChunk(records, positions, [], insert_ids=ids) for ids in chunks(kind, count))
     folder = _folder(directory)
-    # Loads what Airflow needs for object storage.
-    folder.names()
+    # Loads what Airflow needs for object storage, as reading the record of the sync does.
+    folder.write("read", b"")
+    folder.read("read")
     began = time.process_time()
     with ImportedIds(folder, record) as imported:
         opened = time.process_time()
