@@ -102,9 +102,10 @@ class Settlement:
         self._wait()
 
     @property
-    def outcomes(self) -> list[JobOutcome]:
-        """The outcomes of its jobs, once it is settled."""
-        return [outcome for _, outcome in self._settled()]
+    def is_whole(self) -> bool:
+        """Whether FullStory has every record that was sent, once it is settled: none was rejected or lost."""
+        outcomes = [self._outcomes.get(entry.job_id or "") for entry in self._leaves()]
+        return all(outcome is not None and not outcome.errors for outcome in outcomes)
 
     def imported(self) -> Iterator[bytes]:
         """
