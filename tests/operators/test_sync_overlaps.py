@@ -206,3 +206,19 @@ def test_another_organization_is_refused(
 
     assert "organization 'ANOTHER', but sync 'dag.import' imports into 'EMULATOR'" in message
     assert imported(emulator) == [(1, 10)]
+
+
+def test_without_insert_ids_the_watermark_does_not_pass_a_batch_that_counts_as_not_sent(
+    tmp_path: Path, warehouse: Warehouse, emulator: EmulatorClient
+) -> None:
+    warehouse.add((1, 10), (2, 20))
+    # Its job ends without importing a record.
+    emulator.configure(fail_jobs=True)
+    deferred(SyncRun(tmp_path, "run-1"), emulator)
+    emulator.configure(fail_jobs=False)
+    warehouse.add((3, 30))
+
+    SyncRun(tmp_path, "run-2", on_ambiguous="resend").attempt()
+
+    assert imported(emulator) == [(1, 10), (2, 20), (3, 30)]
+    assert record_of(tmp_path)["watermark"]["value"]["value"] == "30"
