@@ -67,7 +67,8 @@ def run(console: Console, seed: int, days: int, directory: Path) -> None:
     console.print(_table(outcomes))
     if failed := [outcome for outcome in outcomes if outcome.failure]:
         raise MonthFailedError(
-            "\n".join(f"{outcome.kind}: {outcome.failure}" for outcome in failed) + f"All logs are in {directory}."
+            "\n".join(f"{outcome.kind}: {outcome.failure}" for outcome in failed)
+            + f"All logs are in {directory}."
         )
     compared = sum(outcome.differences.compared for outcome in outcomes if outcome.differences)
     console.print(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import json
 import logging
@@ -26,6 +27,7 @@ from airflow_provider_fullstory.batch_import.sending.importer import Importer
 from airflow_provider_fullstory.batch_import.storage.folder import Folder
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
 from airflow_provider_fullstory.syncs.hold import Times, take
+from airflow_provider_fullstory.syncs.insert_ids.imported_ids import ImportedIds
 from airflow_provider_fullstory.task.source import RecordSource
 
 if TYPE_CHECKING:
@@ -197,6 +199,8 @@ class Try:
         for name in ending.modules:
             with suppress(ImportError):
                 importlib.import_module(name)
+        if ending.modules:
+            gc.freeze()
         return ending
 
     # What follows happens in the process of the try.
@@ -253,6 +257,10 @@ class Try:
             patch("time.time", lambda: now() + ahead),
             patch(f"{package}.syncs.sync.take", partial(take, times=TIMES)),
             patch(f"{package}.syncs.sync._SECONDS_BETWEEN_LOOKS", 0.1),
+            # There are few ids, and their files are to be merged all the same.
+            patch(f"{package}.syncs.insert_ids.imported_ids._PART_BITS", 6),
+            patch(f"{package}.syncs.insert_ids.imported_ids._FEW_FILES", 10),
+            patch.dict(ImportedIds.__init__.__kwdefaults__, filter_bits=14),
             patch(f"{package}.triggers.fullstory._worker_exit_seconds", lambda: 0.0),
             patch(f"{package}.api.protocol.FIRST_RETRY_SECONDS", 0.01),
             patch(f"{package}.task.import_run.RETRY_FOR", 0.3),

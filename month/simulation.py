@@ -34,6 +34,8 @@ _UPLOADS: Final = {"method": "POST", "path": "/v2/events/batch"}
 #: A try of a few batches makes about so many writes.
 _WRITES: Final = 24
 _OPEN_RUN: Final = re.compile(r"[Rr]un '([^']+)' of task '[^']+' in DAG '([^']+)'")
+#: What no retry fixes.
+_FINAL: Final = {"FullStoryRecordsRefusedError", "FullStoryAmbiguousError"}
 #: What a run may fail with although nothing is down.
 _EXPECTED: Final = {
     "FullStoryRecordsRefusedError",
@@ -236,7 +238,7 @@ class Simulation:
             if ending.error == "FullStorySyncOpenError" and self._finish_open(ending):
                 ending = self._cleared(run, **changes)
                 continue
-            if not left or ending.error == "FullStoryRecordsRefusedError":
+            if not left or ending.error in _FINAL:
                 break
             left -= 1
             self._counts["retries"] += 1

@@ -56,7 +56,9 @@ class Kind:
 
     def file(self, directory: Path, uri: str) -> dict[str, Any]:
         """Return the arguments of a task that imports a file of refused records, once they are fixed."""
-        shared = self._shared(directory)
+        shared = self._shared(directory) | {"max_rejected": 0}
+        # Each record in the file has its name.
+        del shared["event_name"]
         if not self.insert_id:
             # What was refused is in this file alone.
             del shared["sync_name"]

