@@ -1,1 +1,1 @@
-"""Proof by a month: syncs that run every hour while all sorts of things happen, and a count of every record."""
+"""Proof by a month: syncs that run every hour while much goes wrong, and a count of every record."""

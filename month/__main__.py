@@ -60,7 +60,7 @@ def run(console: Console, seed: int, days: int, directory: Path) -> None:
     :param seed: What it follows from.
     :param days: How many days it has.
     :param directory: A directory with a short path.
-    :raises MonthFailedError: If FullStory differs from the warehouse, or something else is not as it should be.
+    :raises MonthFailedError: If FullStory differs from the warehouse, or a run failed without a reason.
     """
     began = time.monotonic()
     outcomes = simulate(seed, days, directory)
@@ -70,18 +70,19 @@ def run(console: Console, seed: int, days: int, directory: Path) -> None:
             "\n".join(f"{outcome.kind}: {outcome.failure}" for outcome in failed)
             + f"All logs are in {directory}."
         )
-    compared = sum(outcome.differences.compared for outcome in outcomes if outcome.differences)
+    compared = sum(outcome.differences.compared for outcome in outcomes if outcome.differences is not None)
     console.print(
-        f"{compared:,} records are in FullStory, each exactly once; nothing is missing, and nothing else is there. "
-        f"Every report adds up. ({time.monotonic() - began:.0f} s)",
+        f"{compared:,} records are in FullStory, each exactly once; nothing is missing, and nothing else is "
+        f"there. Every report adds up. ({time.monotonic() - began:.0f} s)",
         style="green",
     )
 
 
 def _table(outcomes: list[Outcome]) -> Table:
-    table = Table("", *(outcome.kind for outcome in outcomes))
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = Table()
+    table.add_column("What happened", no_wrap=True)
+    for outcome in outcomes:
+        table.add_column(outcome.kind, justify="right", no_wrap=True)
     for name in sorted({name for outcome in outcomes for name in outcome.counts}):
         table.add_row(name, *(f"{outcome.counts[name]:,}" for outcome in outcomes))
     table.add_section()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from month.tasks import Kind
 
 #: In how many hours each thing happens, as a share of all. At least once, however short the month is.
 SHARES: Final = {
@@ -52,18 +55,18 @@ class Hour:
     outage: str
 
 
-def plan(seed: int, days: int, *, has_ids: bool) -> list[Hour]:
+def plan(seed: int, days: int, kind: Kind) -> list[Hour]:
     """
     Return the month of a seed.
 
     :param seed: What it follows from.
     :param days: How many days it has.
-    :param has_ids: Whether the sync has insert ids.
+    :param kind: The kind of sync.
     """
-    chance = random.Random(f"{seed} {has_ids}")  # noqa: S311 - Chance that can be repeated is the point.
+    chance = random.Random(f"{seed} {kind.name}")  # noqa: S311 - Chance that can be repeated is the point.
     count = 24 * days
     happenings: list[set[str]] = [set() for _ in range(count)]
-    for what, share in (SHARES | (SHARES_WITH_IDS if has_ids else {})).items():
+    for what, share in (SHARES | (SHARES_WITH_IDS if kind.insert_id else {})).items():
         for number in chance.sample(range(1, count), max(1, round(share * count))):
             happenings[number].add(what)
     outages = _outages(chance, count)

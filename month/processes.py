@@ -17,7 +17,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
@@ -33,11 +32,13 @@ from airflow_provider_fullstory.task.source import RecordSource
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from multiprocessing.connection import Connection
+    from pathlib import Path
 
 #: A process that was killed holds its sync for seconds, not for minutes.
 TIMES: Final = Times(renewal=0.5, valid=5.0, over=7.0, poll=0.05)
 _SECONDS_TO_COMMIT: Final = 10.0
 _MOST_SECONDS: Final = 120.0
+log = logging.getLogger("month")
 _FORK: Final = multiprocessing.get_context("fork")
 
 
@@ -210,10 +211,10 @@ class Try:
         for descriptor, mode in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
             os.dup2(os.open(os.devnull, mode), descriptor)
         logging.basicConfig(filename=self._log, level=logging.INFO, force=True, format="%(message)s")
-        logging.info("--- %s, try %d%s", self._run.run_id, self._run.tries, " resumed" * bool(self._deferral))
+        log.info("--- %s, try %d%s", self._run.run_id, self._run.tries, " resumed" * bool(self._deferral))
         known = set(sys.modules)
         ending = self._ending(parent)
-        logging.info("--- %s: %s", ending.state, ending.message or ending.report)
+        log.info("--- %s: %s", ending.state, ending.message or ending.report)
         parent.send(replace(ending, modules=[name for name in sys.modules if name not in known]))
         parent.close()
         logging.shutdown()
@@ -227,7 +228,7 @@ class Try:
             path, arguments = deferred.trigger.serialize()
             return Ending("deferred", deferral=Deferral(path, json.dumps(arguments), deferred.method_name))
         except Exception as error:
-            logging.exception("The try failed.")
+            log.exception("The try failed.")
             report = getattr(error, "report", None)
             return Ending("failed", report=report, error=type(error).__name__, message=str(error))
 

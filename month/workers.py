@@ -86,7 +86,7 @@ def simulate(seed: int, days: int, directory: Path) -> list[Outcome]:
 
 def _work(results: Connection, place: int, seed: int, days: int, directory: Path) -> None:
     outcome = Outcome(KINDS[place].name)
-    hours = plan(seed, days, has_ids=bool(KINDS[place].insert_id))
+    hours = plan(seed, days, KINDS[place])
     with ExitStack() as stack:
         try:
             _simulate(stack, outcome, place, hours, directory)
@@ -109,4 +109,11 @@ def _simulate(stack: ExitStack, outcome: Outcome, place: int, hours: list[Hour],
     warehouse.start()
     os.environ["AIRFLOW_CONN_FULLSTORY_DEFAULT"] = client.connection_json()
     os.environ["AIRFLOW_CONN_WAREHOUSE"] = warehouse.connection_json()
-    Simulation(KINDS[place], hours, directory, client, warehouse, outcome).run()
+    Simulation(
+        KINDS[place],
+        hours,
+        directory=directory,
+        emulator=client,
+        warehouse=warehouse,
+        outcome=outcome,
+    ).run()
