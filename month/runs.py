@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from month.warehouse import Records
 
 #: Seconds after which Airflow tries again.
-RETRY_DELAY: Final = 300
+RETRY_DELAY: Final = 120
 _TRIES: Final = 3
 #: A try of a few batches makes about so many writes.
 _WRITES: Final = 24

@@ -73,7 +73,8 @@ class Simulation:
 
     def _run_hour(self, hour: Hour) -> None:
         chance = random.Random(hour.seed)  # noqa: S311 - Chance that can be repeated is the point.
-        self._runs.wait((hour.number + 1) * HOUR.total_seconds() - self._runs.ahead)
+        # With many retries, the hour before may have lasted longer.
+        self._runs.wait(max(0.0, (hour.number + 1) * HOUR.total_seconds() - self._runs.ahead))
         self._outages.turn_to(hour.outage)
         if self._outages.has_database:
             self._records.write(hour.number, chance)

