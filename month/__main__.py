@@ -7,7 +7,7 @@ import random
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.table import Table
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from month.workers import Outcome
+
+
+#: So wide is the table, wherever it is printed.
+_WIDTH: Final = 100
 
 
 class MonthFailedError(Exception):
@@ -64,7 +68,7 @@ def run(console: Console, seed: int, days: int, directory: Path) -> None:
     """
     began = time.monotonic()
     outcomes = simulate(seed, days, directory)
-    console.print(_table(outcomes))
+    console.print(_table(outcomes), width=_WIDTH)
     if failed := [outcome for outcome in outcomes if outcome.failure]:
         raise MonthFailedError(
             "\n".join(f"{outcome.kind}: {outcome.failure}" for outcome in failed)

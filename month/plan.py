@@ -34,8 +34,8 @@ SHARES_WITH_IDS: Final = {
 }
 #: Hours that each outage lasts. A batch whose answer was lost is told from one that did not arrive for 24.
 OUTAGES: Final = {"FullStory down": 22, "database down": 22, "answers lost for hours": 10}
-#: An outage takes no more than this share of the month.
-_SHORTEST: Final = 12
+#: An outage takes no more of the month than one in so many hours.
+_ONE_IN: Final = 16
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _outages(chance: random.Random, count: int) -> dict[int, str]:
     part = count // len(names)
     outages = {}
     for place, name in enumerate(names):
-        length = min(OUTAGES[name], count // _SHORTEST)
+        length = min(OUTAGES[name], count // _ONE_IN)
         start = place * part + chance.randrange(1, part - length)
         outages |= dict.fromkeys(range(start, start + length), name)
     return outages
