@@ -12,6 +12,7 @@ import pytest
 
 from demo.comparison import compare
 from demo.processes import wait_for
+from demo.services import AIRFLOW_VERSION
 from demo.warehouse import Order
 from tests.real_airflow.orders import ORDERS, order_event
 from tests.real_airflow.runs import Run, assert_keeps_secrets, made_runs
@@ -26,6 +27,8 @@ pytestmark = pytest.mark.all_airflows
 HOURLY_SYNC = "example_fullstory_hourly_sync"
 IMPORT_ORDERS = "import_orders"
 BACKFILL = "example_fullstory_backfill"
+#: The type of a run that an asset starts.
+BY_ASSET = "dataset_triggered" if AIRFLOW_VERSION < (3, 0) else "asset_triggered"
 #: Numbers of orders that tests add.
 FIRST_NUMBER = 10_000
 LAST_UPDATE = ORDERS[-1].ordered_at
@@ -148,13 +151,13 @@ def test_a_model_that_was_built_starts_a_sync_of_what_has_changed(
     customers = {order.customer_id for order in ORDERS}
 
     Run.trigger(services, "warehouse_model").wait_for_success()
-    [first] = made_runs(services, sync, "asset_triggered")
+    [first] = made_runs(services, sync, BY_ASSET)
     assert counts(first, "import_revenue") == (len(customers), 0)
     assert_keeps_secrets(first.visible_text("import_revenue"), services.emulator, "secret-customer")
 
     changed = orders.add(7, LAST_UPDATE + timedelta(hours=1))
     Run.trigger(services, "warehouse_model").wait_for_success()
-    [second] = [run for run in made_runs(services, sync, "asset_triggered", 2) if run.run_id != first.run_id]
+    [second] = [run for run in made_runs(services, sync, BY_ASSET, 2) if run.run_id != first.run_id]
     assert counts(second, "import_revenue") == (1, len(customers) - 1)
 
     [*events, last] = second.events()
