@@ -30,7 +30,7 @@ endef
 TESTS := --group test --group build
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui chaos bench bench-flat bench-imports bench-insert-ids bench-pipe bench-rules bench-wait test test-fast test-fast-airflow-2 test-airflow-2 test-airflow-next test-airflow-pins test-mariadb lint map format check-build constraints clean
+.PHONY: help demo demo-ui chaos bench bench-flat bench-imports bench-insert-ids bench-pipe bench-rules bench-sync bench-wait test test-fast test-fast-airflow-2 test-airflow-2 test-airflow-next test-airflow-pins test-mariadb lint map format check-build constraints clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 19
@@ -76,6 +76,9 @@ bench-insert-ids: $(VENV)/.installed ## Measure what insert ids cost a record wi
 
 bench-rules: $(VENV)/.installed ## Measure what checking every record costs, on top of mapping and encoding it.
 	@$(BIN)/python -m benchmarks.rules
+
+bench-sync: $(VENV)/.installed ## Measure what insert ids cost an import, with 0, 1 and 10 million known ones.
+	@$(BIN)/python -m benchmarks.sync
 
 bench-pipe: $(VENV)/.installed ## Measure how close an import of 3,000,000 records comes to FullStory's own time.
 	@$(BIN)/python -m benchmarks.pipe

@@ -102,9 +102,12 @@ class Settlement:
         self._wait()
 
     @property
-    def outcomes(self) -> list[JobOutcome]:
-        """The outcomes of its jobs, once it is settled."""
-        return [outcome for _, outcome in self._settled()]
+    def is_whole(self) -> bool:
+        """Whether FullStory has every record of every batch, once it is settled."""
+        return all(
+            entry.job_id in self._outcomes and not self._outcomes[entry.job_id].errors
+            for entry in self._leaves()
+        )
 
     def imported(self) -> Iterator[bytes]:
         """

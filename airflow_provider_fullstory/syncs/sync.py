@@ -192,7 +192,7 @@ class Sync:
             return self._write(record, open=None)
         if left.invalid is not None:
             settlement.settle()
-            if not left.invalid and not any(outcome.errors for outcome in settlement.outcomes):
+            if not left.invalid and settlement.is_whole:
                 log.info("All that %s sent is in FullStory.", left)
                 return self._write(record, open=None, watermark=_moved(record, left))
         raise FullStorySyncOpenError(
@@ -200,7 +200,8 @@ class Sync:
             f"which it began at {left.began_at}: records of it may be missing, or were refused.\n"
             "Nothing was sent in this try. Without insert ids, what is missing cannot be told from what was "
             "sent.\n"
-            "Clear that task: it sends only the rest, or judges anew what was refused (max_rejected).\n"
+            "Let that task end; if it has, clear it: it sends only the rest, or judges anew what was refused "
+            "(max_rejected).\n"
             "Or see that all is in FullStory, and move on by: fullstory-sync set "
             f"{self._definition.name!r} VALUE."
         )
@@ -222,7 +223,7 @@ class Sync:
             ids = msgspec.structs.replace(ids, recent=[*ids.recent, file])
             log.info("Import %d: %s noted.", left.number, plural(file.count, "insert id"))
         # Whoever settles it: if each run begins before the one before has ended, none closes its own.
-        is_whole = left.invalid == 0 and not any(outcome.errors for outcome in settlement.outcomes)
+        is_whole = left.invalid == 0 and settlement.is_whole
         watermark = _moved(record, left) if moves or is_whole else record.watermark
         record = self._write(record, open=None, insert_ids=ids, watermark=watermark)
         import_folder(self._folder, left.number).remove()

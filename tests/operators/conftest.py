@@ -22,6 +22,12 @@ def dead_runs_hold_a_sync_for_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def runs_look_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let runs that wait for a sync look for it many times a second."""
+    monkeypatch.setattr("airflow_provider_fullstory.syncs.sync.take", partial(take, times=Times(poll=0.05)))
+
+
+@pytest.fixture
 def warehouse(database: Path) -> Warehouse:
     """Give a table of orders that the connection 'warehouse' leads to."""
     return Warehouse(database)

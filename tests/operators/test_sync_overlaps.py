@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.emulator.client import EmulatorClient
     from tests.operators.syncs import Warehouse
 
-pytestmark = pytest.mark.usefixtures("dead_runs_hold_a_sync_for_a_second")
+pytestmark = pytest.mark.usefixtures("runs_look_often")
 IDS = pytest.mark.parametrize("ids", [False, True], ids=["watermark alone", "insert ids"])
 
 
