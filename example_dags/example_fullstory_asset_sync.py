@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pendulum
 from airflow.providers.common.compat.sdk import DAG, Asset
 
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
@@ -23,6 +24,7 @@ CUSTOMER_REVENUE = Asset("postgres://warehouse:5432/warehouse/public/customer_re
 with DAG(
     "example_fullstory_asset_sync",
     schedule=[CUSTOMER_REVENUE],
+    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
     tags=["example", "fullstory"],

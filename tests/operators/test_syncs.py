@@ -41,6 +41,19 @@ def test_each_run_sends_what_is_new(
     assert record_of(tmp_path)["open"] is None
 
 
+def test_batches_that_wait_until_all_fit_into_the_quota_are_remembered(
+    tmp_path: Path, warehouse: Warehouse, emulator: EmulatorClient
+) -> None:
+    emulator.configure(event_quota=100)
+    warehouse.add(*((number, number) for number in range(1, 36)))
+
+    SyncRun(tmp_path, "run-1", **with_ids(lag=100)).attempt()
+    again = SyncRun(tmp_path, "run-2", **with_ids(lag=100)).attempt()
+
+    assert (again["imported"], again["skipped"]) == (0, 35)
+    assert imported(emulator) == [(number, number) for number in range(1, 36)]
+
+
 def test_a_retry_settles_what_the_first_try_sent_and_sends_the_rest(
     tmp_path: Path, warehouse: Warehouse, emulator: EmulatorClient
 ) -> None:

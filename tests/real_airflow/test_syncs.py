@@ -12,6 +12,7 @@ import pytest
 
 from demo.comparison import compare
 from demo.processes import wait_for
+from demo.services import AIRFLOW_VERSION
 from demo.warehouse import Order
 from tests.real_airflow.orders import ORDERS, order_event
 from tests.real_airflow.runs import Run, assert_keeps_secrets, made_runs
@@ -26,6 +27,8 @@ pytestmark = pytest.mark.all_airflows
 HOURLY_SYNC = "example_fullstory_hourly_sync"
 IMPORT_ORDERS = "import_orders"
 BACKFILL = "example_fullstory_backfill"
+#: The type of a run that an asset starts.
+BY_ASSET = "dataset_triggered" if AIRFLOW_VERSION < (3, 0) else "asset_triggered"
 #: Numbers of orders that tests add.
 FIRST_NUMBER = 10_000
 LAST_UPDATE = ORDERS[-1].ordered_at
@@ -89,6 +92,10 @@ def undated(services: Services, dag_id: str) -> Run:
     return Run(services, dag_id, services.airflow.api.trigger(dag_id))
 
 
+def hourly_runs(services: Services) -> list[Run]:
+    return [Run(services, HOURLY_SYNC, run.run_id) for run in services.airflow.api.dag_runs(HOURLY_SYNC)]
+
+
 def counts(run: Run, task_id: str) -> tuple[int, int]:
     """Wait for a run, and return how many records were imported, and how many were known before."""
     run.wait_for_success()
@@ -106,6 +113,8 @@ def in_the_lag(order_time: datetime) -> list[Order]:
 
 def test_the_hourly_sync_sends_what_is_new(services: Services, orders: OrdersTable) -> None:
     services.airflow.wait_for_dag(HOURLY_SYNC)
+    # The schedule makes no run in between.
+    wait_for("an hour with time left", lambda: services.airflow.now().minute < 55, seconds=330)
     services.airflow.api.unpause(HOURLY_SYNC)
     [scheduled] = made_runs(services, HOURLY_SYNC, "scheduled")
     assert counts(scheduled, IMPORT_ORDERS) == (len(ORDERS), 0)
@@ -148,13 +157,13 @@ def test_a_model_that_was_built_starts_a_sync_of_what_has_changed(
     customers = {order.customer_id for order in ORDERS}
 
     Run.trigger(services, "warehouse_model").wait_for_success()
-    [first] = made_runs(services, sync, "asset_triggered")
+    [first] = made_runs(services, sync, BY_ASSET)
     assert counts(first, "import_revenue") == (len(customers), 0)
     assert_keeps_secrets(first.visible_text("import_revenue"), services.emulator, "secret-customer")
 
     changed = orders.add(7, LAST_UPDATE + timedelta(hours=1))
     Run.trigger(services, "warehouse_model").wait_for_success()
-    [second] = [run for run in made_runs(services, sync, "asset_triggered", 2) if run.run_id != first.run_id]
+    [second] = [run for run in made_runs(services, sync, BY_ASSET, 2) if run.run_id != first.run_id]
     assert counts(second, "import_revenue") == (1, len(customers) - 1)
 
     [*events, last] = second.events()
@@ -172,20 +181,23 @@ def test_a_backfill_beside_the_hourly_sync_sends_nothing_twice(
     for number, month in enumerate(months):
         orders.add(number, month)
     services.airflow.wait_for_dag(HOURLY_SYNC)
-    first_and_last = {"first_month": "2025-11", "last_month": "2026-03"}
+    known = hourly_runs(services)
 
-    backfill = Run.trigger(services, BACKFILL, conf=first_and_last)
+    backfill = Run.trigger(services, BACKFILL, conf={"first_month": "2025-11", "last_month": "2026-03"})
     backfill.wait_until("deferred", "import_month")
     hourly = undated(services, HOURLY_SYNC)
     wait_for("both to be in flight", lambda: is_in_flight(hourly) and is_in_flight(backfill))
-    imported, skipped = counts(hourly, IMPORT_ORDERS)
     backfill.wait_for_success()
+    # Its schedule may have made a run as well.
+    of_hours = [counts(run, IMPORT_ORDERS) for run in hourly_runs(services) if run not in known]
 
     orders.check()
     reports = [backfill.result("import_month", index) for index in range(5)]
-    assert imported + sum(report["imported"] for report in reports) == len(orders.events)
+    of_months = [(report["imported"], report["skipped"]) for report in reports]
+    assert sum(imported for imported, _ in of_hours + of_months) == len(orders.events)
     # Each order since January was read by both.
-    assert skipped + sum(report["skipped"] for report in reports) == len(orders.events) - 1
+    assert sum(skipped for _, skipped in of_hours + of_months) >= len(orders.events) - 1
+    assert all(imported or skipped for imported, skipped in of_hours)
 
 
 def is_in_flight(run: Run) -> bool:
