@@ -127,7 +127,7 @@ class Sync:
         :raises FullStoryInputError: If the sync is not what its record says.
         :raises FullStorySyncOpenError: If what another run left must be finished there first.
         """
-        record = self.record
+        record = self._without_unsent(self.record)
         self._definition.check(record)
         record = self._settled(record)
         since = self._definition.since(record)
@@ -142,8 +142,8 @@ class Sync:
 
     def _opened(self, record: SyncRecord) -> SyncRecord:
         definition, insert_ids = self._definition, record.insert_ids
-        if definition.insert_id and (insert_ids is None or not insert_ids.count):
-            insert_ids = InsertIdsRecord(list(definition.insert_id))
+        if insert_ids is None or not insert_ids.count:
+            insert_ids = InsertIdsRecord(list(definition.insert_id)) if definition.insert_id else None
         opened = msgspec.structs.replace(
             self._me,
             number=record.imports + 1,
@@ -175,6 +175,16 @@ class Sync:
         return parts
 
     # What earlier imports left open.
+
+    def _without_unsent(self, record: SyncRecord) -> SyncRecord:
+        """Return the record without an import that sent nothing: its definition binds nobody."""
+        left = record.open
+        has_ids = record.insert_ids is not None or bool(self._definition.insert_id)
+        # Without insert ids, this task may have staged what it is about to send.
+        if left is None or (left.is_of(self._me) and not has_ids) or self._settlement(left).has_sent:
+            return record
+        log.info("%s left import %d open, but sent nothing.", _capital(left), left.number)
+        return self._write(record, open=None)
 
     def _settled(self, record: SyncRecord) -> SyncRecord:
         """Return the record without an open import, or with this task's own, which is to be resumed."""
