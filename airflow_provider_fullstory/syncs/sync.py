@@ -250,7 +250,10 @@ class Sync:
         """
         record = self.record
         if record.open is not None and self._is_open(record):
-            self._write(record, open=msgspec.structs.replace(record.open, highest=highest))
+            # The task may have named another column since the import began.
+            watermark = self._definition.watermark
+            column = None if watermark is None else watermark.column
+            self._write(record, open=msgspec.structs.replace(record.open, highest=highest, column=column))
 
     def sent(self, *, invalid: int, organization: str | None) -> None:
         """

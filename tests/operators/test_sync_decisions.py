@@ -341,3 +341,22 @@ def test_a_sync_that_has_sent_nothing_yet_can_still_be_given_insert_ids(
     task.attempt(**with_ids())
 
     assert imported(emulator) == [(1, 10)]
+
+
+def test_a_retry_may_have_its_watermark_in_another_column(
+    tmp_path: Path, warehouse: Warehouse, emulator: EmulatorClient
+) -> None:
+    warehouse.add((1, 10), (2, 20))
+    task = SyncRun(tmp_path, "run-1")
+    crash(task, noting_job(1))
+    other: dict[str, Any] = {"parameters": {"since": Watermark("order_id", initial=0)}}
+    other["sql"] = """SELECT order_id, customer AS "user.uid", updated_at, status FROM orders
+                      WHERE order_id > :since ORDER BY order_id"""
+
+    task.attempt(**other)
+    warehouse.add((3, 5))
+    SyncRun(tmp_path, "run-2", **other).attempt()
+
+    watermark = record_of(tmp_path)["watermark"]
+    assert (watermark["column"], watermark["value"]["value"]) == ("order_id", "3")
+    assert imported(emulator) == [(1, 10), (2, 20), (3, 5)]
