@@ -232,6 +232,8 @@ class Sync:
         if file.count:
             ids = msgspec.structs.replace(ids, recent=[*ids.recent, file])
             log.info("Import %d: %s noted.", left.number, plural(file.count, "insert id"))
+        # Else runs that overlap would settle each other, and each would read from where the first one did.
+        moves = moves or (left.invalid == 0 and settlement.is_whole)
         watermark = _moved(record, left) if moves else record.watermark
         record = self._write(record, open=None, insert_ids=ids, watermark=watermark)
         import_folder(self._folder, left.number).remove()
