@@ -280,7 +280,10 @@ class Sync:
         """
         if not self._take_hold_if_open():
             log.info(
-                "Another run of sync %r has settled import %d already.", self._definition.name, self.number
+                "Import %d of sync %r is closed already: another run has settled it, or fullstory-sync has "
+                "closed it.",
+                self.number,
+                self._definition.name,
             )
             return
         try:
