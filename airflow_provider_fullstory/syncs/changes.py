@@ -191,7 +191,8 @@ def _without_open_import(record: SyncRecord, effects: list[str], *, needs_consen
         return Change(record, effects, needs_consent)
     name = f"Import {record.open.number} ({record.open})"
     if record.insert_ids is not None:
-        kept = f"{name} stays open: the next run settles it first, which may move the watermark up again."
-        return Change(record, [*effects, kept], needs_consent)
+        kept = f"{name} stays open: the next run settles it first. It does not move the watermark any more."
+        settled_only = msgspec.structs.replace(record.open, highest=None)
+        return Change(msgspec.structs.replace(record, open=settled_only), [*effects, kept], needs_consent)
     closed = f"{name} is closed, and not accounted for. What the next run selects of it is sent again."
     return Change(msgspec.structs.replace(record, open=None), [*effects, closed], needs_consent=True)

@@ -94,9 +94,10 @@ class SyncDefinition:
 
     def _check_insert_id(self, record: SyncRecord) -> None:
         known = [] if record.insert_ids is None else record.insert_ids.definition
-        # What was forgotten need not be recognized.
-        is_empty = record.insert_ids is not None and not record.insert_ids.count and record.open is None
-        if known == list(self.insert_id) or not record.imports or (self.insert_id and is_empty):
+        # What was forgotten, or never sent, need not be recognized.
+        is_forgotten = record.insert_ids is not None and not record.insert_ids.count
+        is_unused = record.insert_ids is None and record.watermark is None
+        if known == list(self.insert_id) or (record.open is None and (is_forgotten or is_unused)):
             return
         if not known:
             raise FullStoryInputError(

@@ -127,7 +127,7 @@ class Sync:
         :raises FullStoryInputError: If the sync is not what its record says.
         :raises FullStorySyncOpenError: If what another run left must be finished there first.
         """
-        record = self.record
+        record = self._without_unsent(self.record)
         self._definition.check(record)
         record = self._settled(record)
         since = self._definition.since(record)
@@ -142,8 +142,8 @@ class Sync:
 
     def _opened(self, record: SyncRecord) -> SyncRecord:
         definition, insert_ids = self._definition, record.insert_ids
-        if definition.insert_id and (insert_ids is None or not insert_ids.count):
-            insert_ids = InsertIdsRecord(list(definition.insert_id))
+        if insert_ids is None or not insert_ids.count:
+            insert_ids = InsertIdsRecord(list(definition.insert_id)) if definition.insert_id else None
         opened = msgspec.structs.replace(
             self._me,
             number=record.imports + 1,
@@ -175,6 +175,16 @@ class Sync:
         return parts
 
     # What earlier imports left open.
+
+    def _without_unsent(self, record: SyncRecord) -> SyncRecord:
+        """Return the record without an import that sent nothing: its definition binds nobody."""
+        left = record.open
+        has_ids = record.insert_ids is not None or bool(self._definition.insert_id)
+        # Without insert ids, this task may have staged what it is about to send.
+        if left is None or (left.is_of(self._me) and not has_ids) or self._settlement(left).has_sent:
+            return record
+        log.info("%s left import %d open, but sent nothing.", _capital(left), left.number)
+        return self._write(record, open=None)
 
     def _settled(self, record: SyncRecord) -> SyncRecord:
         """Return the record without an open import, or with this task's own, which is to be resumed."""
@@ -223,9 +233,9 @@ class Sync:
         if file.count:
             ids = msgspec.structs.replace(ids, recent=[*ids.recent, file])
             log.info("Import %d: %s noted.", left.number, plural(file.count, "insert id"))
-        # Whoever settles it: if each run begins before the one before has ended, none closes its own.
-        is_whole = left.invalid == 0 and settlement.is_whole
-        watermark = _moved(record, left) if moves or is_whole else record.watermark
+        # Else runs that overlap would settle each other, and each would read from where the first one did.
+        moves = moves or (left.invalid == 0 and settlement.is_whole)
+        watermark = _moved(record, left) if moves else record.watermark
         record = self._write(record, open=None, insert_ids=ids, watermark=watermark)
         import_folder(self._folder, left.number).remove()
         return record
@@ -243,7 +253,10 @@ class Sync:
         """
         record = self.record
         if record.open is not None and self._is_open(record):
-            self._write(record, open=msgspec.structs.replace(record.open, highest=highest))
+            # The task may have named another column since the import began.
+            watermark = self._definition.watermark
+            column = None if watermark is None else watermark.column
+            self._write(record, open=msgspec.structs.replace(record.open, highest=highest, column=column))
 
     def sent(self, *, invalid: int, organization: str | None) -> None:
         """
@@ -268,7 +281,10 @@ class Sync:
         """
         if not self._take_hold_if_open():
             log.info(
-                "Another run of sync %r has settled import %d already.", self._definition.name, self.number
+                "Import %d of sync %r is closed already: another run has settled it, or fullstory-sync has "
+                "closed it.",
+                self.number,
+                self._definition.name,
             )
             return
         try:

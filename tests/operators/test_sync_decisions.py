@@ -13,7 +13,9 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryInputError,
     FullStoryMappingError,
     FullStoryRecordsRefusedError,
+    FullStorySourceError,
 )
+from airflow_provider_fullstory.syncs import command
 from airflow_provider_fullstory.watermark import Watermark
 from tests.operators.syncs import SyncRun, imported, record_of, with_ids
 from tests.tries import DAY, Clock, crash, entering, failure_of, noting_job
@@ -310,3 +312,51 @@ def test_insert_ids_take_a_key_that_can_read_what_was_rejected(
 
     assert "an API key of level Standard" in message
     assert imported(emulator) == []
+
+
+def test_insert_ids_may_be_left_out_once_all_is_forgotten(
+    tmp_path: Path, warehouse: Warehouse, emulator: EmulatorClient
+) -> None:
+    warehouse.add((1, 10))
+    SyncRun(tmp_path, "run-1", **with_ids()).attempt()
+    assert "fullstory-sync forget" in failure_of(SyncRun(tmp_path, "run-2"), FullStoryInputError)
+    with pytest.raises(SystemExit):
+        command.main(["--state-uri", f"file://{tmp_path}/state", "forget", "dag.import", "--yes"])
+    warehouse.add((2, 20))
+
+    SyncRun(tmp_path, "run-2").attempt()
+
+    assert imported(emulator) == [(1, 10), (2, 20)]
+    assert record_of(tmp_path)["insert_ids"] is None
+
+
+def test_a_sync_that_has_sent_nothing_yet_can_still_be_given_insert_ids(
+    tmp_path: Path, warehouse: Warehouse, emulator: EmulatorClient
+) -> None:
+    warehouse.add((1, 10))
+    task = SyncRun(tmp_path, "run-1")
+    with pytest.raises(FullStorySourceError):
+        task.attempt(sql="SELECT nothing FROM orders WHERE updated_at > :since")
+
+    task.attempt(**with_ids())
+
+    assert imported(emulator) == [(1, 10)]
+
+
+def test_a_retry_may_have_its_watermark_in_another_column(
+    tmp_path: Path, warehouse: Warehouse, emulator: EmulatorClient
+) -> None:
+    warehouse.add((1, 10), (2, 20))
+    task = SyncRun(tmp_path, "run-1")
+    crash(task, noting_job(1))
+    other: dict[str, Any] = {"parameters": {"since": Watermark("order_id", initial=0)}}
+    other["sql"] = """SELECT order_id, customer AS "user.uid", updated_at, status FROM orders
+                      WHERE order_id > :since ORDER BY order_id"""
+
+    task.attempt(**other)
+    warehouse.add((3, 5))
+    SyncRun(tmp_path, "run-2", **other).attempt()
+
+    watermark = record_of(tmp_path)["watermark"]
+    assert (watermark["column"], watermark["value"]["value"]) == ("order_id", "3")
+    assert imported(emulator) == [(1, 10), (2, 20), (3, 5)]
