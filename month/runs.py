@@ -7,7 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from month.processes import Kill, Run, Try
+from month.processes import Run, Try
+from month.surroundings import Kill
 from month.tasks import ANY_NUMBER
 
 if TYPE_CHECKING:
