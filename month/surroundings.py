@@ -60,7 +60,7 @@ def hurry() -> None:
         "syncs.insert_ids.imported_ids._FEW_FILES": 10,
         "triggers.fullstory._worker_exit_seconds": lambda: 0.0,
         "api.protocol.FIRST_RETRY_SECONDS": 0.01,
-        "task.import_run.RETRY_FOR": 0.3,
+        "task.import_run.RETRY_FOR": 0.5,
     }.items():
         patch(f"{_PACKAGE}.{name}", value).start()
     patch.dict(ImportedIds.__init__.__kwdefaults__, filter_bits=14).start()
