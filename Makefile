@@ -30,7 +30,7 @@ endef
 TESTS := --group test --group build
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui chaos month bench bench-flat bench-imports bench-insert-ids bench-pipe bench-rules bench-wait test test-fast test-fast-airflow-2 test-airflow-2 test-airflow-next test-airflow-pins test-mariadb lint map format check-build constraints clean
+.PHONY: help demo demo-ui chaos month bench bench-flat bench-imports bench-insert-ids bench-pipe bench-rules bench-sync bench-wait test test-fast test-fast-airflow-2 test-airflow-2 test-airflow-next test-airflow-pins test-mariadb lint map format check-build constraints clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 19
@@ -80,6 +80,9 @@ bench-insert-ids: $(VENV)/.installed ## Measure what insert ids cost a record wi
 bench-rules: $(VENV)/.installed ## Measure what checking every record costs, on top of mapping and encoding it.
 	@$(BIN)/python -m benchmarks.rules
 
+bench-sync: $(VENV)/.installed ## Measure what insert ids cost an import, with 0, 1 and 10 million known ones.
+	@$(BIN)/python -m benchmarks.sync
+
 bench-pipe: $(VENV)/.installed ## Measure how close an import of 3,000,000 records comes to FullStory's own time.
 	@$(BIN)/python -m benchmarks.pipe
 
@@ -91,7 +94,7 @@ PROCESSES ?= 2
 FAST := -m "not real_airflow" -n $(PROCESSES) --dist loadfile
 # The other tests import nothing of Airflow.
 TOUCH_AIRFLOW := tests/test_*.py tests/batch_import tests/hooks tests/operators tests/sensors tests/triggers \
-	tests/task tests/sources
+	tests/task tests/sources tests/syncs
 
 test-fast: $(VENV)/.installed ## Run the tests that need no running Airflow.
 	$(BIN)/python -m pytest $(FAST) $(PYTEST_ARGS)
@@ -160,6 +163,7 @@ check-build: $(VENV)/.installed ## Build wheel and sdist, check both, and load t
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-wheel
 	$(BIN)/uv pip install --quiet --python .venv-wheel --constraints constraints.txt dist/*.whl
 	.venv-wheel/bin/fullstory-emulator --help >/dev/null
+	.venv-wheel/bin/fullstory-sync --help >/dev/null
 	AIRFLOW_HOME=$(CURDIR)/.venv-wheel/airflow .venv-wheel/bin/airflow providers list --output plain | \
 		grep "^airflow-provider-fullstory .* $$($(BIN)/hatchling version)$$"
 

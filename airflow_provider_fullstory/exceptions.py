@@ -133,7 +133,7 @@ class FullStoryNotReadyError(FullStoryApiError):
 
 
 class FullStoryTimeoutError(FullStoryError):
-    """The jobs did not finish in time; they continue in FullStory, which cannot cancel them."""
+    """Jobs, or another run of the sync, took too long; FullStory cannot cancel jobs, so they continue."""
 
 
 class FullStoryRecordsRefusedError(FullStoryError):

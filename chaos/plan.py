@@ -32,7 +32,11 @@ MODES = (
     "chaos_deferrable",
     "chaos_sync_staged",
     "chaos_deferrable_folder",
+    "chaos_sync_watermark",
+    "chaos_deferrable_watermark",
 )
+#: In these the sync has a watermark and insert ids, and runs twice: half of the records come late.
+WATERMARK = "_watermark"
 TASK_ID = "sync_records"
 #: Consecutive rounds differ in kind and in mode. len(KINDS) of them meet every kind, and, since it has no
 #: divisor in common with either number, len(KINDS) * len(MODES) of them meet every pair.
@@ -66,11 +70,14 @@ class Plan:
     :param seed: What it follows from.
     :param dag_id: The sync that runs.
     :param breakages: What goes wrong, in order.
+    :param second_run: When the second run begins, as a share of the work: the first one may still send, may
+        wait for FullStory, or has ended. Only syncs with a watermark have one.
     """
 
     seed: int
     dag_id: str
     breakages: tuple[Breakage, ...]
+    second_run: float
 
 
 def plan(seed: int) -> Plan:
@@ -80,7 +87,9 @@ def plan(seed: int) -> Plan:
     kinds += chance.choices(KINDS, k=chance.randrange(MOST_BREAKAGES))
     dag_id = MODES[seed // len(KINDS) % len(MODES)]
     breakages = [_breakage(kind, dag_id, chance) for kind in kinds]
-    return Plan(seed, dag_id, tuple(sorted(breakages, key=lambda breakage: breakage.progress)))
+    breakages.sort(key=lambda breakage: breakage.progress)
+    # The first run does nearly half of the work.
+    return Plan(seed, dag_id, tuple(breakages), second_run=chance.uniform(0.1, 0.7))
 
 
 def _breakage(kind: str, dag_id: str, chance: random.Random) -> Breakage:

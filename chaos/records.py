@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from demo.comparison import imported_events
@@ -21,9 +21,14 @@ _TABLE = """
            'customer-' || record_id % 9973 AS customer_id,
            TIMESTAMPTZ '2026-01-01 00:00:00+00' + record_id * INTERVAL '7 seconds' AS happened_at,
            (record_id % 100000)::numeric(10, 2) / 100 AS amount,
-           CASE WHEN record_id % 3 = 0 THEN NULL ELSE 'Größe ' || record_id % 50 || ' 📦' END AS note
+           CASE WHEN record_id % 3 = 0 THEN NULL ELSE 'Größe ' || record_id % 50 || ' 📦' END AS note,
+           CASE WHEN record_id > {half} OR record_id > {half} - 10000 AND record_id % 97 = 0
+                THEN 2 ELSE 1 END AS load
     FROM generate_series(1, {count}) AS record_id
 """
+#: Some records of the second load are older than the last ones of the first, by less than a day.
+_LOADS = "CREATE TABLE loads AS SELECT 1 AS number"
+_INTERVAL = timedelta(seconds=7)
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,19 @@ class Differences:
 def create_records(warehouse: Warehouse, count: int) -> None:
     """Fill the warehouse with records."""
     with warehouse.cursor() as cursor:
-        cursor.execute(_TABLE.format(count=count))
+        cursor.execute(_TABLE.format(count=count, half=count // 2))
+        cursor.execute(_LOADS)
+
+
+def load_records(warehouse: Warehouse, number: int) -> None:
+    """Let syncs with a watermark find the first load of records, or both."""
+    with warehouse.cursor() as cursor:
+        cursor.execute("UPDATE loads SET number = %s", (number,))
+
+
+def last_moment(count: int) -> datetime:
+    """Return when the last of so many records happened."""
+    return datetime(2026, 1, 1, tzinfo=UTC) + count * _INTERVAL
 
 
 def compare_records(warehouse: Warehouse, emulator_url: str) -> Differences:

@@ -1,14 +1,16 @@
-"""A round: one sync, what goes wrong with it, and what is in FullStory afterwards."""
+"""A round: one sync in a run or two, what goes wrong with it, and what is in FullStory afterwards."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from chaos.plan import BY_HAND, TASK_ID
-from chaos.records import BATCH_SIZE, compare_records
+from chaos.plan import BY_HAND, TASK_ID, WATERMARK
+from chaos.records import BATCH_SIZE, compare_records, last_moment, load_records
 from demo.processes import wait_for
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 PROCESSING_SECONDS = 3.0
 _SECONDS_BETWEEN_LOOKS = 0.05
 _MOST_SECONDS = 300
+#: The hold of a process that was killed is over after two minutes.
+_SECONDS_OF_A_HOLD = 150
 #: Seconds of the wait for FullStory that a progress above 1 stands for.
 _SECONDS_OF_PROGRESS = 30
 
@@ -77,54 +81,74 @@ class Round:
         shutil.rmtree(self._state, ignore_errors=True)
         # With few events left, all batches would be made before the first is sent.
         self._services.emulator.configure(event_quota=10**9)
+        load_records(self._services.warehouse, 1)
         began = time.monotonic()
-        run_id = self._services.airflow.api.trigger(plan.dag_id)
-        broken = self._break(plan, run_id)
+        run_ids = [self._services.airflow.api.trigger(plan.dag_id)]
+        broken = self._break(plan, run_ids)
         seconds = time.monotonic() - began
         # Whatever still runs may still send.
         wait_for("the last worker to be idle", self._breaker.has_no_workers)
         self._breaker.clear_up()
         self._breaker.wait_until_healthy()
         self._check_records()
-        self._check_report(plan, run_id)
+        self._check_reports(plan, run_ids)
         outcome = Outcome(
             broken=broken,
             missed=[breakage for breakage in plan.breakages if breakage not in broken],
-            tries=self._task(plan, run_id).try_number,
+            tries=sum(self._task(plan, run_id).try_number for run_id in run_ids),
             requests=self._requests(),
             seconds=seconds,
         )
-        self._check_clear(plan, run_id, outcome)
+        for run_id in run_ids:
+            self._check_clear(plan, run_id, outcome.requests)
+        # So the records are as they were.
+        self._check_reports(plan, run_ids)
         return outcome
 
-    def _break(self, plan: Plan, run_id: str) -> list[Breakage]:
-        """Break what is planned, when it is time, until the task has ended."""
+    def _break(self, plan: Plan, run_ids: list[str]) -> list[Breakage]:
+        """Break what is planned, when it is time, until the task has ended in all runs, which are noted."""
         to_come, broken = list(plan.breakages), []
-        deadline = time.monotonic() + _MOST_SECONDS
+        has_watermark = plan.dag_id.endswith(WATERMARK)
+        runs_to_come = int(has_watermark)
+        deadline = time.monotonic() + _MOST_SECONDS + has_watermark * len(to_come) * _SECONDS_OF_A_HOLD
         accepted_at: float | None = None
-        while self._is_going_on(plan, run_id, deadline) or (to_come and to_come[0].kind in BY_HAND):
+        while (
+            (is_going_on := self._is_going_on(plan, run_ids, deadline))
+            or runs_to_come
+            or (to_come and to_come[0].kind in BY_HAND)
+        ):
             self._breaker.revive()
             progress = self._progress(plan)
+            if runs_to_come and (progress >= plan.second_run or not is_going_on):
+                runs_to_come -= 1
+                load_records(self._services.warehouse, 2)
+                run_ids.append(self._services.airflow.api.trigger(plan.dag_id))
             if progress == 1:
                 accepted_at = accepted_at or time.monotonic()
                 progress += (time.monotonic() - accepted_at) / _SECONDS_OF_PROGRESS
             is_due = bool(to_come) and progress >= to_come[0].progress
-            if is_due and self._breaker.break_now(to_come[0], plan.dag_id, run_id):
+            if is_due and self._breaker.break_now(to_come[0], plan.dag_id, run_ids[-1]):
                 broken.append(to_come.pop(0))
             time.sleep(_SECONDS_BETWEEN_LOOKS)
         return broken
 
-    def _is_going_on(self, plan: Plan, run_id: str, deadline: float) -> bool:
-        """Return whether the task has not ended, and fail where it has not ended well."""
-        state = self._task(plan, run_id).state
-        if state == "failed" or time.monotonic() > deadline:
-            tail = self._services.airflow.task_log_tail(plan.dag_id, run_id)
-            raise RoundFailedError(f"The task is {state}. The end of its log:\n{tail}")
-        return state != "success"
+    def _is_going_on(self, plan: Plan, run_ids: list[str], deadline: float) -> bool:
+        """Return whether the task has not ended in a run, and fail where it has not ended well."""
+        states = {run_id: self._task(plan, run_id).state for run_id in run_ids}
+        for run_id, state in states.items():
+            if state == "failed" or (state != "success" and time.monotonic() > deadline):
+                tail = self._services.airflow.task_log_tail(plan.dag_id, run_id)
+                raise RoundFailedError(f"The task is {state} in {run_id}. The end of its log:\n{tail}")
+        return set(states.values()) != {"success"}
 
     def _progress(self, plan: Plan) -> float:
         """Return the share of batches that were staged and accepted."""
-        accepted = len(self._services.emulator.jobs())
+        jobs = self._services.emulator.jobs()
+        if plan.dag_id.endswith(WATERMARK):
+            # The last batch of each import is a smaller one.
+            records: int = sum(job["records"] for job in jobs)
+            return records / self._records
+        accepted = len(jobs)
         if not plan.dag_id.endswith("_staged"):
             return accepted / self._batches
         if accepted == self._batches:
@@ -136,8 +160,40 @@ class Round:
         if differences := compare_records(self._services.warehouse, self._services.emulator.url):
             raise RoundFailedError(f"FullStory differs from the warehouse: {differences}.")
 
-    def _check_report(self, plan: Plan, run_id: str) -> None:
-        report: dict[str, Any] = self._services.airflow.api.xcom(plan.dag_id, run_id, TASK_ID)
+    def _check_reports(self, plan: Plan, run_ids: list[str]) -> None:
+        reports = [self._services.airflow.api.xcom(plan.dag_id, run_id, TASK_ID) for run_id in run_ids]
+        if plan.dag_id.endswith(WATERMARK):
+            for report in reports:
+                self._check_report_of_new(report)
+            self._check_memory()
+        else:
+            self._check_report_of_all(*reports)
+        if left := list(self._state.rglob("*.json.gz")):
+            raise RoundFailedError(f"{len(left)} staged batches were left behind, such as {left[0]}.")
+
+    def _check_report_of_new(self, report: dict[str, Any]) -> None:
+        """Check the report of what no earlier import, and no try that was killed, had brought."""
+        is_accounted = report["records"] == report["imported"] + report["skipped"]
+        accepted = {job["id"] for job in self._services.emulator.jobs()}
+        if (
+            not is_accounted
+            or report["invalid"]
+            or report["rejected"]
+            or not accepted.issuperset(report["job_ids"])
+        ):
+            raise RoundFailedError(f"The report is {report}, while FullStory has the jobs {accepted}.")
+
+    def _check_memory(self) -> None:
+        """Check that the sync knows of each record that it is imported, and of none twice."""
+        [file] = self._state.glob("syncs/*/sync.json")
+        record = json.loads(file.read_text())
+        files = [record["insert_ids"]["sorted"], *record["insert_ids"]["recent"]]
+        count = sum(file["count"] for file in files if file)
+        moment = datetime.fromisoformat(record["watermark"]["value"]["value"])
+        if record["open"] or count != self._records or moment != last_moment(self._records):
+            raise RoundFailedError(f"The sync knows {count:,} insert ids, and its record is {record}.")
+
+    def _check_report_of_all(self, report: dict[str, Any]) -> None:
         accepted = [job["id"] for job in self._services.emulator.jobs()]
         expected = {
             "records": self._records,
@@ -148,22 +204,19 @@ class Round:
         }
         if {name: report[name] for name in expected} != expected or set(report["job_ids"]) != set(accepted):
             raise RoundFailedError(f"The report is {report}, while FullStory has the jobs {accepted}.")
-        if left := list(self._state.rglob("*.json.gz")):
-            raise RoundFailedError(f"{len(left)} staged batches were left behind, such as {left[0]}.")
 
-    def _check_clear(self, plan: Plan, run_id: str, outcome: Outcome) -> None:
+    def _check_clear(self, plan: Plan, run_id: str, requests: int) -> None:
         """Clear the task that has ended: it is to end well once more, and to send nothing."""
+        tries = self._task(plan, run_id).try_number
         self._services.airflow.api.clear(plan.dag_id, run_id, TASK_ID)
         deadline = time.monotonic() + _MOST_SECONDS
-        while self._is_going_on(plan, run_id, deadline):
+        while self._is_going_on(plan, [run_id], deadline):
             time.sleep(_SECONDS_BETWEEN_LOOKS)
         wait_for("the last worker to be idle", self._breaker.has_no_workers)
-        if self._task(plan, run_id).try_number <= outcome.tries:
+        if self._task(plan, run_id).try_number <= tries:
             raise RoundFailedError("The finished task was cleared, and did not run again.")
-        if sent := self._requests() - outcome.requests:
+        if sent := self._requests() - requests:
             raise RoundFailedError(f"A clear of the finished task made it post {sent} batches.")
-        # So the records are as they were.
-        self._check_report(plan, run_id)
 
     def _requests(self) -> int:
         """Return how many batches were posted."""

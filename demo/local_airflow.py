@@ -154,6 +154,18 @@ class LocalAirflow:
         command.start()
         wait_for("the backfill command", command.has_succeeded, self.components.values(), seconds=300)
 
+    def trigger(self, dag_id: str, run_id: str, conf: str) -> None:
+        """
+        Start a run of a DAG by the command that people use.
+
+        :param dag_id: The DAG.
+        :param run_id: The id of the run.
+        :param conf: Its configuration, as JSON.
+        """
+        command = self._process("dags", "trigger", dag_id, "--run-id", run_id, "--conf", conf)
+        command.start()
+        wait_for("the command that triggers", command.has_succeeded, self.components.values())
+
     def _backfill_command(self, dag_id: str, start: datetime, end: datetime) -> tuple[str, ...]:
         return (
             *("backfill", "create", "--dag-id", dag_id),

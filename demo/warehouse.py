@@ -33,14 +33,15 @@ ORDERS = """
         customer_id text NOT NULL,
         ordered_at  timestamp WITHOUT TIME ZONE NOT NULL,
         status      text NOT NULL,
-        total       numeric(10, 2) NOT NULL
+        total       numeric(10, 2) NOT NULL,
+        updated_at  timestamp WITH TIME ZONE NOT NULL DEFAULT now()
     )
 """
 
 
 @dataclass(frozen=True)
 class Order:
-    """One row of the table that the hourly example reads; `ordered_at` carries no time zone."""
+    """One row of the table that the hourly examples read; `ordered_at` carries no time zone."""
 
     order_id: int
     customer_id: str

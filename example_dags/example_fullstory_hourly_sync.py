@@ -1,17 +1,19 @@
 """
-Send each hour's new rows of the warehouse to FullStory.
+Send what is new in a table of the warehouse to FullStory, every hour.
 
-Every run reads the rows of its own data interval, so a run can be repeated or backfilled at any time, and
-ORDER BY makes a repeated query give the same batches. The task deploys with retries: a retry waits for the
-batches that FullStory has accepted and sends only the rest.
+The sync remembers how far it has come. Its first run reads from `initial` on; each later one reads from the
+highest "timestamp" that FullStory has imported, less the lag. The lag is longer than the longest transaction
+that writes to the table, so that rows which were committed late are found. What is read again because of it
+is not sent again: order and time name a record forever. So any schedule fits, a run can be cleared at any
+time, and an hour without Airflow is made up for by the next run.
 
-The timetable gives each run the hour before it. In Airflow 3 a plain cron string or timedelta would give it a
-point in time, and the query would select nothing.
+To look for rows that were missed, such as those that somebody loaded with an old time, read the whole table
+once more. Only what is missing is sent:
 
-The column "ordered_at" holds UTC without saying so. Where yours holds another time zone, compare it with the
-interval in that zone, and set `timezone=` to its name.
+    airflow dags trigger example_fullstory_hourly_sync -c '{"full_refresh": true}'
 
-Connections: "warehouse" (a database) and "fullstory_default" (an API key).
+Connections: "warehouse" (a database) and "fullstory_default" (an API key of level Architect or above).
+Variable: "fullstory_state_uri", such as "s3://aws_default@bucket/fullstory".
 """
 
 from __future__ import annotations
@@ -20,13 +22,13 @@ from datetime import timedelta
 
 import pendulum
 from airflow.providers.common.compat.sdk import DAG
-from airflow.timetables.interval import CronDataIntervalTimetable
 
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
+from airflow_provider_fullstory.watermark import Watermark
 
 with DAG(
     "example_fullstory_hourly_sync",
-    schedule=CronDataIntervalTimetable("0 * * * *", timezone="UTC"),
+    schedule="@hourly",
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
@@ -36,14 +38,16 @@ with DAG(
         task_id="import_orders",
         sql_conn_id="warehouse",
         sql="""
-            SELECT customer_id, ordered_at, order_id, status, total
+            SELECT order_id, customer_id AS "user.uid", updated_at AS "timestamp", status, total
             FROM orders
-            WHERE ordered_at >= %(start)s AND ordered_at < %(end)s
-            ORDER BY order_id
+            WHERE updated_at >= %(since)s
+            ORDER BY updated_at, order_id
         """,
-        parameters={"start": "{{ data_interval_start }}", "end": "{{ data_interval_end }}"},
-        # For queries whose columns cannot be renamed: field of the API -> column.
-        mapping={"user.uid": "customer_id", "timestamp": "ordered_at"},
+        parameters={
+            "since": Watermark("timestamp", initial="2026-01-01T00:00:00Z", lag=timedelta(minutes=15))
+        },
+        insert_id=["order_id", "timestamp"],
         event_name="Order Updated",
+        state_uri="{{ var.value.fullstory_state_uri }}",
         deferrable=True,
     )

@@ -34,12 +34,18 @@ class FullStoryImportEventsOperator(FullStoryImportOperator):
     ``name``, ``timestamp``, ``user.uid``, ``user.id``, ``session.id``, ``context.browser.url`` and the other
     fields of FullStory's events. ``properties.x``, and each other name, becomes a property.
 
+    With a :class:`~airflow_provider_fullstory.watermark.Watermark` among the ``parameters``, with
+    ``insert_id``, or with both, the task is a sync: it remembers under ``state_uri`` what it imported, from
+    one run to the next. One run of a sync works at a time; another waits for it. A clear, a retry or a later
+    run then sends what is new or missing, and nothing else.
+
     The task returns a report as XCom: ``{"resource": "events", "job_ids": [...], "records": n, "imported": n,
-    "invalid": n, "rejected": n, "rejected_uri": ..., "batches": n, "codes": {"required_field": 3}, "reasons":
-    {"required_field: name is missing": 3}, "earliest": "2026-01-02T10:00:00+00:00", "latest": ...,
-    "without_timestamp": n}``. ``reasons`` holds the five most frequent reasons, and the rest as one.
-    ``imported`` and ``rejected`` are None until FullStory has finished; from then on
-    ``records == imported + invalid + rejected``. The report is pushed as soon as all records are sent.
+    "invalid": n, "rejected": n, "skipped": n, "rejected_uri": ..., "batches": n, "codes":
+    {"required_field": 3}, "reasons": {"required_field: name is missing": 3}, "earliest":
+    "2026-01-02T10:00:00+00:00", "latest": ..., "without_timestamp": n}``. ``reasons`` holds the five most
+    frequent reasons, and the rest as one. ``imported`` and ``rejected`` are None until FullStory has
+    finished; from then on ``records == imported + invalid + rejected + skipped``. The report is pushed as
+    soon as all records are sent.
 
     .. seealso:: developer.fullstory.com/server/events/create-batch-events-import-job
 
@@ -50,7 +56,8 @@ class FullStoryImportEventsOperator(FullStoryImportOperator):
     :param sql: One SELECT, or the name of a ``.sql`` file. Add ORDER BY, so that a retry makes the same
         batches. (templated)
     :param sql_conn_id: The connection of the database. (templated)
-    :param parameters: The parameters of the query, in the form of the database's driver. (templated)
+    :param parameters: The parameters of the query, in the form of the database's driver. A ``Watermark``
+        stands for the value that the sync has come to. (templated)
     :param hook_params: Arguments for the database's hook.
     :param event_name: The name of all events, if no column holds it. (templated)
     :param mapping: Field of the API -> column, for columns that cannot be renamed in the query. (templated)
@@ -66,6 +73,16 @@ class FullStoryImportEventsOperator(FullStoryImportOperator):
         source without any column or key for it is always allowed.
     :param record_key: Columns (or keys) that identify a record. Messages about refused records show their
         values.
+    :param exclude_columns: Columns (or keys) that are not sent, such as that of the watermark. (templated)
+    :param insert_id: Columns (or keys) whose values name a record forever, or ``"*"`` for the whole record as
+        it is sent. A record whose insert id the sync has imported is not sent again; the report counts it as
+        skipped. A record in which one of them is NULL is refused. It takes an API key of level Architect, to
+        learn which records FullStory rejected. (templated)
+    :param sync_name: The name of the sync, ``dag_id.task_id`` by default. Tasks with the same name share its
+        watermark and insert ids, such as a backfill. (templated)
+    :param full_refresh: Whether the watermark starts at its ``initial`` value again; with ``insert_id`` only,
+        so that only what is missing is sent. A DAG run's configuration asks for it too: ``{"full_refresh":
+        true}``, or a list of task ids.
     :param batch_size: The most records of a batch, up to FullStory's 50,000.
     :param max_batch_bytes: The most bytes of a batch; FullStory documents no limit.
     :param max_parallel_uploads: How many batches are uploaded at the same time, from 1 to 16. They are on the
@@ -74,9 +91,9 @@ class FullStoryImportEventsOperator(FullStoryImportOperator):
         500,000 for the whole organization; for several imports at the same time, use a pool.
     :param durable: Whether a retry resumes what earlier tries began. With False each try sends everything
         under the same idempotency keys.
-    :param state_uri: Folder in any object storage that holds the ledger, by DAG, task and run; by default
-        ``[fullstory] state_uri`` of Airflow's configuration. It outlives clears, upgrades, and Airflow's
-        database. (templated)
+    :param state_uri: Folder in any object storage that holds the ledger, by DAG, task and run, and what syncs
+        remember; by default ``[fullstory] state_uri`` of Airflow's configuration. It outlives clears,
+        upgrades, and Airflow's database. (templated)
     :param stage_batches: Whether all batches are written under ``state_uri``, compressed, before the first is
         sent. A retry then reads them instead of the source, whose rows may have changed. They are removed
         once the task succeeds.

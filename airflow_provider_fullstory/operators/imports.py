@@ -228,9 +228,11 @@ class FullStoryImportOperator(BaseOperator):
         """
         from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
         from airflow_provider_fullstory.batch_import.reporting.preview import preview
+        from airflow_provider_fullstory.task.sync import previewed
 
         arguments = self._checked_arguments()
-        source = self._source(arguments)
+        options = self._source(arguments).options
+        source = self._source(previewed(self.dag_id, self.task_id, arguments, options))
         source.check()
         limits = BatchLimits(arguments.batch_size, arguments.max_batch_bytes)
         limits.check()

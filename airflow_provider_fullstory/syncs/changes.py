@@ -18,6 +18,7 @@ from airflow_provider_fullstory.exceptions import (
 )
 from airflow_provider_fullstory.syncs.hold import take
 from airflow_provider_fullstory.syncs.holders import holder_of
+from airflow_provider_fullstory.syncs.insert_ids.files import remove_unnamed
 from airflow_provider_fullstory.syncs.record import (
     InsertIdsRecord,
     WatermarkRecord,
@@ -170,13 +171,12 @@ def _held(sync: Sync, holder: Holder | None) -> FullStoryTimeoutError:
 
 def _remove_ids(sync: Sync, record: SyncRecord) -> None:
     """Remove the files of ids that the record names no more."""
-    kept = record.insert_ids.files if record.insert_ids else []
-    for file in sync.record.insert_ids.files if sync.record.insert_ids else []:
-        if file not in kept:
-            try:
-                sync.folder.remove(file.name)
-            except FullStoryStorageError as error:
-                log.warning("%s The file is not needed any more.", error)
+    if sync.record.insert_ids is None or record.insert_ids is None:
+        return
+    try:
+        remove_unnamed(sync.folder, sync.record.insert_ids, record.insert_ids)
+    except FullStoryStorageError as error:
+        log.warning("%s Files of insert ids that are needed no more are left.", error)
 
 
 def _sent_again(record: SyncRecord, which: str) -> list[str]:

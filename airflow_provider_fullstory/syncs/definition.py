@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError
+from airflow_provider_fullstory.syncs.watermark_lag import check_lag, less
+from airflow_provider_fullstory.syncs.watermark_values import restored
 
 if TYPE_CHECKING:
     import datetime
@@ -34,6 +36,25 @@ class SyncDefinition:
     insert_id: Sequence[str]
     zone: datetime.tzinfo
     is_full_refresh: bool = False
+
+    def since(self, record: SyncRecord | None) -> Any:
+        """
+        Return the value that the query is given, None if there is no watermark.
+
+        :param record: What the sync remembers, None if it has never run.
+        """
+        if self.watermark is None:
+            return None
+        if record is None or record.watermark is None or self.is_full_refresh:
+            check_lag(self.watermark.lag)
+            return self.watermark.initial
+        return less(
+            restored(record.watermark.value),
+            self.watermark.lag,
+            self.zone,
+            column=self.watermark.column,
+            may_go_back=bool(self.insert_id),
+        )
 
     def check(self, record: SyncRecord) -> None:
         """
@@ -73,7 +94,9 @@ class SyncDefinition:
 
     def _check_insert_id(self, record: SyncRecord) -> None:
         known = [] if record.insert_ids is None else record.insert_ids.definition
-        if known == list(self.insert_id) or not record.imports:
+        # What was forgotten need not be recognized.
+        is_empty = record.insert_ids is not None and not record.insert_ids.count and record.open is None
+        if known == list(self.insert_id) or not record.imports or (self.insert_id and is_empty):
             return
         if not known:
             raise FullStoryInputError(

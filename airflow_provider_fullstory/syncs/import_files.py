@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.batching.batch import Batch
     from airflow_provider_fullstory.batch_import.storage.folder import Folder
 
+_IMPORTS: Final = "imports"
 _PIECE_BYTES: Final = 2**18
 
 
@@ -31,7 +32,16 @@ def import_folder(sync: Folder, number: int) -> Folder:
     :param sync: The folder of the sync.
     :param number: The number of the import in the sync.
     """
-    return sync.folder(f"imports/{number:08d}")
+    return sync.folder(f"{_IMPORTS}/{number:08d}")
+
+
+def import_numbers(sync: Folder) -> list[int]:
+    """
+    Return the numbers of the imports that have a folder.
+
+    :param sync: The folder of the sync.
+    """
+    return [int(name) for name in sync.names(_IMPORTS) if name.isdecimal()]
 
 
 class ImportFiles:

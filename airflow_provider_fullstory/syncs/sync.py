@@ -21,7 +21,7 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryTimeoutError,
 )
 from airflow_provider_fullstory.syncs.hold import take
-from airflow_provider_fullstory.syncs.import_files import import_folder
+from airflow_provider_fullstory.syncs.import_files import import_folder, import_numbers
 from airflow_provider_fullstory.syncs.insert_ids.files import remove_unnamed, write_ids
 from airflow_provider_fullstory.syncs.record import (
     InsertIdsRecord,
@@ -32,8 +32,7 @@ from airflow_provider_fullstory.syncs.record import (
     write_record,
 )
 from airflow_provider_fullstory.syncs.settlement import Settlement
-from airflow_provider_fullstory.syncs.watermark_lag import less
-from airflow_provider_fullstory.syncs.watermark_values import restored
+from airflow_provider_fullstory.syncs.watermark_order import higher
 from airflow_provider_fullstory.text import plural
 
 if TYPE_CHECKING:
@@ -131,18 +130,19 @@ class Sync:
         record = self.record
         self._definition.check(record)
         record = self._settled(record)
-        since = self._since(record)
+        since = self._definition.since(record)
         if record.open is None:
             record = self._opened(record)
         else:
             self.is_resumed = True
         self.number = record.imports
+        self._remove_left_folders()
         log.info("%s.", ", ".join(self._summary(record, since)))
         return since
 
     def _opened(self, record: SyncRecord) -> SyncRecord:
         definition, insert_ids = self._definition, record.insert_ids
-        if definition.insert_id and insert_ids is None:
+        if definition.insert_id and (insert_ids is None or not insert_ids.count):
             insert_ids = InsertIdsRecord(list(definition.insert_id))
         opened = msgspec.structs.replace(
             self._me,
@@ -154,19 +154,11 @@ class Sync:
             record, imports=opened.number, open=opened, insert_ids=insert_ids, resource=definition.resource
         )
 
-    def _since(self, record: SyncRecord) -> Any:
-        definition, watermark = self._definition, self._definition.watermark
-        if watermark is None:
-            return None
-        if record.watermark is None or definition.is_full_refresh:
-            return watermark.initial
-        return less(
-            restored(record.watermark.value),
-            watermark.lag,
-            definition.zone,
-            column=watermark.column,
-            may_go_back=bool(definition.insert_id),
-        )
+    def _remove_left_folders(self) -> None:
+        """Remove the folders of imports that were closed by processes that ended before they did so."""
+        for number in import_numbers(self._folder):
+            if number != self.number:
+                import_folder(self._folder, number).remove()
 
     def _summary(self, record: SyncRecord, since: Any) -> list[str]:
         parts = [f"Import {record.imports:,} of sync {self._definition.name!r}"]
@@ -195,20 +187,22 @@ class Sync:
         if left.is_of(self._me):
             return record
         settlement = self._settlement(left)
+        if settlement.has_sent and left.invalid is not None:
+            settlement.settle()
+            if not left.invalid and settlement.is_whole:
+                log.info("All that %s sent is in FullStory.", left)
+                return self._write(record, open=None, watermark=_moved(record, left))
+        # Looked at again: batches of unknown outcome may count as not sent by now.
         if not settlement.has_sent:
             log.info("%s left import %d open, but sent nothing.", _capital(left), left.number)
             return self._write(record, open=None)
-        if left.invalid is not None:
-            settlement.settle()
-            if not left.invalid and not any(outcome.errors for outcome in settlement.outcomes):
-                log.info("All that %s sent is in FullStory.", left)
-                return self._write(record, open=None, watermark=_moved(record, left))
         raise FullStorySyncOpenError(
             f"{_capital(left)} has not finished import {left.number} of sync {self._definition.name!r}, "
             f"which it began at {left.began_at}: records of it may be missing, or were refused.\n"
             "Nothing was sent in this try. Without insert ids, what is missing cannot be told from what was "
             "sent.\n"
-            "Clear that task: it sends only the rest, or judges anew what was refused (max_rejected).\n"
+            "Let that task end; if it has, clear it: it sends only the rest, or judges anew what was refused "
+            "(max_rejected).\n"
             "Or see that all is in FullStory, and move on by: fullstory-sync set "
             f"{self._definition.name!r} VALUE."
         )
@@ -229,7 +223,9 @@ class Sync:
         if file.count:
             ids = msgspec.structs.replace(ids, recent=[*ids.recent, file])
             log.info("Import %d: %s noted.", left.number, plural(file.count, "insert id"))
-        watermark = _moved(record, left) if moves else record.watermark
+        # Whoever settles it: if each run begins before the one before has ended, none closes its own.
+        is_whole = left.invalid == 0 and settlement.is_whole
+        watermark = _moved(record, left) if moves or is_whole else record.watermark
         record = self._write(record, open=None, insert_ids=ids, watermark=watermark)
         import_folder(self._folder, left.number).remove()
         return record
@@ -335,8 +331,7 @@ def _moved(record: SyncRecord, done: OpenImport) -> WatermarkRecord | None:
     known = record.watermark
     if done.highest is None or done.column is None:
         return known
-    is_comparable = known is not None and known.value.type == done.highest.type
-    if known is not None and is_comparable and restored(done.highest) <= restored(known.value):
+    if known is not None and higher(known.value, done.highest, done.column) == known.value:
         return known
     return WatermarkRecord(done.column, done.highest, _now(), f"import {done.number}, {done}")
 

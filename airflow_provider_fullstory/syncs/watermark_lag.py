@@ -225,12 +225,15 @@ def _earlier_text(text: str, lag: datetime.timedelta, zone: datetime.tzinfo, col
         raise _unfit(lag, text, column)
     if form["between"] is None:
         return _earlier_date(local.date(), lag).isoformat()
-    if form["offset"] is None:
-        result = _earlier_local(local, lag, zone)
-    else:
-        # Zeros that end a fraction may be left out, and text with a Z sorts before its own longer forms.
-        result = _minus(local, lag + _unit(form) if lag and form["offset"].endswith("Z") else lag)
-    return text if result >= local else _in_form(result, form)
+    result = _earlier_local(local, lag, zone) if form["offset"] is None else _minus(local, lag)
+    if result >= local:
+        return text
+    written = _in_form(result, form)
+    # Some systems leave out zeros that end a fraction: 09:15:00 sorts before 09:15:00.00, and 09:15:00.5Z
+    # before 09:15:00Z.
+    if written.endswith("Z") or (form["digits"] and written.removesuffix(form["offset"] or "").endswith("0")):
+        return _in_form(_minus(result, _unit(form)), form)
+    return written
 
 
 def _local_time(form: re.Match[str]) -> datetime.datetime:

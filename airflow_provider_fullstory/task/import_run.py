@@ -339,7 +339,8 @@ class ImportRun:
             self._state.ledger.ended(report, is_success=False)
             if self._sync is not None:
                 self._sync.finish(self._outcomes, is_success=False)
-            if self._state.folder is not None:
+            # With insert ids, the next try reads its source again.
+            if self._state.folder is not None and not self._arguments.insert_id:
                 error.add(f"What was sent is kept in {self._state.folder}.")
             raise
         self._state.ledger.ended(report, is_success=True)

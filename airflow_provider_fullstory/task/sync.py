@@ -17,7 +17,7 @@ from airflow_provider_fullstory.syncs.import_files import import_folder
 from airflow_provider_fullstory.syncs.insert_ids.imported_ids import ImportedIds
 from airflow_provider_fullstory.syncs.memory import ImportMemory, ImportWitness
 from airflow_provider_fullstory.syncs.parameters import watermark_in, with_value
-from airflow_provider_fullstory.syncs.record import OpenImport
+from airflow_provider_fullstory.syncs.record import OpenImport, read_record
 from airflow_provider_fullstory.syncs.settlement import Settling
 from airflow_provider_fullstory.syncs.sync import Sync
 from airflow_provider_fullstory.syncs.watermark_column import WatermarkColumn
@@ -46,8 +46,37 @@ _TRIES: Final = "sync"
 
 
 def is_sync(arguments: ImportArguments) -> bool:
-    """Return whether a task remembers what it imported from one run to the next."""
-    return bool(arguments.insert_id) or watermark_in(arguments.parameters) is not None
+    """
+    Return whether a task remembers what it imported from one run to the next.
+
+    :raises FullStoryInputError: If arguments of a sync are given without one.
+    """
+    if arguments.insert_id or watermark_in(arguments.parameters) is not None:
+        return True
+    given = [name for name in ("sync_name", "full_refresh") if getattr(arguments, name)]
+    if given:
+        raise FullStoryInputError(
+            f"{given[0]} is given, but there is nothing to remember: give a Watermark among the parameters, "
+            "or insert_id, or both. Nothing was sent."
+        )
+    return False
+
+
+def previewed(
+    dag_id: str, task_id: str, arguments: ImportArguments, options: MappingOptions
+) -> ImportArguments:
+    """
+    Return arguments for a preview: with the watermark's value, if its state can be read, or its first value.
+
+    :param dag_id: The DAG, which names the sync by default.
+    :param task_id: The operator's own id, which names it too.
+    """
+    if not is_sync(arguments) or watermark_in(arguments.parameters) is None:
+        return arguments
+    definition = sync_definition(dag_id, task_id, arguments, options)
+    folder = sync_folder(_state_uri(arguments), definition.name)
+    since = definition.since(read_record(folder))
+    return msgspec.structs.replace(arguments, parameters=with_value(arguments.parameters, since))
 
 
 def sync_definition(
@@ -89,7 +118,7 @@ def _state_uri(arguments: ImportArguments) -> str:
         raise FullStoryInputError(
             f"A Watermark or insert_id needs a folder that remembers what was imported, and {why}. Nothing "
             "was sent. Set state_uri, or [fullstory] state_uri in Airflow's configuration, to a folder in "
-            "any object storage. Airflow's asset state store cannot hold it: it has no lock, so that two runs at "
+            "any object storage. Airflow's asset state store cannot hold it: it has no lock, so two runs at "
             "the same time would send records twice."
         )
     return uri

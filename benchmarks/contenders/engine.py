@@ -28,6 +28,11 @@ from airflow_provider_fullstory.records.mapping import map_records, map_rows
 from airflow_provider_fullstory.records.options import MappingOptions
 from airflow_provider_fullstory.sources.iterables import records_of
 from airflow_provider_fullstory.sources.query import query
+from airflow_provider_fullstory.syncs.hold import take
+from airflow_provider_fullstory.syncs.import_files import import_folder
+from airflow_provider_fullstory.syncs.insert_ids.imported_ids import ImportedIds
+from airflow_provider_fullstory.syncs.memory import ImportMemory, ImportWitness
+from airflow_provider_fullstory.syncs.record import read_record
 from benchmarks.orders import EVENT_NAME, QUERY
 
 if TYPE_CHECKING:
@@ -130,7 +135,31 @@ def send_query(place: Place, sql: str) -> Sent:
     :param sql: The query.
     """
     with query(_Database(place), sql, None) as result:  # type: ignore[arg-type]  # All it asks for.
-        return _send(place, map_rows(result.columns, result.chunks, _OPTIONS))
+        return _send(place, map_rows(result.columns, result.chunks, _OPTIONS), _OPTIONS)
+
+
+def send_sync(place: Place, insert_id: str, sync: str) -> dict[str, Any]:
+    """
+    Send the orders as a sync with insert ids does.
+
+    :param place: Where to.
+    :param insert_id: Columns with commas between them, or ``*``.
+    :param sync: The folder of the sync, with its record.
+    """
+    options = dataclasses.replace(_OPTIONS, insert_id=insert_id.split(","))
+    folder = Folder(UPath(f"file://{sync}"))  # type: ignore[arg-type]
+    record = read_record(folder)
+    with (
+        take(folder, "benchmark", deadline=0) as hold,
+        ImportedIds(folder, record.insert_ids) as imported,
+        query(_Database(place), QUERY, None) as result,  # type: ignore[arg-type]  # All it asks for.
+    ):
+        files = import_folder(folder, record.imports + 1)
+        memory = ImportMemory(imported, files, lambda _: None, lambda: None)
+        chunks = map_rows(result.columns, result.chunks, options)
+        report = _send(place, chunks, options, memory=memory, witness=ImportWitness(hold, files)).report
+        files.remove()
+    return {"records": report.records, "skipped": report.skipped}
 
 
 def send_records(place: Place, records: Any) -> Sent:
@@ -142,7 +171,7 @@ def send_records(place: Place, records: Any) -> Sent:
     """
     # Events in a file have their names.
     options = MappingOptions(EVENTS) if isinstance(records, str) else _OPTIONS
-    return _send(place, map_records(_records(records), options))
+    return _send(place, map_records(_records(records), options), options)
 
 
 def _records(records: Any) -> Iterable[Any]:
@@ -152,10 +181,17 @@ def _records(records: Any) -> Iterable[Any]:
     return records_of(UPath(records))
 
 
-def _send(place: Place, chunks: Iterable[MappedChunk]) -> Sent:
+def _send(
+    place: Place,
+    chunks: Iterable[MappedChunk],
+    options: MappingOptions,
+    *,
+    memory: ImportMemory | None = None,
+    witness: ImportWitness | None = None,
+) -> Sent:
     with tempfile.TemporaryDirectory() as folder:
         store = _CountingStore(Folder(UPath(f"file://{folder}")))  # type: ignore[arg-type]
-        ledger = Ledger(store)
+        ledger = Ledger(store, witness=witness)
         ledger.begin(None, try_number=1, sent_since=None)
         client = _Client(place)
         importer = Importer(
@@ -169,12 +205,13 @@ def _send(place: Place, chunks: Iterable[MappedChunk]) -> Sent:
         sending = Sender(
             RunIdentity("benchmark", "run", "engine"),
             BatchLimits(),
-            _OPTIONS,
+            options,
             importer,
             RefusalLog(EVENTS, {}, shows_records=True, shows_values=False),
             refused=None,
+            memory=memory,
             remaining_quota=lambda: None,
         )
         report, submissions = sending.streamed(chunks)
-        ledger.sent(report, submissions[-1].ordinal)
+        ledger.sent(report, submissions[-1].ordinal if submissions else 0)
     return Sent(report, store.writes, store.largest)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import pytest
 
 from chaos.plan import BY_HAND, KINDS, MODES, SEED_STEP, plan
-from chaos.records import differences
+from chaos.records import create_records, differences, last_moment
 from demo.postgresql import PostgreSQL
+from demo.warehouse import Warehouse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +48,29 @@ def test_people_meddle_with_tasks_that_run_that_wait_and_that_have_ended() -> No
         assert any(1 < moment < 1.1 for moment in moments)
         # The emulator takes three seconds over a batch, a tenth of what 1 stands for.
         assert max(moments) > 1.1
+
+
+def test_a_second_run_begins_while_the_first_sends_or_waits_or_has_ended() -> None:
+    moments = [plan(seed).second_run for seed in range(500)]
+    assert min(moments) < 0.2
+    assert max(moments) > 0.6
+
+
+def test_some_records_come_late_but_within_the_lag(postgresql_directory: Path) -> None:
+    warehouse = Warehouse(postgresql_directory)
+    try:
+        warehouse.start()
+        create_records(warehouse, 1000)
+        with warehouse.cursor() as cursor:
+            cursor.execute(
+                "SELECT load, count(*), min(happened_at), max(happened_at) FROM records GROUP BY 1"
+            )
+            (_, first, _, last_of_first), (_, second, first_of_second, last) = sorted(cursor.fetchall())
+        assert (first, second) == (495, 505)
+        assert timedelta() < last_of_first - first_of_second < timedelta(days=1)
+        assert last == last_moment(1000)
+    finally:
+        warehouse.stop()
 
 
 def test_a_database_that_was_killed_has_all_that_was_committed(postgresql_directory: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,8 @@ class SyncRun(Task):
             "parameters": {"since": Watermark("updated_at", initial=0)},
             "event_name": "Order Updated",
         }
-        super().__init__(None, f"file://{tmp_path / 'state'}", **(given | arguments))
+        given |= {"state_uri": f"file://{tmp_path / 'state'}"} | arguments
+        super().__init__(None, given.pop("state_uri"), **given)
         self.run_id = run_id
         self.run = FakeDagRun()
 
@@ -78,3 +80,10 @@ def imported(emulator: EmulatorClient) -> list[tuple[int, int]]:
     """Return the orders that FullStory has, each as often as it has it."""
     properties = [event["event"]["properties"] for event in emulator.iterate_events()]
     return sorted((event["order_id"], event["updated_at"]) for event in properties)
+
+
+def record_of(tmp_path: Path) -> dict[str, Any]:
+    """Return the record of the only sync."""
+    [file] = (tmp_path / "state" / "syncs").glob("*/sync.json")
+    record: dict[str, Any] = json.loads(file.read_text())
+    return record

@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from airflow_provider_fullstory.exceptions import FullStoryRecordsRefusedError, FullStorySyncOpenError
-from airflow_provider_fullstory.syncs.hold import Times, take
-from tests.operators.syncs import SyncRun, Warehouse, imported, with_ids
+from tests.operators.syncs import SyncRun, imported, record_of, with_ids
 from tests.tries import crash, failure_of, noting_job
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow_provider_fullstory.emulator.client import EmulatorClient
+    from tests.operators.syncs import Warehouse
 
+pytestmark = pytest.mark.usefixtures("dead_runs_hold_a_sync_for_a_second")
 DEFERRABLE = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferrable"])
-
-
-@pytest.fixture(autouse=True)
-def dead_runs_hold_a_sync_for_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    times = Times(renewal=0.1, valid=0.5, over=1.0, poll=0.05)
-    monkeypatch.setattr("airflow_provider_fullstory.syncs.sync.take", partial(take, times=times))
-
-
-@pytest.fixture
-def warehouse(database: Path) -> Warehouse:
-    return Warehouse(database)
-
-
-def record_of(tmp_path: Path) -> dict[str, Any]:
-    [file] = (tmp_path / "state" / "syncs").glob("*/sync.json")
-    return json.loads(file.read_text())
 
 
 @DEFERRABLE
@@ -56,6 +39,19 @@ def test_each_run_sends_what_is_new(
     assert (third["imported"], third["skipped"]) == (0, 1 if ids else 0)
     assert record_of(tmp_path)["watermark"]["value"] == {"type": "integer", "value": "30"}
     assert record_of(tmp_path)["open"] is None
+
+
+def test_batches_that_wait_until_all_fit_into_the_quota_are_remembered(
+    tmp_path: Path, warehouse: Warehouse, emulator: EmulatorClient
+) -> None:
+    emulator.configure(event_quota=100)
+    warehouse.add(*((number, number) for number in range(1, 36)))
+
+    SyncRun(tmp_path, "run-1", **with_ids(lag=100)).attempt()
+    again = SyncRun(tmp_path, "run-2", **with_ids(lag=100)).attempt()
+
+    assert (again["imported"], again["skipped"]) == (0, 35)
+    assert imported(emulator) == [(number, number) for number in range(1, 36)]
 
 
 def test_a_retry_settles_what_the_first_try_sent_and_sends_the_rest(

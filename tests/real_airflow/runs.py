@@ -123,3 +123,15 @@ def assert_keeps_secrets(text: str, emulator: EmulatorClient, *people: str) -> N
     """Check that a text holds no API key and nobody's name."""
     for secret in (*emulator.keys, *people):
         assert secret not in text
+
+
+def made_runs(services: Services, dag_id: str, run_type: str, count: int = 1) -> list[Run]:
+    """Wait until Airflow has made so many runs of a DAG."""
+    api = services.airflow.api
+
+    def runs() -> list[Run]:
+        return [Run(services, dag_id, run.run_id) for run in api.dag_runs(dag_id) if run.run_type == run_type]
+
+    components = services.airflow.components.values()
+    wait_for(f"{count} {run_type} runs of {dag_id}", lambda: len(runs()) >= count, components)
+    return runs()

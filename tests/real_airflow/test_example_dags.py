@@ -39,6 +39,7 @@ def finished_report(records: int, job_ids: list[str], events: Sequence[Mapping[s
         "imported": records,
         "invalid": 0,
         "rejected": 0,
+        "skipped": 0,
         "rejected_uri": None,
         "batches": len(job_ids),
         "codes": {},

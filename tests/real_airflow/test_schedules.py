@@ -10,11 +10,10 @@ import pytest
 
 from airflow_provider_fullstory.task.intervals import WHAT_TO_DO
 from demo.comparison import compare, imported_events
-from demo.processes import wait_for
 from demo.services import AIRFLOW_VERSION
 from demo.warehouse import Order
 from tests.real_airflow.orders import order_event
-from tests.real_airflow.runs import Run
+from tests.real_airflow.runs import Run, made_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +25,7 @@ needs_airflow_3 = pytest.mark.skipif(
     AIRFLOW_VERSION < (3, 0), reason="Every run of Airflow 2 has a logical date, and cron makes intervals."
 )
 
-HOURLY_SYNC = "example_fullstory_hourly_sync"
+HOURLY = "example_fullstory_data_interval"
 TASK = "import_orders"
 HOUR = timedelta(hours=1)
 ORDERS_AN_HOUR = 6
@@ -56,18 +55,6 @@ def recent_orders(services: Services) -> Iterator[list[Order]]:
         cursor.execute("DELETE FROM orders WHERE order_id >= 10000")
 
 
-def made_runs(services: Services, dag_id: str, run_type: str, count: int = 1) -> list[Run]:
-    """Wait until Airflow has made so many runs of a DAG."""
-    api = services.airflow.api
-
-    def runs() -> list[Run]:
-        return [Run(services, dag_id, run.run_id) for run in api.dag_runs(dag_id) if run.run_type == run_type]
-
-    components = services.airflow.components.values()
-    wait_for(f"{count} {run_type} runs of {dag_id}", lambda: len(runs()) >= count, components)
-    return runs()
-
-
 def check_hour(run: Run, orders: list[Order]) -> datetime:
     """Check that a run has imported the orders of its hour, and return when that began."""
     run.wait_for_success()
@@ -91,26 +78,26 @@ def check_hour(run: Run, orders: list[Order]) -> datetime:
     return start
 
 
-def test_the_hourly_sync_by_its_schedule(services: Services, recent_orders: list[Order]) -> None:
-    services.airflow.wait_for_dag(HOURLY_SYNC)
+def test_an_hour_by_its_schedule(services: Services, recent_orders: list[Order]) -> None:
+    services.airflow.wait_for_dag(HOURLY)
     hour = this_hour(services)
-    services.airflow.api.unpause(HOURLY_SYNC)
-    [*_, run] = made_runs(services, HOURLY_SYNC, "scheduled")
+    services.airflow.api.unpause(HOURLY)
+    [*_, run] = made_runs(services, HOURLY, "scheduled")
     assert check_hour(run, recent_orders) >= hour - HOUR
 
 
-def test_the_hourly_sync_by_its_button(services: Services, recent_orders: list[Order]) -> None:
+def test_an_hour_by_its_button(services: Services, recent_orders: list[Order]) -> None:
     hour = this_hour(services)
-    run = Run.trigger(services, HOURLY_SYNC)
+    run = Run.trigger(services, HOURLY)
     assert check_hour(run, recent_orders) >= hour - HOUR
 
 
-def test_the_hourly_sync_by_a_backfill(services: Services, recent_orders: list[Order]) -> None:
-    services.airflow.wait_for_dag(HOURLY_SYNC)
-    services.airflow.api.unpause(HOURLY_SYNC)
+def test_an_hour_by_a_backfill(services: Services, recent_orders: list[Order]) -> None:
+    services.airflow.wait_for_dag(HOURLY)
+    services.airflow.api.unpause(HOURLY)
     first = this_hour(services) - 4 * HOUR
-    services.airflow.backfill(HOURLY_SYNC, first, first + HOUR)
-    runs = made_runs(services, HOURLY_SYNC, "backfill", 2)
+    services.airflow.backfill(HOURLY, first, first + HOUR)
+    runs = made_runs(services, HOURLY, "backfill", 2)
     assert {check_hour(run, recent_orders) for run in runs} == {first, first + HOUR}
 
 
@@ -130,8 +117,8 @@ def test_a_cron_string_is_a_point_in_time(services: Services, recent_orders: lis
 @needs_airflow_3
 def test_a_run_without_a_logical_date(services: Services) -> None:
     airflow = services.airflow
-    airflow.wait_for_dag(HOURLY_SYNC)
-    run = Run(services, HOURLY_SYNC, airflow.api.trigger(HOURLY_SYNC))
+    airflow.wait_for_dag(HOURLY)
+    run = Run(services, HOURLY, airflow.api.trigger(HOURLY))
     check_explained_failure(run)
 
 

@@ -380,10 +380,13 @@ def get_fs(conn_id, storage_options=None):
 """
 DATABASE = """
 from airflow import settings
-from airflow.models import Connection
+from airflow.models import Connection, import_all_models
 
+import_all_models()
 settings.configure_orm()
-Connection.metadata.create_all(settings.engine)
+tables = Connection.metadata.tables
+needed = [tables[name] for name in ("team", "connection") if name in tables]
+Connection.metadata.create_all(settings.engine, needed)
 with settings.Session() as session:
     session.add(Connection("shelf", "generic", host={host!r}))
     session.commit()

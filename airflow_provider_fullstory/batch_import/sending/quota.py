@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import tempfile
 from typing import TYPE_CHECKING, Final
 
-from airflow_provider_fullstory.batch_import.batching.batch import Batch
 from airflow_provider_fullstory.batch_import.batching.body import Body
 from airflow_provider_fullstory.exceptions import FullStoryQuotaError
 from airflow_provider_fullstory.text import plural
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from airflow_provider_fullstory.api.organization import Quota
+    from airflow_provider_fullstory.batch_import.batching.batch import Batch
 
 #: Up to this many events left, an import is held back until all of it is known to fit. More would fill disks.
 MOST_HELD: Final = 500_000
@@ -95,18 +96,12 @@ def _held(batches: Iterable[Batch]) -> Iterator[Batch]:
     with tempfile.TemporaryFile() as file:
         for batch in batches:
             if last is not None:
-                waiting.append((_without_body(last), file.write(gzip.compress(bytes(last.body), 1))))
+                waiting.append(
+                    (dataclasses.replace(last, body=Body()), file.write(gzip.compress(bytes(last.body), 1)))
+                )
             last = batch
         file.seek(0)
         for batch, size in waiting:
-            yield _with_body(batch, Body([gzip.decompress(file.read(size))]))
+            yield dataclasses.replace(batch, body=Body([gzip.decompress(file.read(size))]))
     if last is not None:
         yield last
-
-
-def _without_body(batch: Batch) -> Batch:
-    return _with_body(batch, Body())
-
-
-def _with_body(batch: Batch, body: Body) -> Batch:
-    return Batch(batch.place, body, batch.digest, batch.records, batch.idempotency_key, batch.fingerprints)

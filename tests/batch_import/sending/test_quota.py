@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 def made(count: int) -> list[Batch]:
     options = MappingOptions(EVENTS)
     batcher = Batcher(RunIdentity("dag", "run-1", "task"), BatchLimits(records=10), options, print)
-    return list(batcher.batches(map_records(orders(count), options)))
+    batches = batcher.batches(map_records(orders(count), options))
+    return [dataclasses.replace(batch, insert_ids=batch.name.encode()) for batch in batches]
 
 
 @pytest.mark.parametrize("count", [0, 1, 10, 11, 95])
@@ -33,7 +35,10 @@ def made(count: int) -> list[Batch]:
 def test_held_batches_come_out_as_they_went_in(count: int, limit: int | None) -> None:
     batches = made(count)
 
-    assert list(RemainingQuota(Quota(limit=limit)).within(iter(batches))) == batches
+    held = list(RemainingQuota(Quota(limit=limit)).within(iter(batches)))
+
+    assert held == batches
+    assert [batch.insert_ids for batch in held] == [batch.insert_ids for batch in batches]
 
 
 def test_nothing_is_taken_before_it_is_asked_for_and_nothing_given_before_all_is_known() -> None:
