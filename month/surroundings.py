@@ -56,7 +56,6 @@ def hurry() -> None:
     for name, value in {
         "syncs.sync.take": partial(take, times=TIMES),
         "syncs.sync._SECONDS_BETWEEN_LOOKS": 0.1,
-        "syncs.insert_ids.imported_ids._PART_BITS": 6,
         "syncs.insert_ids.imported_ids._FEW_FILES": 10,
         "triggers.fullstory._worker_exit_seconds": lambda: 0.0,
         "api.protocol.FIRST_RETRY_SECONDS": 0.01,
