@@ -52,11 +52,12 @@ def move_clock(ahead: float) -> None:
 
 
 def hurry() -> None:
-    """Let this process wait for nothing that is not there, and merge files of few insert ids."""
+    """Let this process wait for nothing that is not there, and merge and index files of few insert ids."""
     for name, value in {
         "syncs.sync.take": partial(take, times=TIMES),
         "syncs.sync._SECONDS_BETWEEN_LOOKS": 0.1,
         "syncs.insert_ids.imported_ids._FEW_FILES": 10,
+        "syncs.insert_ids.older_ids._FEWEST_INDEXED": 50,
         "triggers.fullstory._worker_exit_seconds": lambda: 0.0,
         "api.protocol.FIRST_RETRY_SECONDS": 0.01,
         "task.import_run.RETRY_FOR": 0.5,
