@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from month.workers import Outcome
 
 
-#: So wide is the table, wherever it is printed.
-_WIDTH: Final = 100
+#: So wide is the table at least, also where there is no terminal.
+_WIDTH: Final = 110
 
 
 class MonthFailedError(Exception):
@@ -68,7 +68,8 @@ def run(console: Console, seed: int, days: int, directory: Path) -> None:
     """
     began = time.monotonic()
     outcomes = simulate(seed, days, directory)
-    console.print(_table(outcomes), width=_WIDTH)
+    console.width = max(console.width, _WIDTH)
+    console.print(_table(outcomes))
     if failed := [outcome for outcome in outcomes if outcome.failure]:
         raise MonthFailedError(
             "\n".join(f"{outcome.kind}: {outcome.failure}" for outcome in failed)

@@ -33,6 +33,8 @@ class Outages:
         self._down = ExitStack()
         #: What is down; empty if nothing is.
         self.now = ""
+        #: Whether anything fails, if only for a moment, so that a run may fail.
+        self.is_failing = False
 
     @property
     def has_database(self) -> bool:
@@ -47,6 +49,7 @@ class Outages:
         """
         if outage:
             self._counts[f"hours: {outage}"] += 1
+        self.is_failing = bool(outage)
         if outage == self.now:
             return
         self._down.close()
@@ -64,6 +67,7 @@ class Outages:
         """Order what fails for a moment in an hour."""
         if self.now:
             return
+        self.is_failing = not hour.happenings.isdisjoint({"answers lost", "server errors"})
         if "answers lost" in hour.happenings:
             times = chance.randint(1, 3)
             self._emulator.order_fault(**_UPLOADS, times=times, reset="after", after=chance.randint(0, 2))
@@ -77,3 +81,4 @@ class Outages:
         """Cancel what was ordered for the hour, and has not happened."""
         if not self.now:
             self._emulator.forget_faults()
+            self.is_failing = False

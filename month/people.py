@@ -40,11 +40,11 @@ class People:
         self._records = records
         self._counts = counts
 
-    def meddle(self, hour: Hour, chance: random.Random, *, is_down: bool) -> None:
+    def meddle(self, hour: Hour, chance: random.Random, *, is_failing: bool) -> None:
         """
         Do what is planned for an hour.
 
-        :param is_down: Whether anything is down, so that nobody thinks of refused records.
+        :param is_failing: Whether anything fails, so that nobody thinks of refused records.
         """
         runs = self._runs
         if "green run cleared" in hour.happenings and runs.green:
@@ -53,7 +53,7 @@ class People:
         if "red run cleared" in hour.happenings and runs.red:
             self._counts["clears of red runs"] += 1
             self._clear(chance.choice(list(runs.red.values())[-30:]))
-        if "file of refused records imported" in hour.happenings and runs.files and not is_down:
+        if "file of refused records imported" in hour.happenings and runs.files and not is_failing:
             self._import_file(runs.files.pop(chance.randrange(len(runs.files))), chance)
 
     def _clear(self, run: Run) -> None:

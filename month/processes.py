@@ -9,37 +9,30 @@ import json
 import logging
 import multiprocessing
 import os
-import signal
 import sys
-import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
-from unittest.mock import patch
 
 from airflow.providers.common.compat.sdk import TaskDeferred
 
-from airflow_provider_fullstory.batch_import.sending.importer import Importer
-from airflow_provider_fullstory.batch_import.storage.folder import Folder
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
-from airflow_provider_fullstory.syncs.hold import Times, take
-from airflow_provider_fullstory.syncs.insert_ids.imported_ids import ImportedIds
-from airflow_provider_fullstory.task.source import RecordSource
+from month.surroundings import ask_before_reading, defer_always, die_at, hurry, move_clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from multiprocessing.connection import Connection
     from pathlib import Path
 
-#: A process that was killed holds its sync for seconds, not for minutes.
-TIMES: Final = Times(renewal=0.5, valid=5.0, over=7.0, poll=0.05)
-_SECONDS_TO_COMMIT: Final = 10.0
-_MOST_SECONDS: Final = 120.0
-log = logging.getLogger("month")
+    from month.surroundings import Kill
+
+#: No try takes so long, even on a busy machine.
+_MOST_SECONDS: Final = 300.0
 _FORK: Final = multiprocessing.get_context("fork")
+
+log = logging.getLogger("month")
 
 
 @dataclass(frozen=True)
@@ -76,19 +69,6 @@ class Ending:
     error: str = ""
     message: str = ""
     modules: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Kill:
-    """
-    When a try is killed.
-
-    :param write: At which write to the state's folder, from 1.
-    :param is_done: Whether that write takes effect.
-    """
-
-    write: int
-    is_done: bool
 
 
 @dataclass
@@ -222,8 +202,8 @@ class Try:
 
     def _ending(self, parent: Connection) -> Ending:
         try:
-            with self._surroundings(parent):
-                return Ending("success", report=self._execute())
+            self._surround(parent)
+            return Ending("success", report=self._execute())
         except TaskDeferred as deferred:
             path, arguments = deferred.trigger.serialize()
             return Ending("deferred", deferral=Deferral(path, json.dumps(arguments), deferred.method_name))
@@ -231,6 +211,16 @@ class Try:
             log.exception("The try failed.")
             report = getattr(error, "report", None)
             return Ending("failed", report=report, error=type(error).__name__, message=str(error))
+
+    def _surround(self, parent: Connection) -> None:
+        move_clock(self._ahead)
+        hurry()
+        if self._arguments.get("deferrable"):
+            defer_always()
+        if self._commits is not None:
+            ask_before_reading(parent)
+        if self._kill is not None:
+            die_at(self._kill)
 
     def _execute(self) -> dict[str, Any]:
         instance = _TaskInstance(self._run)
@@ -248,76 +238,3 @@ class Try:
         event = json.loads(json.dumps(asyncio.run(anext(trigger.run())).payload))
         report: dict[str, Any] = getattr(operator, self._deferral.method)(context, event=event)
         return report
-
-    @contextmanager
-    def _surroundings(self, parent: Connection) -> Iterator[None]:
-        """Let the process live at its time, die at its write, and be quick otherwise."""
-        package = "airflow_provider_fullstory"
-        now, ahead = time.time, self._ahead
-        patches = [
-            patch("time.time", lambda: now() + ahead),
-            patch(f"{package}.syncs.sync.take", partial(take, times=TIMES)),
-            patch(f"{package}.syncs.sync._SECONDS_BETWEEN_LOOKS", 0.1),
-            # There are few ids, and their files are to be merged all the same.
-            patch(f"{package}.syncs.insert_ids.imported_ids._PART_BITS", 6),
-            patch(f"{package}.syncs.insert_ids.imported_ids._FEW_FILES", 10),
-            patch.dict(ImportedIds.__init__.__kwdefaults__, filter_bits=14),
-            patch(f"{package}.triggers.fullstory._worker_exit_seconds", lambda: 0.0),
-            patch(f"{package}.api.protocol.FIRST_RETRY_SECONDS", 0.01),
-            patch(f"{package}.task.import_run.RETRY_FOR", 0.3),
-        ]
-        if self._arguments.get("deferrable"):
-            # The jobs of a small import are often finished at the first poll.
-            patches.append(patch.object(Importer, "poll", lambda _, jobs: None if jobs else []))
-        if self._commits is not None:
-            patches.append(patch.object(RecordSource, "open", _committing(parent)))
-        if self._kill is not None:
-            dying = _Dying(self._kill)
-            patches.append(patch.object(Folder, "write", dying.version(Folder.write)))
-            patches.append(patch.object(Folder, "create", dying.version(Folder.create)))
-        for each in patches:
-            each.start()
-        yield
-
-
-def _committing(parent: Connection) -> Callable[..., Any]:
-    """Return a version of `RecordSource.open` that lets others commit before the first row is read."""
-    original = RecordSource.open
-
-    @contextmanager
-    def opened(source: RecordSource, *arguments: Any) -> Iterator[Any]:
-        with original(source, *arguments) as result:
-            parent.send("reading")
-            parent.poll(_SECONDS_TO_COMMIT)
-            yield result
-
-    return opened
-
-
-class _Dying:
-    """
-    Kill this process at one of its writes.
-
-    :param kill: At which.
-    """
-
-    def __init__(self, kill: Kill) -> None:
-        self._kill = kill
-        self._count = 0
-        self._lock = threading.Lock()
-
-    def version(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a version of a method that dies when it is time."""
-
-        def method(folder: Folder, *arguments: Any) -> Any:
-            with self._lock:
-                self._count += 1
-                is_time = self._count == self._kill.write
-            if is_time and not self._kill.is_done:
-                os.kill(os.getpid(), signal.SIGKILL)
-            result = original(folder, *arguments)
-            if is_time:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
-
-        return method

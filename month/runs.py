@@ -7,7 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from month.processes import Kill, Run, Try
+from month.processes import Run, Try
+from month.surroundings import Kill
 from month.tasks import ANY_NUMBER
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Runs:
     :param records: The rows that they import.
     :param emulator: FullStory, for which time passes as well.
     :param counts: Counts what happens.
-    :param is_down: Returns whether anything is down, so that a run may fail.
+    :param is_failing: Returns whether anything fails, so that a run may fail.
     """
 
     def __init__(
@@ -82,13 +83,13 @@ class Runs:
         records: Records,
         emulator: EmulatorClient,
         counts: Counter[str],
-        is_down: Callable[[], bool],
+        is_failing: Callable[[], bool],
     ) -> None:
         self._log = log
         self._records = records
         self._emulator = emulator
         self._counts = counts
-        self._is_down = is_down
+        self._is_failing = is_failing
         self._runs: dict[tuple[str, str], Run] = {}
         self.green: list[Run] = []
         self.red: dict[tuple[str, str], Run] = {}
@@ -188,7 +189,7 @@ class Runs:
             return
         if ending.state == "failed":
             self._counts[f"failures: {ending.error}"] += 1
-            if not self._is_down() and ending.error not in _EXPECTED:
+            if not self._is_failing() and ending.error not in _EXPECTED:
                 raise MonthFailedError(
                     f"{run.dag_id} {run.run_id} failed: {ending.error}: {ending.message} See {self._log}."
                 )
@@ -213,6 +214,6 @@ class Runs:
         self._counts["imports that a person finished"] += 1
         moment = self._records.moment
         ending = self.finish(run, self.cleared(run, max_rejected=ANY_NUMBER), moment, max_rejected=ANY_NUMBER)
-        if ending.state != "success" and not self._is_down():
+        if ending.state != "success" and not self._is_failing():
             raise MonthFailedError(f"{run.run_id} was cleared, and is not green: {ending.message}")
         return ending.state == "success"

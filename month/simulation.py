@@ -57,7 +57,7 @@ class Simulation:
         self._log = directory / "tries.log"
         self._outages = Outages(emulator, warehouse, counts)
         self._records = Records(warehouse, counts, only_grows=not kind.insert_id)
-        self._runs = Runs(self._log, self._records, emulator, counts, lambda: bool(self._outages.now))
+        self._runs = Runs(self._log, self._records, emulator, counts, lambda: self._outages.is_failing)
         self._people = People(kind, directory, self._runs, self._records, counts)
         emulator.order_rejection("properties.note", [REJECTED_NOTE])
 
@@ -84,7 +84,7 @@ class Simulation:
             ending = self._runs.start(late.run, deferral=late.deferral).end()
             self._runs.finish(late.run, ending, late.moment)
         self._run_tasks(hour, chance)
-        self._people.meddle(hour, chance, is_down=bool(self._outages.now))
+        self._people.meddle(hour, chance, is_failing=self._outages.is_failing)
         if (hour.number + 1) * HOUR % _DAY == timedelta():
             self._audit()
 

@@ -30,6 +30,7 @@ _MODULES = (
     "airflow_provider_fullstory.task.import_run",
     "airflow_provider_fullstory.triggers.fullstory",
 )
+_SECONDS_TO_END = 20
 #: How long FullStory takes over a batch.
 PROCESSING_SECONDS = 0.05
 
@@ -82,6 +83,9 @@ def simulate(seed: int, days: int, directory: Path) -> list[Outcome]:
     finally:
         for _, process in started:
             process.terminate()
+            process.join(_SECONDS_TO_END)
+            # What it has started ends with it.
+            process.kill()
             process.join()
 
 
