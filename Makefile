@@ -30,7 +30,7 @@ endef
 TESTS := --group test --group build
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui chaos bench bench-flat bench-imports bench-insert-ids bench-pipe bench-rules bench-sync bench-wait test test-fast test-fast-airflow-2 test-airflow-2 test-airflow-next test-airflow-pins test-mariadb lint map format check-build constraints clean
+.PHONY: help demo demo-ui chaos month bench bench-flat bench-imports bench-insert-ids bench-pipe bench-rules bench-sync bench-wait test test-fast test-fast-airflow-2 test-airflow-2 test-airflow-next test-airflow-pins test-mariadb lint map format check-build constraints clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 19
@@ -56,6 +56,9 @@ test: test-fast ## Run all tests: the fast ones first, then those on a real Airf
 
 chaos: $(VENV)/.installed ## Break imports in ROUNDS rounds on a real Airflow, and count every record. SEED repeats one.
 	@$(BIN)/python -m chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+
+month: $(VENV)/.installed ## Simulate a month of hourly syncs while much goes wrong, and count every record. SEED repeats one, DAYS for fewer.
+	@$(BIN)/python -m month $(if $(DAYS),--days $(DAYS)) $(if $(SEED),--seed $(SEED))
 
 # What only benchmarks need.
 $(VENV)/.installed-bench: $(VENV)/.installed
@@ -91,7 +94,7 @@ PROCESSES ?= 2
 FAST := -m "not real_airflow" -n $(PROCESSES) --dist loadfile
 # The other tests import nothing of Airflow.
 TOUCH_AIRFLOW := tests/test_*.py tests/batch_import tests/hooks tests/operators tests/sensors tests/triggers \
-	tests/task tests/sources
+	tests/task tests/sources tests/syncs
 
 test-fast: $(VENV)/.installed ## Run the tests that need no running Airflow.
 	$(BIN)/python -m pytest $(FAST) $(PYTEST_ARGS)

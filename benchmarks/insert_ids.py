@@ -3,7 +3,7 @@ What insert ids cost a record, and that memory does not grow with their number, 
 
 ``python -m benchmarks.insert_ids`` imports 1,000,000 records with 1,000,000 and 10,000,000 known insert ids,
 once with new ids only and once with known ones only, each in its own process, and prints the processor's
-time. Hashing is not included.
+time. Hashing is not included. Also opens them with 20 files of recent ids beside the sorted ones.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ from demo.services import temporary_directory
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SEEDS: Final = {"known": 1, "new": 2}
+_SEEDS: Final = {"known": 1, "new": 2, "recent": 3}
+_KINDS: Final = ("known", "new")
+#: Files of recent ids, and how many ids each has.
+_RECENT: Final = (20, 10_000)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,18 +80,20 @@ def chunks(kind: str, count: int) -> Iterator[list[int]]:
         yield array("Q", chance.randbytes(CHUNK_ROWS * 8)).tolist()
 
 
-def prepare(directory: Path, known: int) -> float:
+def prepare(directory: Path, known: int, *, with_sqlite: bool) -> float:
     """
     Make the known ids as each way keeps them, and return the seconds of merging files of 50,000 ids.
 
     :param directory: Where.
     :param known: How many.
+    :param with_sqlite: Whether SQLite is measured as well.
     """
-    with closing(sqlite3.connect(directory / "ids.db")) as database:
-        database.execute("CREATE TABLE ids (id INTEGER PRIMARY KEY)")
-        rows = ((one - 2**63,) for ids in chunks("known", known) for one in ids)
-        database.executemany("INSERT INTO ids VALUES (?)", rows)
-        database.commit()
+    if with_sqlite:
+        with closing(sqlite3.connect(directory / "ids.db")) as database:
+            database.execute("CREATE TABLE ids (id INTEGER PRIMARY KEY)")
+            rows = ((one - 2**63,) for ids in chunks("known", known) for one in ids)
+            database.executemany("INSERT INTO ids VALUES (?)", rows)
+            database.commit()
     folder, files, gathered = _folder(directory), [], array("Q")
     for ids in chunks("known", known):
         gathered.extend(ids)
@@ -101,6 +106,11 @@ def prepare(directory: Path, known: int) -> float:
         took = time.process_time() - began
         folded = imported.fold(record, 1)
     (directory / "record.json").write_bytes(msgspec.json.encode(folded))
+    count, ids_each = _RECENT
+    chance = random.Random(_SEEDS["recent"])  # noqa: S311
+    recent = [write_ids(folder, number, [chance.randbytes(8 * ids_each)]) for number in range(count)]
+    beside = msgspec.structs.replace(folded or record, recent=recent)
+    (directory / "record-recent.json").write_bytes(msgspec.json.encode(beside))
     return took
 
 
@@ -123,15 +133,24 @@ def sqlite(directory: Path, known: int, kind: str, count: int) -> Measurement:
     return Measurement("SQLite", known, kind, 0, took / count * 1e6, peak_bytes())
 
 
-def sorted_file(directory: Path, known: int, kind: str, count: int) -> Measurement:
+def sorted_file(
+    directory: Path,
+    known: int,
+    kind: str,
+    count: int,
+    *,
+    way: str = "sorted file",
+    record_name: str = "record.json",
+) -> Measurement:
     """Leave out known records as an import does."""
-    record = msgspec.json.decode((directory / "record.json").read_bytes(), type=InsertIdsRecord)
+    record = msgspec.json.decode((directory / record_name).read_bytes(), type=InsertIdsRecord)
     records: list[msgspec.Struct] = [Event(name="Order Updated")] * CHUNK_ROWS
     positions = range(CHUNK_ROWS)
     mapped = (MappedChunk(records, positions, [], insert_ids=ids) for ids in chunks(kind, count))
     folder = _folder(directory)
-    # Loads what Airflow needs for object storage.
-    folder.names()
+    # Loads what Airflow needs for object storage, as reading the record of the sync does.
+    folder.write("read", b"")
+    folder.read("read")
     began = time.process_time()
     with ImportedIds(folder, record) as imported:
         opened = time.process_time()
@@ -140,10 +159,15 @@ def sorted_file(directory: Path, known: int, kind: str, count: int) -> Measureme
     _check(imported.skipped, kind, count)
     if sent + imported.skipped != count:
         raise AssertionError("Records were lost.")
-    return Measurement("sorted file", known, kind, opened - began, took / count * 1e6, peak_bytes())
+    return Measurement(way, known, kind, opened - began, took / count * 1e6, peak_bytes())
 
 
-_WAYS: Final = {"sqlite": sqlite, "sorted_file": sorted_file}
+def recent_files(directory: Path, known: int, kind: str, count: int) -> Measurement:
+    """Leave out known records with files of recent ids beside the sorted ones."""
+    return sorted_file(directory, known, kind, count, way="recent files", record_name="record-recent.json")
+
+
+_WAYS: Final = {"sqlite": sqlite, "sorted_file": sorted_file, "recent_files": recent_files}
 
 
 def _folder(directory: Path) -> Folder:
@@ -166,6 +190,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.insert_ids", description=__doc__)
     parser.add_argument("--millions", type=float, nargs="+", default=[1, 10])
     parser.add_argument("--records", type=int, default=1_000_000)
+    parser.add_argument("--ways", choices=_WAYS, nargs="+", default=list(_WAYS))
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
@@ -178,11 +203,11 @@ def main() -> None:
     measured: list[Measurement] = []
     for known in (int(millions * 1_000_000) for millions in arguments.millions):
         with temporary_directory() as directory:
-            merging = prepare(directory, known)
+            merging = prepare(directory, known, with_sqlite="sqlite" in arguments.ways)
             console.print(f"Merging {known:,} ids from files of 50,000: {merging:.1f} s")
             records = min(arguments.records, known)
-            for way in _WAYS:
-                for kind in _SEEDS:
+            for way in arguments.ways:
+                for kind in _KINDS:
                     one = _measure(way, str(directory), str(known), kind, "--records", str(records))
                     measured.append(one)
                     table.add_row(

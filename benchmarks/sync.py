@@ -11,7 +11,6 @@ import argparse
 import dataclasses
 import random
 import statistics
-from array import array
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
@@ -19,9 +18,9 @@ from rich.table import Table
 from upath import UPath
 
 from airflow_provider_fullstory.batch_import.storage.folder import Folder
-from airflow_provider_fullstory.syncs.insert_ids.files import sorted_name
-from airflow_provider_fullstory.syncs.insert_ids.scratch import to_bytes
-from airflow_provider_fullstory.syncs.record import IdsFile, InsertIdsRecord, SyncRecord, write_record
+from airflow_provider_fullstory.syncs.insert_ids.files import write_ids
+from airflow_provider_fullstory.syncs.insert_ids.imported_ids import ImportedIds
+from airflow_provider_fullstory.syncs.record import InsertIdsRecord, SyncRecord, write_record
 from benchmarks import orders
 from benchmarks.machine import write_results
 from benchmarks.pipeline import place_of, running_sink
@@ -49,10 +48,13 @@ def prepare(directory: Path, millions: int, insert_id: str) -> Path:
     path = directory / f"sync-{millions}-{len(insert_id)}"
     folder = Folder(UPath(f"file://{path}"))  # type: ignore[arg-type]
     chance = random.Random(millions)  # noqa: S311
-    ids = sorted(array("Q", chance.randbytes(millions * 8_000_000)))
-    folder.write(sorted_name(0), to_bytes(array("Q", ids)))
     definition = [insert_id] if insert_id == "*" else ["properties.order_id", "timestamp"]
-    known = InsertIdsRecord(definition, IdsFile(sorted_name(0), len(ids)) if ids else None)
+    known = InsertIdsRecord(definition)
+    if millions:
+        pieces = (chance.randbytes(8_000_000) for _ in range(millions))
+        known = InsertIdsRecord(definition, recent=[write_ids(folder, 1, pieces)])
+        with ImportedIds(folder, known) as imported:
+            known = imported.fold(known, 2) or known
     write_record(folder, SyncRecord("benchmark", insert_ids=known))
     return path
 

@@ -7,6 +7,7 @@ record of a file. Two of ten million ids are equal by chance once in some 370,00
 
 from __future__ import annotations
 
+import decimal
 import functools
 import hashlib
 import struct
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 INSERT_ID_BYTES: Final = 8
 #: Types of numbers that can be written in several ways.
 _FRACTIONS: Final = frozenset({float, Decimal, Digits})
+#: Python's own context would cut numbers after 28 digits, which makes different keys equal.
+_EXACT: Final = decimal.Context(
+    prec=decimal.MAX_PREC, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX, traps=[decimal.Inexact]
+)
 
 _hash = functools.partial(hashlib.blake2b, digest_size=INSERT_ID_BYTES)
 
@@ -68,5 +73,5 @@ def _plain(value: Any) -> Any:
     """Return a number in one form: 5.0, 5.00 and 5 are equal, and FullStory may echo any of them."""
     if type(value) not in _FRACTIONS:
         return value
-    number = Decimal(repr(value)) if type(value) is float else Decimal(value).normalize()
-    return int(number) if number == number.to_integral_value() else number.normalize()
+    number = Decimal(repr(value)) if type(value) is float else Decimal(value)
+    return int(number) if number == number.to_integral_value() else number.normalize(_EXACT)

@@ -50,10 +50,12 @@ class IdsFile(msgspec.Struct, frozen=True):
 
     :param name: Its path in the folder of the sync.
     :param count: How many ids it holds.
+    :param checksum: The CRC-32 of its content, None if that is not known.
     """
 
     name: str
     count: int
+    checksum: int | None = None
 
 
 class InsertIdsRecord(msgspec.Struct, frozen=True):

@@ -21,11 +21,14 @@ from airflow_provider_fullstory.batch_import.reporting.rejections import rejecti
 from airflow_provider_fullstory.batch_import.waiting.job_watch import JobWatch
 from airflow_provider_fullstory.exceptions import (
     FullStoryAmbiguousError,
+    FullStoryBadRequestError,
+    FullStoryBodyTooLargeError,
     FullStoryError,
     FullStoryKilledError,
     FullStoryLedgerError,
     FullStoryNotFoundError,
     FullStoryPermissionError,
+    FullStoryServerError,
 )
 from airflow_provider_fullstory.records.insert_ids import INSERT_ID_BYTES, ids_of_bodies, ids_of_values
 from airflow_provider_fullstory.records.redaction import value_at
@@ -105,11 +108,9 @@ class Settlement:
 
     @property
     def is_whole(self) -> bool:
-        """Whether FullStory has every record of every batch, once it is settled."""
-        return all(
-            entry.job_id in self._outcomes and not self._outcomes[entry.job_id].errors
-            for entry in self._leaves()
-        )
+        """Whether FullStory has every record that was sent, once it is settled: none was rejected or lost."""
+        outcomes = [self._outcomes.get(entry.job_id or "") for entry in self._leaves()]
+        return all(outcome is not None and not outcome.errors for outcome in outcomes)
 
     def imported(self) -> Iterator[bytes]:
         """
@@ -154,18 +155,27 @@ class Settlement:
             why = "a day ago or more" if body is not None and not is_recognized else "and its body is gone"
             self._give_up(entry, f"its answer was lost, {why}")
             return
+        if entry.has_failed and self._settling.resends_unknown:
+            self._give_up(entry, "FullStory answered with a server error when it was posted again")
+            return
         log.info("Batch %s of %s has no answer yet; it is posted again under its key.", entry.name, self._of)
         try:
             job = self._settling.client.create_import(body, entry.idempotency_key, sent_before=entry.at)
+        except (FullStoryBadRequestError, FullStoryBodyTooLargeError):
+            # FullStory answers as it did before, so it has none of the batch.
+            self._entries.write(dataclasses.replace(entry, is_refused=True))
+        except FullStoryAmbiguousError as error:
+            self._give_up(entry, f"its answer was lost: {error}")
         except FullStoryError as error:
-            if error.is_ambiguous:
-                self._give_up(entry, f"FullStory gives no answer: {error}")
-            elif error.is_transient:
-                raise
-            else:
-                self._entries.write(dataclasses.replace(entry, is_refused=True))
-            return
-        self._entries.write(dataclasses.replace(entry, job_id=job.id))
+            if isinstance(error, FullStoryServerError):
+                self._entries.write(dataclasses.replace(entry, has_failed=True))
+            error.add(
+                f"This was batch {entry.name} of {self._of}, whose answer was lost: it is posted again to "
+                "learn of its job. Nothing else was sent in this try. A retry goes on."
+            )
+            raise
+        else:
+            self._entries.write(dataclasses.replace(entry, job_id=job.id))
 
     def _wait(self) -> None:
         settling = self._settling

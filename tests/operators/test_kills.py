@@ -12,14 +12,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.models import baseoperator
 
 from airflow_provider_fullstory.api import protocol
 from airflow_provider_fullstory.exceptions import FullStoryError, FullStoryKilledError
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 from airflow_provider_fullstory.sources import CHUNK_ROWS
 from tests.processes import execute
-from tests.tries import Task, join_uploads, numbers, orders, posts
+from tests.tries import Task, join_uploads, numbers, orders, posts, prepare_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,13 +35,6 @@ LOOKS = {"method": "GET", "path": "/v2/events/batch/*"}
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "FIRST_RETRY_SECONDS", 0.01)
-
-
-def prepare_thread() -> None:
-    """Let a thread execute operators, for which Airflow 2 prepares only the one that imports it."""
-    safeguard = getattr(baseoperator, "ExecutorSafeguard", None)
-    if safeguard is not None:
-        safeguard._sentinel.callers = {}
 
 
 def kill_from_thread(

@@ -22,7 +22,7 @@ from airflow_provider_fullstory.exceptions import (
 from airflow_provider_fullstory.syncs import sync
 from airflow_provider_fullstory.syncs.folders import sync_folder
 from tests.operators.syncs import SyncRun, imported, record_of, with_ids
-from tests.tries import failure_of
+from tests.tries import failure_of, prepare_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,7 +146,7 @@ def test_runs_at_the_same_time_wait_for_each_other(
     warehouse.add(*((number, number) for number in range(1, 101)))
     emulator.configure(processing_seconds=0.05)
     tasks = [SyncRun(tmp_path, f"run-{number}", **with_ids()) for number in range(4)]
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(4, initializer=prepare_thread) as pool:
         reports = list(pool.map(lambda task: task.operator().execute(task.next_context()), tasks))
 
     assert sorted(report["imported"] for report in reports) == [0, 0, 0, 100]
@@ -180,6 +180,7 @@ def test_a_run_that_is_stopped_while_it_waits_ends(
         ended: list[Exception] = []
 
         def execute() -> None:
+            prepare_thread()
             try:
                 operator.execute(context)
             except FullStoryKilledError as error:
@@ -206,3 +207,19 @@ def test_another_organization_is_refused(
 
     assert "organization 'ANOTHER', but sync 'dag.import' imports into 'EMULATOR'" in message
     assert imported(emulator) == [(1, 10)]
+
+
+def test_without_insert_ids_the_watermark_does_not_pass_a_batch_that_counts_as_not_sent(
+    tmp_path: Path, warehouse: Warehouse, emulator: EmulatorClient
+) -> None:
+    warehouse.add((1, 10), (2, 20))
+    # Its job ends without importing a record.
+    emulator.configure(fail_jobs=True)
+    deferred(SyncRun(tmp_path, "run-1"), emulator)
+    emulator.configure(fail_jobs=False)
+    warehouse.add((3, 30))
+
+    SyncRun(tmp_path, "run-2", on_ambiguous="resend").attempt()
+
+    assert imported(emulator) == [(1, 10), (2, 20), (3, 30)]
+    assert record_of(tmp_path)["watermark"]["value"]["value"] == "30"

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING, Final
 
 from airflow_provider_fullstory.exceptions import FullStoryLedgerError
-from airflow_provider_fullstory.syncs.insert_ids.scratch import BLOCK_IDS, ID_BYTES, Scratch, from_bytes
+from airflow_provider_fullstory.syncs.insert_ids.scratch import (
+    BLOCK_IDS,
+    ID_BYTES,
+    Scratch,
+    from_bytes,
+    to_bytes,
+)
 from airflow_provider_fullstory.syncs.record import IdsFile
 
 if TYPE_CHECKING:
@@ -27,13 +34,10 @@ def write_ids(folder: Folder, number: int, pieces: Iterable[bytes]) -> IdsFile:
     :param number: The number of the import.
     :param pieces: The ids in any order, 8 bytes each, the highest first.
     """
-    name = f"{_FOLDER}/import-{number}.ids"
     with Scratch() as scratch:
         for piece in pieces:
-            scratch.append(from_bytes(piece))
-        if scratch.count:
-            folder.write(name, scratch.content())
-        return IdsFile(name, scratch.count)
+            scratch.write(piece)
+        return _written(folder, f"{_FOLDER}/import-{number}.ids", scratch)
 
 
 def write_sorted_ids(folder: Folder, number: int, ids: Scratch) -> IdsFile:
@@ -44,9 +48,16 @@ def write_sorted_ids(folder: Folder, number: int, ids: Scratch) -> IdsFile:
     :param number: What no other file of sorted ids is numbered, such as the number of the import.
     :param ids: The ids.
     """
-    name = sorted_name(number)
-    folder.write(name, ids.content())
-    return IdsFile(name, ids.count)
+    return _written(folder, sorted_name(number), ids)
+
+
+def _written(folder: Folder, name: str, ids: Scratch) -> IdsFile:
+    checksum = 0
+    for block in ids.blocks():
+        checksum = zlib.crc32(to_bytes(block), checksum)
+    if ids.count:
+        folder.write(name, ids.content())
+    return IdsFile(name, ids.count, checksum)
 
 
 def sorted_name(number: int) -> str:
@@ -58,6 +69,15 @@ def sorted_name(number: int) -> str:
     return f"{_FOLDER}/{_SORTED}{number}.ids"
 
 
+def index_name(file: IdsFile) -> str:
+    """
+    Return the path of the index of a file of sorted ids.
+
+    :param file: The file.
+    """
+    return f"{file.name.removesuffix('.ids')}.index"
+
+
 def read_ids(folder: Folder, file: IdsFile, block_ids: int = BLOCK_IDS) -> Iterator[array[int]]:
     """
     Yield the ids of a file, block by block.
@@ -65,52 +85,50 @@ def read_ids(folder: Folder, file: IdsFile, block_ids: int = BLOCK_IDS) -> Itera
     :param folder: The folder of the sync.
     :param file: The file.
     :param block_ids: How many ids a block has.
-    :raises FullStoryLedgerError: If the file is missing, or does not hold as many ids as it should.
+    :raises FullStoryLedgerError: If the file is damaged, which may be known only after the last block.
+    """
+    return map(from_bytes, read_content(folder, file, block_ids))
+
+
+def read_content(folder: Folder, file: IdsFile, block_ids: int = BLOCK_IDS) -> Iterator[bytes]:
+    """
+    Yield the ids of a file as they are there, block by block.
+
+    :param folder: The folder of the sync.
+    :param file: The file.
+    :param block_ids: How many ids a block has.
+    :raises FullStoryLedgerError: If the file is damaged, which may be known only after the last block.
     """
     content = folder.open(file.name)
     if content is None:
         raise _damaged(folder, file, "it is missing")
-    size = 0
+    size = checksum = 0
     with content:
         while block := content.read(block_ids * ID_BYTES):
             size += len(block)
             if size > file.count * ID_BYTES or len(block) % ID_BYTES:
                 break
-            yield from_bytes(block)
+            checksum = zlib.crc32(block, checksum)
+            yield block
     if size != file.count * ID_BYTES:
         more = "at least " if size > file.count * ID_BYTES else ""
         raise _damaged(folder, file, f"it holds {more}{size:,} bytes instead of {file.count * ID_BYTES:,}")
-
-
-def read_sorted_ids(folder: Folder, file: IdsFile) -> Iterator[array[int]]:
-    """
-    Yield the ids of a file of sorted ids, block by block.
-
-    :param folder: The folder of the sync.
-    :param file: The file.
-    :raises FullStoryLedgerError: If the file is damaged.
-    """
-    last = -1
-    for block in read_ids(folder, file):
-        ids = block.tolist()
-        # Much faster than comparing each id with the next.
-        if ids[0] <= last or sorted(ids) != ids:
-            raise _damaged(folder, file, "its ids are not sorted")
-        last = ids[-1]
-        yield block
+    if file.checksum not in (None, checksum):
+        raise _damaged(folder, file, f"its checksum is {checksum} instead of {file.checksum}")
 
 
 def remove_unnamed(folder: Folder, old: InsertIdsRecord, new: InsertIdsRecord) -> None:
     """
     Remove the files that count no more, once the new record is written.
 
-    Also removes files of sorted ids that no record ever named, because the process that wrote one ended.
+    Also removes files of sorted ids, and their indexes, that no record ever named, because the process that
+    wrote them ended.
 
     :param folder: The folder of the sync.
     :param old: The record before.
     :param new: The record that was written.
     """
-    named = {file.name for file in new.files}
+    named = {file.name for file in new.files} | ({index_name(new.sorted)} if new.sorted else set())
     left = {f"{_FOLDER}/{name}" for name in folder.names(_FOLDER) if name.startswith(_SORTED)}
     for name in sorted((left | {file.name for file in old.files}) - named):
         folder.remove(name)
@@ -119,6 +137,7 @@ def remove_unnamed(folder: Folder, old: InsertIdsRecord, new: InsertIdsRecord) -
 def _damaged(folder: Folder, file: IdsFile, how: str) -> FullStoryLedgerError:
     return FullStoryLedgerError(
         f"The file of insert ids {folder.location(file.name)} is damaged: {how}. Nothing was sent, since "
-        "records that were imported would have been sent again. Restore the file from a backup. If there is "
-        f"none, remove the folder {folder}: the sync then begins anew, and sends again what it has imported."
+        "records that were imported would have been sent again. Restore the file from a backup. Or let the "
+        "sync forget its insert ids, with: fullstory-sync forget NAME. Then records that the query selects "
+        "again are sent again."
     )

@@ -9,25 +9,23 @@ import msgspec
 
 from airflow_provider_fullstory.records.column_mapping import MappedChunk
 from airflow_provider_fullstory.sources import CHUNK_ROWS
-from airflow_provider_fullstory.syncs.insert_ids.files import sorted_name, write_sorted_ids
-from airflow_provider_fullstory.syncs.insert_ids.id_filter import IdFilter
-from airflow_provider_fullstory.syncs.insert_ids.merging import all_ids
+from airflow_provider_fullstory.syncs.insert_ids.files import sorted_name
+from airflow_provider_fullstory.syncs.insert_ids.merging import merged, sorted_once
+from airflow_provider_fullstory.syncs.insert_ids.older_ids import OlderIds, open_older, write_older
 from airflow_provider_fullstory.syncs.insert_ids.scratch import Scratch
 from airflow_provider_fullstory.syncs.insert_ids.sent_ids import SentIds
-from airflow_provider_fullstory.syncs.insert_ids.sorted_ids import SortedIds
+from airflow_provider_fullstory.syncs.insert_ids.sorted_ids import part_bits_of, write_sorted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from airflow_provider_fullstory.batch_import.storage.folder import Folder
     from airflow_provider_fullstory.syncs.record import InsertIdsRecord
 
 #: 16 MB: one in 14 new ids passes when 10,000,000 are known, and costs a look-up.
 _FILTER_BITS: Final = 24
-#: The first bits of an id lead to 76 ids when 10,000,000 are known, which one read gets.
-_PART_BITS: Final = 17
 _MOST_HELD: Final = 20_000
-#: Less is merged again at each import, which takes less time than to write all.
+#: Less is sorted again at each import, which takes less time than to write all.
 _FEW_IDS: Final = 100_000
 _FEW_FILES: Final = 200
 
@@ -42,8 +40,8 @@ class ImportedIds:
     """
     Leave out the records that a sync has imported, and send each other one once.
 
-    All ids are in one sorted file on the worker's disk, behind a filter in memory, so a new id is rarely
-    looked up. Memory does not grow with their number.
+    The ids of older and of recent imports lie sorted on the worker's disk, behind a filter in memory, so a
+    new id is rarely looked up. Memory does not grow with their number.
 
     :param folder: The folder of the sync.
     :param record: What the record of the sync says about them.
@@ -76,13 +74,16 @@ class ImportedIds:
         :raises FullStoryDiskError: If the disk does not take them.
         """
         with ExitStack() as stack:
-            self._scratch = stack.enter_context(Scratch())
-            self._known = SortedIds(self._scratch, _PART_BITS)
-            self._filter = IdFilter(self._filter_bits)
-            for block in all_ids(self._folder, self._record):
-                self._known.append(block)
-                self._filter.add(block)
-            self._known.finish()
+            scratch = stack.enter_context(Scratch())
+            recent = self._record.recent
+            self._older, self._filter = open_older(
+                self._folder, self._record.sorted, scratch, self._filter_bits
+            )
+            self._recent = write_sorted(
+                scratch,
+                self._filter.added(sorted_once(self._folder, recent)),
+                part_bits_of(sum(file.count for file in recent)),
+            )
             # Twice as large, since more is looked up for an id that passes it.
             self._sent = SentIds(self._filter_bits + 1)
             stack.callback(self._sent.close)
@@ -92,12 +93,7 @@ class ImportedIds:
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
         # The filters take memory, and the import may wait for its jobs for hours.
-        del self._filter, self._known, self._sent
-
-    @property
-    def known(self) -> int:
-        """How many ids the sync has imported."""
-        return self._scratch.count
+        del self._filter, self._older, self._recent, self._sent
 
     def new_only(self, chunks: Iterable[MappedChunk]) -> Iterator[MappedChunk]:
         """
@@ -116,8 +112,9 @@ class ImportedIds:
 
     def _sifted(self, chunk: MappedChunk) -> MappedChunk:
         ids = chunk.insert_ids
-        imported = self._known.among(self._filter.passing(ids))
-        doubtful = self._sent.doubtful([one for one in ids if one not in imported] if imported else ids)
+        passing, doubtful = self._sent.sift(ids, self._filter)
+        imported = self._imported(passing)
+        doubtful |= self._sent.doubtful(one for one in passing if one not in imported)
         if not imported and not doubtful:
             self._sent.add(ids)
             return chunk
@@ -138,6 +135,11 @@ class ImportedIds:
             chunk.timestamps,
             insert_ids,
         )
+
+    def _imported(self, ids: Sequence[int]) -> set[int]:
+        """Return those ids that were imported."""
+        older = self._older.among(ids)
+        return older | self._recent.among(one for one in ids if one not in older)
 
     def _released(self) -> Iterator[MappedChunk]:
         """Yield those of the records held back that have not been sent."""
@@ -169,19 +171,21 @@ class ImportedIds:
         :param record: What the record of the sync says about its ids now.
         :param number: What no other file of sorted ids is numbered, such as the number of the import.
         """
-        merged = self._record.recent
+        folded = self._record.recent
         older = record.sorted.count if record.sorted else 0
-        if record.sorted != self._record.sorted or any(file not in record.recent for file in merged):
+        if record.sorted != self._record.sorted or any(file not in record.recent for file in folded):
             # Someone else has done so meanwhile.
             return None
         if record.sorted is not None and record.sorted.name == sorted_name(number):
             # A file that is named never changes.
             return None
         few = max(_FEW_IDS, older // 10)
-        if sum(file.count for file in merged) <= few and len(merged) <= _FEW_FILES:
+        if sum(file.count for file in folded) <= few and len(folded) <= _FEW_FILES:
             return None
+        with Scratch() as scratch:
+            runs = (self._older, self._recent)
+            ids = write_sorted(scratch, merged(runs), part_bits_of(sum(run.count for run in runs)))
+            file = write_older(self._folder, number, scratch, OlderIds(ids, self._filter))
         return msgspec.structs.replace(
-            record,
-            sorted=write_sorted_ids(self._folder, number, self._scratch),
-            recent=[file for file in record.recent if file not in merged],
+            record, sorted=file, recent=[file for file in record.recent if file not in folded]
         )

@@ -1,4 +1,4 @@
-"""All ids of a sync in one sorted file on the worker's disk, however many files they are in."""
+"""Ids in one order, however many files they are in."""
 
 from __future__ import annotations
 
@@ -6,49 +6,51 @@ import itertools
 from array import array
 from typing import TYPE_CHECKING, Final
 
-from airflow_provider_fullstory.syncs.insert_ids.files import read_ids, read_sorted_ids
+from airflow_provider_fullstory.syncs.insert_ids.files import read_ids
 from airflow_provider_fullstory.syncs.insert_ids.scratch import Scratch
-from airflow_provider_fullstory.syncs.insert_ids.sorted_ids import SortedIds
+from airflow_provider_fullstory.syncs.insert_ids.sorted_ids import part_bits_of, write_sorted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from airflow_provider_fullstory.batch_import.storage.folder import Folder
-    from airflow_provider_fullstory.syncs.record import InsertIdsRecord
+    from airflow_provider_fullstory.syncs.insert_ids.sorted_ids import SortedIds
+    from airflow_provider_fullstory.syncs.record import IdsFile
 
 #: How many ids are sorted in memory, and about how many are merged at once.
-RUN_IDS: Final = 2**17
+RUN_IDS: Final = 2**18
 
 
-def all_ids(folder: Folder, record: InsertIdsRecord, run_ids: int = RUN_IDS) -> Iterator[array[int]]:
+def sorted_once(folder: Folder, files: Iterable[IdsFile], run_ids: int = RUN_IDS) -> Iterator[array[int]]:
     """
-    Yield all ids of a sync in their order and each once, block by block.
+    Yield the ids of files in their order and each once, block by block.
 
     :param folder: The folder of the sync.
-    :param record: What the record of the sync says about them.
+    :param files: The files, whose ids are in any order.
     :param run_ids: How many ids are in memory at once.
     :raises FullStoryLedgerError: If a file is damaged.
     """
-    older = read_sorted_ids(folder, record.sorted) if record.sorted else iter(())
-    if not record.recent:
-        yield from older
-        return
-    recent = itertools.chain.from_iterable(read_ids(folder, file) for file in record.recent)
-    part_bits = (record.count // run_ids).bit_length()
+    blocks = itertools.chain.from_iterable(read_ids(folder, file) for file in files)
     with Scratch() as scratch:
-        runs = [_run(older, scratch, part_bits)]
         # Each is written before the next one begins, as they share a file.
-        runs.extend(_run([array("Q", sorted(ids))], scratch, part_bits) for ids in _gathered(recent, run_ids))
-        for part in range(2**part_bits):
-            yield _merged([run.part(part) for run in runs])
+        runs = [
+            write_sorted(scratch, [array("Q", sorted(ids))], part_bits_of(len(ids)))
+            for ids in _gathered(blocks, run_ids)
+        ]
+        yield from merged(runs, run_ids)
 
 
-def _run(blocks: Iterable[array[int]], scratch: Scratch, part_bits: int) -> SortedIds:
-    run = SortedIds(scratch, part_bits)
-    for block in blocks:
-        run.append(block)
-    run.finish()
-    return run
+def merged(runs: Sequence[SortedIds], run_ids: int = RUN_IDS) -> Iterator[array[int]]:
+    """
+    Yield the ids of several runs in their order and each once, block by block.
+
+    :param runs: The runs.
+    :param run_ids: How many ids are in memory at once.
+    """
+    part_bits = (sum(run.count for run in runs) // run_ids).bit_length()
+    for part in range(2**part_bits):
+        if ids := sorted(itertools.chain.from_iterable(run.part(part, part_bits) for run in runs)):
+            yield array("Q", dict.fromkeys(ids))
 
 
 def _gathered(blocks: Iterable[array[int]], count: int) -> Iterator[array[int]]:
@@ -61,10 +63,3 @@ def _gathered(blocks: Iterable[array[int]], count: int) -> Iterator[array[int]]:
             gathered = array("Q")
     if gathered:
         yield gathered
-
-
-def _merged(sorted_ids: Iterable[array[int]]) -> array[int]:
-    ids = list(itertools.chain.from_iterable(sorted_ids))
-    # The sort finds what is in order already.
-    ids.sort()
-    return array("Q", dict.fromkeys(ids))

@@ -62,9 +62,13 @@ class Scratch:
 
     def append(self, ids: array[int]) -> None:
         """Add ids at the end."""
+        self.write(to_bytes(ids))
+
+    def write(self, content: bytes) -> None:
+        """Add ids at the end, as files hold them."""
         with _disk():
-            self._file.write(to_bytes(ids))
-        self.count += len(ids)
+            self._file.write(content)
+        self.count += len(content) // ID_BYTES
 
     @contextmanager
     def descriptor(self) -> Iterator[int]:
@@ -102,6 +106,6 @@ def _disk() -> Iterator[None]:
     except OSError as error:
         raise FullStoryDiskError(
             f"Insert ids could not be written to {tempfile.tempdir or 'a temporary folder'} on the worker: "
-            f"{error}. All that the sync has imported lie there during an import, 8 bytes each, and twice "
-            "that while it begins: free some space, or set TMPDIR to a larger disk."
+            f"{error}. All that the sync has imported lie there during an import, 8 bytes each, and at "
+            "times twice that while it begins: free some space, or set TMPDIR to a larger disk."
         ) from error

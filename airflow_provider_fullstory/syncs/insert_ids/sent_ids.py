@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from airflow_provider_fullstory.syncs.insert_ids.id_filter import IdFilter
 from airflow_provider_fullstory.syncs.insert_ids.scratch import Scratch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+_NOTHING: Final = IdFilter(0)
 
 
 class SentIds:
@@ -33,13 +35,26 @@ class SentIds:
         """Add ids that are sent."""
         self._scratch.append(array("Q", ids))
 
+    def sift(self, ids: Iterable[int], known: IdFilter) -> tuple[list[int], set[int]]:
+        """
+        Return the ids that pass a filter, and of the rest the doubtful ones.
+
+        Doubtful are those that may be here, or were asked for before. All others can be sent, and are
+        doubtful next time.
+
+        :param ids: Ids that are to be sent.
+        :param known: The filter.
+        """
+        passing, doubtful = self._filter.add_others(ids, known)
+        return passing, set(doubtful)
+
     def doubtful(self, ids: Iterable[int]) -> set[int]:
         """
-        Return the ids that may be here, or were asked for before; all others can be sent.
+        Return the doubtful ids.
 
-        :param ids: Ids that are to be sent. Each that is not doubtful now is doubtful next time.
+        :param ids: Ids that are to be sent.
         """
-        return set(self._filter.add_new(ids))
+        return self.sift(ids, _NOTHING)[1]
 
     def among(self, ids: set[int]) -> set[int]:
         """Return those ids that have been sent."""

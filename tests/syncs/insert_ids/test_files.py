@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import struct
+import zlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,6 @@ from airflow_provider_fullstory.batch_import.storage.folder import Folder
 from airflow_provider_fullstory.exceptions import FullStoryLedgerError
 from airflow_provider_fullstory.syncs.insert_ids.files import (
     read_ids,
-    read_sorted_ids,
     remove_unnamed,
     write_ids,
 )
@@ -32,6 +32,10 @@ def packed(*ids: int) -> bytes:
     return struct.pack(f">{len(ids)}Q", *ids)
 
 
+#: The checksum of three ids.
+CHECKSUM = zlib.crc32(packed(1, 2, 3))
+
+
 def listed(blocks: Iterable[Iterable[int]]) -> list[int]:
     return list(itertools.chain.from_iterable(blocks))
 
@@ -39,7 +43,7 @@ def listed(blocks: Iterable[Iterable[int]]) -> list[int]:
 def test_ids_are_read_as_they_were_written(folder: Folder) -> None:
     ids = [5, 0, 2**64 - 1, 5, 2**63]
     file = write_ids(folder, 7, [packed(*ids[:2]), packed(*ids[2:])])
-    assert file == IdsFile("ids/import-7.ids", 5)
+    assert file == IdsFile("ids/import-7.ids", 5, zlib.crc32(packed(*ids)))
     assert listed(read_ids(folder, file)) == ids
     assert listed(read_ids(folder, file, block_ids=2)) == ids
 
@@ -51,7 +55,7 @@ def test_without_ids_no_file_is_written(folder: Folder) -> None:
 
 def test_a_file_may_be_empty(folder: Folder) -> None:
     folder.write("ids/sorted-1.ids", b"")
-    assert listed(read_sorted_ids(folder, IdsFile("ids/sorted-1.ids", 0))) == []
+    assert listed(read_ids(folder, IdsFile("ids/sorted-1.ids", 0, 0))) == []
 
 
 @pytest.mark.parametrize(
@@ -61,7 +65,7 @@ def test_a_file_may_be_empty(folder: Folder) -> None:
         (packed(1, 2, 3)[:-1], "it holds 23 bytes instead of 24"),
         (packed(1, 2, 3) + b"\0", "it holds at least 25 bytes instead of 24"),
         (packed(1, 2, 3, 4), "it holds at least 32 bytes instead of 24"),
-        (packed(1, 3, 2), "its ids are not sorted"),
+        (packed(1, 3, 2), f"its checksum is {zlib.crc32(packed(1, 3, 2))} instead of {CHECKSUM}"),
         (b"", "it holds 0 bytes instead of 24"),
     ],
 )
@@ -70,7 +74,7 @@ def test_a_damaged_file_is_refused_by_name(folder: Folder, content: bytes, how: 
     with pytest.raises(
         FullStoryLedgerError, match=rf"ids/sorted-1\.ids is damaged: {how}\. Nothing was sent"
     ):
-        listed(read_sorted_ids(folder, IdsFile("ids/sorted-1.ids", 3)))
+        listed(read_ids(folder, IdsFile("ids/sorted-1.ids", 3, CHECKSUM)))
 
 
 def test_a_missing_file_is_refused_by_name(folder: Folder) -> None:
@@ -78,11 +82,19 @@ def test_a_missing_file_is_refused_by_name(folder: Folder) -> None:
         listed(read_ids(folder, IdsFile("ids/import-1.ids", 3)))
 
 
-def test_blocks_out_of_order_are_refused(folder: Folder) -> None:
-    ids = [*range(2**16, 2**17), 1]
-    file = write_ids(folder, 1, [packed(*ids)])
-    with pytest.raises(FullStoryLedgerError, match="not sorted"):
-        listed(read_sorted_ids(folder, file))
+def test_a_file_whose_checksum_is_not_known_is_read(folder: Folder) -> None:
+    folder.write("ids/import-1.ids", packed(1, 2, 3))
+    assert listed(read_ids(folder, IdsFile("ids/import-1.ids", 3))) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("bit", [0, 100, 2**17 * 64 - 1])
+def test_a_single_wrong_bit_is_refused(folder: Folder, bit: int) -> None:
+    file = write_ids(folder, 1, [packed(*range(2**17))])
+    content = bytearray(folder.read(file.name) or b"")
+    content[bit // 8] ^= 1 << bit % 8
+    folder.write(file.name, bytes(content))
+    with pytest.raises(FullStoryLedgerError, match=r"its checksum is .* with: fullstory-sync forget NAME"):
+        listed(read_ids(folder, file))
 
 
 def test_files_that_the_new_record_does_not_name_are_removed(folder: Folder) -> None:
@@ -96,7 +108,10 @@ def test_files_that_the_new_record_does_not_name_are_removed(folder: Folder) -> 
         folder.write(name, packed(1))
     folder.write("ids/import-5.ids", packed(7))
     folder.write("ids/sorted-2.ids", packed(8))
+    for number in (1, 2, 4):
+        folder.write(f"ids/sorted-{number}.index", b"index")
+    left = ["import-3.ids", "import-5.ids", "sorted-4.ids", "sorted-4.index"]
     remove_unnamed(folder, old, new)
-    assert folder.names("ids") == ["import-3.ids", "import-5.ids", "sorted-4.ids"]
+    assert folder.names("ids") == left
     remove_unnamed(folder, old, new)
-    assert folder.names("ids") == ["import-3.ids", "import-5.ids", "sorted-4.ids"]
+    assert folder.names("ids") == left

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import struct
+from array import array
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 from fsspec.implementations.memory import MemoryFileSystem
@@ -11,8 +12,9 @@ from hypothesis import given, settings, strategies as st
 
 from airflow_provider_fullstory.batch_import.storage.folder import Folder
 from airflow_provider_fullstory.syncs.insert_ids.files import write_ids
-from airflow_provider_fullstory.syncs.insert_ids.merging import all_ids
-from airflow_provider_fullstory.syncs.record import InsertIdsRecord
+from airflow_provider_fullstory.syncs.insert_ids.merging import merged, sorted_once
+from airflow_provider_fullstory.syncs.insert_ids.scratch import Scratch
+from airflow_provider_fullstory.syncs.insert_ids.sorted_ids import write_sorted
 from tests.conftest import attached
 
 IDS = st.one_of(
@@ -24,17 +26,26 @@ IDS = st.one_of(
 
 
 @settings(deadline=None)
-@given(st.sets(IDS), st.lists(st.lists(IDS), max_size=5), st.integers(1, 8))
-def test_merging_gives_each_id_once_and_in_order(older: set[int], recent: list[list[int]], run: int) -> None:
+@given(st.lists(st.lists(IDS), max_size=5), st.integers(1, 8))
+def test_files_give_each_id_once_and_in_order(files: list[list[int]], run: int) -> None:
     folder = Folder(ObjectStoragePath(attached(MemoryFileSystem())))
     written = [
         write_ids(folder, number, [struct.pack(f">{len(ids)}Q", *ids)])
-        for number, ids in enumerate([sorted(older), *filter(None, recent)])
+        for number, ids in enumerate(filter(None, files))
     ]
-    record = InsertIdsRecord(["id"], written[0] if older else None, written[1:])
-    merged = list(itertools.chain.from_iterable(all_ids(folder, record, run_ids=run)))
-    assert merged == sorted(older.union(*recent))
+    assert list(itertools.chain.from_iterable(sorted_once(folder, written, run_ids=run))) == sorted(
+        set().union(*files)
+    )
+
+
+@settings(deadline=None)
+@given(st.lists(st.sets(IDS), max_size=3), st.integers(1, 8), st.integers(0, 9))
+def test_merging_gives_each_id_once_and_in_order(runs: list[set[int]], run: int, part_bits: int) -> None:
+    with Scratch() as scratch:
+        written = [write_sorted(scratch, [array("Q", sorted(ids))], part_bits) for ids in runs]
+        merged_ids = list(itertools.chain.from_iterable(merged(written, run_ids=run)))
+    assert merged_ids == sorted(set().union(*runs))
 
 
 def test_without_files_there_are_no_ids(memory: str) -> None:
-    assert list(all_ids(Folder(ObjectStoragePath(memory)), InsertIdsRecord(["id"]))) == []
+    assert list(sorted_once(Folder(ObjectStoragePath(memory)), [])) == []

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from airflow_provider_fullstory.syncs.insert_ids.scratch import Scratch
-from airflow_provider_fullstory.syncs.insert_ids.sorted_ids import SortedIds
+from airflow_provider_fullstory.syncs.insert_ids.sorted_ids import part_bits_of, write_sorted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,35 +24,38 @@ def scratch() -> Iterator[Scratch]:
         yield scratch
 
 
-@given(st.sets(ALIKE), st.sets(ALIKE), st.integers(0, 12), st.integers(1, 9))
-def test_exactly_what_was_added_is_found(ids: set[int], others: set[int], part_bits: int, block: int) -> None:
+@given(st.sets(ALIKE), st.sets(ALIKE), st.integers(0, 12), st.integers(1, 9), st.integers(0, 9))
+def test_exactly_what_was_added_is_found(
+    ids: set[int], others: set[int], part_bits: int, block: int, other_bits: int
+) -> None:
     with Scratch() as scratch:
         # What the file holds already is not part of it.
         scratch.append(array("Q", sorted(others)))
-        there = SortedIds(scratch, part_bits)
         listed = sorted(ids)
-        for start in range(0, len(listed), block):
-            there.append(array("Q", listed[start : start + block]))
-        there.finish()
+        blocks = [array("Q", listed[start : start + block]) for start in range(0, len(listed), block)]
+        there = write_sorted(scratch, blocks, part_bits)
+        scratch.append(array("Q", sorted(others)))
+        assert there.count == len(ids)
         assert there.among(ids | others) == ids
-        parts = [there.part(number) for number in range(2**part_bits)]
+        parts = [there.part(number, other_bits) for number in range(2**other_bits)]
     assert [one for part in parts for one in part] == listed
+    assert all(one >> (64 - other_bits) == number for number, part in enumerate(parts) for one in part)
 
 
 def test_bytes_across_two_ids_are_not_an_id(scratch: Scratch) -> None:
-    ids = SortedIds(scratch, 0)
-    ids.append(array("Q", [0x0102030405060708, 0x1112131415161718]))
-    ids.finish()
+    ids = write_sorted(scratch, [array("Q", [0x0102030405060708, 0x1112131415161718])], 0)
     across = 0x0506070811121314
     assert ids.among([across]) == set()
-    ids = SortedIds(scratch, 0)
-    ids.append(array("Q", [0x0102030405060708, across, 0x1112131415161718]))
-    ids.finish()
+    ids = write_sorted(scratch, [array("Q", [0x0102030405060708, across, 0x1112131415161718])], 0)
     assert ids.among([across, 0x1112131415161718, 1]) == {across, 0x1112131415161718}
 
 
 def test_where_no_ids_are_none_is_found(scratch: Scratch) -> None:
-    ids = SortedIds(scratch, 4)
-    ids.append(array("Q"))
-    ids.finish()
-    assert ids.among([0, 2**64 - 1]) == set()
+    for ids in (write_sorted(scratch, [array("Q")], 4), write_sorted(scratch, [], 0)):
+        assert ids.among([0, 2**64 - 1]) == set()
+        assert ids.count == 0
+
+
+@pytest.mark.parametrize(("count", "part_bits"), [(0, 0), (63, 0), (64, 1), (10_000_000, 17), (10**9, 17)])
+def test_more_ids_have_more_parts_up_to_a_limit(count: int, part_bits: int) -> None:
+    assert part_bits_of(count) == part_bits
