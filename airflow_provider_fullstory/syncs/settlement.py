@@ -25,6 +25,7 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryBodyTooLargeError,
     FullStoryError,
     FullStoryKilledError,
+    FullStoryLedgerError,
     FullStoryNotFoundError,
     FullStoryPermissionError,
     FullStoryServerError,
@@ -81,6 +82,7 @@ class Settlement:
     def __init__(
         self, folder: Folder, of: OpenImport, settling: Settling, outcomes: Sequence[JobOutcome] = ()
     ) -> None:
+        self._folder = folder
         self._entries = Entries(FolderStore(folder))
         self._files = ImportFiles(folder)
         self._of = of
@@ -114,14 +116,27 @@ class Settlement:
         """
         Yield the insert ids of the records that FullStory has, batch by batch, 8 bytes each.
 
+        :raises FullStoryLedgerError: If the insert ids of a batch are gone.
         :raises FullStoryError: If it cannot be read which records FullStory rejected.
         """
         for entry, outcome in self._settled():
-            ids = self._files.insert_ids(entry.name)
+            ids = self._insert_ids(entry)
             if not outcome.errors:
                 yield ids
             elif outcome.imports:
                 yield self._without_rejected(ids, outcome)
+
+    def _insert_ids(self, entry: Entry) -> bytes:
+        ids = self._files.insert_ids(entry.name)
+        if (found := len(ids) // INSERT_ID_BYTES) == entry.records:
+            return ids
+        raise FullStoryLedgerError(
+            f"Of batch {entry.name} of {self._of}, {found:,} insert ids are known in {self._folder}, while "
+            f"FullStory took {plural(entry.records, 'record')}. Without them, later runs would send these "
+            "records again. The import stays open.\n"
+            "Restore the folder from a backup, and clear the task. If there is none, forget the import by: "
+            "fullstory-sync forget NAME --abandon. What the sync then selects is sent again."
+        )
 
     def _settled(self) -> Iterator[tuple[Entry, JobOutcome]]:
         for entry in self._leaves():

@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_fullstory.exceptions import FullStoryRecordsRefusedError, FullStorySyncOpenError
+from airflow_provider_fullstory.exceptions import (
+    FullStoryLedgerError,
+    FullStoryRecordsRefusedError,
+    FullStorySyncOpenError,
+)
 from tests.operators.syncs import SyncRun, imported, record_of, with_ids
 from tests.tries import crash, failure_of, noting_job
 
@@ -115,6 +119,20 @@ def test_the_next_run_settles_what_a_dead_one_left(
     assert imported(emulator) == [(number, number) for number in range(1, 37)]
     assert report["records"] == 36
     assert report["skipped"] >= 19
+
+
+def test_a_sync_does_not_go_on_without_the_insert_ids_of_what_was_sent(
+    tmp_path: Path, warehouse: Warehouse, emulator: EmulatorClient
+) -> None:
+    warehouse.add(*((number, number) for number in range(1, 36)))
+    crash(SyncRun(tmp_path, "run-1", **with_ids()), noting_job(2))
+    for file in tmp_path.glob("state/syncs/*/imports/00000001/ids/00000001.ids"):
+        file.unlink()
+
+    with pytest.raises(FullStoryLedgerError, match=r"Of batch 1 of run 'run-1'.* 0 insert ids are known"):
+        SyncRun(tmp_path, "run-2", **with_ids()).attempt()
+
+    assert record_of(tmp_path)["open"]["number"] == 1
 
 
 def test_without_insert_ids_the_next_run_names_the_dead_one(
