@@ -7,9 +7,11 @@ record of a file. Two of ten million ids are equal by chance once in some 370,00
 
 from __future__ import annotations
 
+import datetime
 import decimal
 import functools
 import hashlib
+import re
 import struct
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
@@ -30,6 +32,9 @@ _EXACT: Final = decimal.Context(
     prec=decimal.MAX_PREC, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX, traps=[decimal.Inexact]
 )
 
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]", re.ASCII)
+_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
+
 _hash = functools.partial(hashlib.blake2b, digest_size=INSERT_ID_BYTES)
 
 
@@ -39,10 +44,7 @@ def ids_of_values(columns: Sequence[Sequence[Any]]) -> Sequence[int]:
 
     :param columns: The values of each column as they are sent; none of them is missing.
     """
-    values = [
-        list(map(_plain, column)) if not _FRACTIONS.isdisjoint(map(type, column)) else column
-        for column in columns
-    ]
+    values = list(map(_comparable, columns))
     return _ids(ENCODER.encode_lines(list(zip(*values, strict=True))).splitlines())
 
 
@@ -67,6 +69,26 @@ def ids_of_bodies(bodies: Iterable[bytes], shared: bytes = b"") -> Sequence[int]
 def _ids(names: Iterable[bytes]) -> Sequence[int]:
     digests = b"".join([_hash(name).digest() for name in names])
     return struct.unpack(f">{len(digests) // INSERT_ID_BYTES}Q", digests)
+
+
+def _comparable(column: Sequence[Any]) -> Sequence[Any]:
+    """Return values in one form each, whichever FullStory echoes."""
+    types = set(map(type, column))
+    if not _FRACTIONS.isdisjoint(types):
+        column = list(map(_plain, column))
+    if str in types and any(type(value) is str and _DATE.match(value) for value in column):
+        column = list(map(_instant, column))
+    return column
+
+
+def _instant(value: Any) -> Any:
+    """Return text that is a moment as the moment; digits beyond microseconds tell records apart."""
+    if type(value) is not str or not _MOMENT.fullmatch(value):
+        return value
+    try:
+        return datetime.datetime.fromisoformat(value).astimezone(datetime.UTC)
+    except (ValueError, OverflowError):
+        return value
 
 
 def _plain(value: Any) -> Any:

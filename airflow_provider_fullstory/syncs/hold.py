@@ -249,7 +249,7 @@ def _pause(seconds: float, is_stopped: Callable[[], bool]) -> None:
     end = time.monotonic() + seconds
     while True:
         if is_stopped():
-            raise FullStoryKilledError("The task was stopped while it waited for its sync. Nothing was sent.")
+            raise FullStoryKilledError("The task was stopped while it waited for its sync.")
         if (left := end - time.monotonic()) <= 0:
             return
         time.sleep(min(left, _SECONDS_BETWEEN_CHECKS))

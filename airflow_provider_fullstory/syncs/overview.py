@@ -77,13 +77,12 @@ def _insert_ids(record: SyncRecord) -> str:
 
 
 def _open(import_: OpenImport) -> str:
-    since = f", read from {import_.since.value} on" if import_.since else ""
     highest = f", highest value {import_.highest.value}" if import_.highest else ""
     if import_.invalid is None:
         progress = "; it has not sent all of its records, as far as is known"
     else:
         progress = f"; it has sent all but {plural(import_.invalid, 'invalid record')}"
-    return f"import {import_.number}, {import_}, since {import_.began_at}{since}{highest}{progress}"
+    return f"import {import_.number}, {import_}, since {import_.began_at}{highest}{progress}"
 
 
 def as_json(sync: Sync) -> str:

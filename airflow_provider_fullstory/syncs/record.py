@@ -92,7 +92,6 @@ class OpenImport(msgspec.Struct, frozen=True):
     :param task_id: The operator's own id.
     :param map_index: Its index among mapped tasks, -1 if it is not mapped.
     :param began_at: When it began, in ISO 8601 (UTC).
-    :param since: The value that its query was given, None if it is the argument's own or there is none.
     :param column: The column of the watermark, None if the import has none.
     :param highest: The highest value that it has read; None until all was sent.
     :param invalid: How many of its records were never sent; None until all was sent.
@@ -104,7 +103,6 @@ class OpenImport(msgspec.Struct, frozen=True):
     task_id: str
     map_index: int
     began_at: str
-    since: StoredValue | None = None
     column: str | None = None
     highest: StoredValue | None = None
     invalid: int | None = None

@@ -249,13 +249,26 @@ class Settlement:
         kept = [number for number in _numbers(ids) if number not in rejected]
         found = len(ids) // INSERT_ID_BYTES - len(kept)
         if found < outcome.errors:
-            log.warning(
-                "%s that FullStory rejected in job %s cannot be told from others by their insert ids: they "
-                "count as imported, so a later run does not send them again.",
-                plural(outcome.errors - found, "record"),
-                outcome.job_id,
-            )
+            self._give_up_job(outcome, outcome.errors - found)
+            return b""
         return struct.pack(f">{len(kept)}Q", *kept)
+
+    def _give_up_job(self, outcome: JobOutcome, unknown: int) -> None:
+        """Treat a job whose rejected records cannot be told as the user wants."""
+        what = (
+            f"Of the {plural(outcome.errors, 'record')} that FullStory rejected in job {outcome.job_id}, "
+            f"{unknown:,} cannot be told from the {plural(outcome.imports, 'record')} that it imported: "
+            "their insert ids are not those that were sent"
+        )
+        if not self._settling.resends_unknown:
+            raise FullStoryAmbiguousError(
+                f"{what}.\nThe import stays open, so that nothing is lost or sent twice.\n"
+                "If mapping, shared or timezone have changed since it was sent, set them back and clear the "
+                'task.\nWith insert_id="*", FullStory may spell a number in another way; name columns '
+                "instead, under another sync_name.\n"
+                'on_ambiguous="resend" counts all records of that job as not sent: they are sent again.'
+            )
+        log.warning('%s. All count as not sent, since on_ambiguous="resend".', what)
 
     def _ids_of_echoes(self, echoes: Iterable[dict[str, Any] | None]) -> set[int]:
         """Return the insert ids of records that FullStory echoed, as far as they can be told."""

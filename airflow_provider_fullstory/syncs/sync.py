@@ -81,6 +81,7 @@ class Sync:
         self._who = who
         self._settling = settling
         self.number = number
+        self._organization: str | None = None
         self.hold: Hold | None = None
         #: Whether an earlier try began the import, which this one resumes.
         self.is_resumed = False
@@ -119,16 +120,19 @@ class Sync:
 
     # The beginning of an import, which has the hold.
 
-    def begin(self) -> Any:
+    def begin(self, organization: str | None) -> Any:
         """
         Settle what earlier imports left open, and begin an import, or resume it.
 
+        :param organization: The organization that the connection leads to, None if it is not known.
         :returns: The value that the query is given, None if the import has no watermark.
         :raises FullStoryInputError: If the sync is not what its record says.
         :raises FullStorySyncOpenError: If what another run left must be finished there first.
         """
+        self._organization = organization
         record = self._without_unsent(self.record)
         self._definition.check(record)
+        self._definition.check_organization(record.organization, organization)
         record = self._settled(record)
         since = self._definition.since(record)
         if record.open is None:
@@ -151,7 +155,12 @@ class Sync:
             column=None if definition.watermark is None else definition.watermark.column,
         )
         return self._write(
-            record, imports=opened.number, open=opened, insert_ids=insert_ids, resource=definition.resource
+            record,
+            imports=opened.number,
+            open=opened,
+            insert_ids=insert_ids,
+            resource=definition.resource,
+            organization=self._organization or record.organization,
         )
 
     def _remove_left_folders(self) -> None:
@@ -258,17 +267,16 @@ class Sync:
             column = None if watermark is None else watermark.column
             self._write(record, open=msgspec.structs.replace(record.open, highest=highest, column=column))
 
-    def sent(self, *, invalid: int, organization: str | None) -> None:
+    def sent(self, *, invalid: int) -> None:
         """
         Note that all was sent, and let others work on the sync.
 
         :param invalid: How many records were never sent.
-        :param organization: The organization that has the records, None if it is not known.
         """
         record = self.record
         if record.open is not None and self._is_open(record):
             opened = msgspec.structs.replace(record.open, invalid=invalid)
-            self._write(record, open=opened, organization=organization or record.organization)
+            self._write(record, open=opened)
         self.release()
 
     def finish(self, outcomes: Sequence[JobOutcome], *, is_success: bool) -> None:
@@ -313,23 +321,27 @@ class Sync:
 
     def _take_hold_if_open(self) -> bool:
         """Take the hold, unless another run settles the import meanwhile; return whether it is held."""
+        looked_at, is_open = time.monotonic(), self._is_open(self.record)
+
+        def is_over() -> bool:
+            nonlocal looked_at, is_open
+            if time.monotonic() - looked_at >= _SECONDS_BETWEEN_LOOKS:
+                looked_at, is_open = time.monotonic(), self._is_open(self.record)
+            return not is_open or self._settling.stopped.is_set()
+
+        if not is_open:
+            return False
         deadline = max(self._settling.deadline, time.time() + _SECONDS_TO_FINISH)
-        while self._is_open(self.record):
-            try:
-                self.hold = take(self._folder, self._who, deadline=time.time())
-            except FullStoryTimeoutError as error:
-                if time.time() >= deadline:
-                    error.add(
-                        "The records of this import are in FullStory. A later run of the sync notes them."
-                    )
-                    raise
-                if self._settling.stopped.wait(_SECONDS_BETWEEN_LOOKS):
-                    raise FullStoryKilledError(
-                        "The task was stopped while it waited for the sync. A retry notes what was imported."
-                    ) from None
-            else:
-                return True
-        return False
+        try:
+            self.hold = take(self._folder, self._who, deadline=deadline, is_stopped=is_over)
+        except FullStoryTimeoutError as error:
+            error.add("The records of this import are in FullStory. A later run of the sync notes them.")
+            raise
+        except FullStoryKilledError:
+            if is_open:
+                raise
+            return False
+        return True
 
     def _is_open(self, record: SyncRecord) -> bool:
         return record.open is not None and record.open.number == self.number

@@ -219,7 +219,7 @@ class ImportRun:
         import_log.sent(report, self._importer, self._empty_interval, is_sync=self._sync is not None)
         known = self._state.ledger.sent(report, submissions[-1].ordinal if submissions else 0)
         if self._sync is not None:
-            self._sync.sent(report.invalid, self._state.ledger.organization)
+            self._sync.sent(report.invalid)
         # An earlier try may have ended the import, but the file of refused records was just begun again.
         report = known if refused is None else report
         import_log.waiting(report, self._arguments)

@@ -242,8 +242,7 @@ class TaskSync:
         :raises FullStoryError: If that is not possible now, with what to do.
         """
         self._sync.take_hold()
-        self._check_account()
-        since = self._sync.begin()
+        since = self._sync.begin(self._organization())
         watermark = self._definition.watermark
         if watermark is None:
             return self._arguments
@@ -260,16 +259,16 @@ class TaskSync:
             self._arguments, parameters=with_value(self._arguments.parameters, since)
         )
 
-    def _check_account(self) -> None:
-        """Check whose key the connection has, before jobs of earlier imports are asked for."""
+    def _organization(self) -> str:
+        """Return the organization that the connection leads to, if its key may do what is needed."""
         account = self._hook.get_account()
-        self._definition.check_organization(self._sync.record.organization, account.org_id)
         if self._definition.insert_id and not account.reads_results:
             raise FullStoryInputError(
                 f"The connection has an API key of level {account.level}, which cannot read which records "
                 "FullStory rejected. With insert_id that must be known: other records would be lost, or sent "
                 "twice. Nothing was sent. Give the connection a key of level Architect or Admin."
             )
+        return account.org_id
 
     def _witness(self) -> ImportWitness | None:
         hold = self._sync.hold
@@ -292,14 +291,13 @@ class TaskSync:
         if self._column is not None:
             self._sync.note_highest(self._column.highest)
 
-    def sent(self, invalid: int, organization: str | None) -> None:
+    def sent(self, invalid: int) -> None:
         """
         Note that all was sent, and let others work on the sync.
 
         :param invalid: How many records were never sent.
-        :param organization: The organization that has the records, None if it is not known.
         """
-        self._sync.sent(invalid=invalid, organization=organization)
+        self._sync.sent(invalid=invalid)
 
     def finish(self, outcomes: Sequence[JobOutcome], *, is_success: bool) -> None:
         """

@@ -13,6 +13,7 @@ import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_fullstory.exceptions import (
+    FullStoryAmbiguousError,
     FullStoryInputError,
     FullStoryKilledError,
     FullStoryRecordsRefusedError,
@@ -240,3 +241,23 @@ def test_a_person_who_sets_the_watermark_has_the_last_word_over_an_import_that_i
     assert record_of(tmp_path)["watermark"]["value"]["value"] == "5"
     assert SyncRun(tmp_path, "run-2", **with_ids()).attempt()["skipped"] == 2
     assert imported(emulator) == [(1, 10), (2, 20)]
+
+
+def test_rejected_records_that_cannot_be_told_leave_the_import_open(
+    tmp_path: Path, warehouse: Warehouse, emulator: EmulatorClient
+) -> None:
+    def sync(page: str, **arguments: Any) -> dict[str, Any]:
+        shared = {"context": {"browser": {"url": f"https://shop.example.com/{page}"}}}
+        return with_ids(insert_id="*", shared=shared, **arguments)
+
+    warehouse.add((1, 10), (2, 20))
+    emulator.order_rejection("properties.order_id", [2])
+    deferred(SyncRun(tmp_path, "run-1", **sync("a")), emulator)
+    emulator.forget_rejections()
+
+    message = failure_of(SyncRun(tmp_path, "run-2", **sync("b")), FullStoryAmbiguousError)
+    assert "1 cannot be told from the 1 record that it imported" in message
+    assert record_of(tmp_path)["open"]["run_id"] == "run-1"
+    SyncRun(tmp_path, "run-3", **sync("b", on_ambiguous="resend")).attempt()
+
+    assert imported(emulator) == [(1, 10), (1, 10), (2, 20)]

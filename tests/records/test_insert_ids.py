@@ -40,3 +40,33 @@ def test_numbers_that_differ_in_their_last_digit_have_insert_ids_of_their_own(
     texts: list[str], kind: type[Decimal]
 ) -> None:
     assert len(set(ids_of_values([[kind(text) for text in texts]]))) == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (Decimal("5.00"), 5),
+        (5.0, 5),
+        (Decimal("12.50"), 12.5),
+        ("2026-01-01T10:00:00Z", "2026-01-01T10:00:00.000Z"),
+        ("2026-01-01T10:00:00Z", "2026-01-01T11:00:00+01:00"),
+    ],
+)
+def test_values_that_fullstory_may_spell_in_another_way_have_one_insert_id(first: Any, second: Any) -> None:
+    assert ids_of_values([[first]]) == ids_of_values([[second]])
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (5, "5"),
+        (1, True),
+        (Decimal("0.1"), Decimal("0.10000000000000001")),
+        ("2026-01-01T10:00:00.123456788Z", "2026-01-01T10:00:00.123456789Z"),
+        ("2026-01-01 10:00", "2026-01-01T10:00:00Z"),
+        ("2026-01-01", "2026-01-01T00:00:00Z"),
+        ("a", "A"),
+    ],
+)
+def test_values_that_differ_have_different_insert_ids(first: Any, second: Any) -> None:
+    assert ids_of_values([[first]]) != ids_of_values([[second]])

@@ -93,7 +93,7 @@ def test_whoever_waits_says_so_and_is_next(folder: Folder, log: Log) -> None:
 
 
 def test_a_task_that_must_end_waits_no_longer(folder: Folder) -> None:
-    with taken(folder), pytest.raises(FullStoryKilledError, match="Nothing was sent"):
+    with taken(folder), pytest.raises(FullStoryKilledError, match="stopped while it waited"):
         take(folder, "", deadline=time.time() + 60, is_stopped=lambda: True)
 
 
