@@ -133,8 +133,10 @@ def test_a_sync_is_shown_with_all_that_it_remembers(command: Command) -> None:
         "Imports:      events into organization ORG; 12 imports begun",
         f"Watermark:    timestamp {VALUE} (timestamp), since {MOVED_AT} by run 'a' of DAG 'sales'",
         "Insert ids:   1,235 of order_id, timestamp, in 2 files",
-        f"Open import:  import 12, {OPEN}, since {MOVED_AT}, highest value 2026-01-03; "
-        "it has sent all but 2 invalid records",
+        (
+            f"Open import:  import 12, {OPEN}, since {MOVED_AT}, highest value 2026-01-03; "
+            "it has sent all but 2 invalid records"
+        ),
         "Held by:      nobody",
         f"Folder:       {sync_folder(command.state_uri, ORDERS.name)}",
     ]
