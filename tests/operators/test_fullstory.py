@@ -86,6 +86,7 @@ def test_all_ways_to_wait_give_the_same_report(
         "imported": 25,
         "invalid": 0,
         "rejected": 0,
+        "skipped": 0,
         "rejected_uri": None,
         "batches": 3,
         "codes": {},
