@@ -62,29 +62,20 @@ class Sync:
     :param me: The task of the import.
     :param who: Its process, for people who wait for it.
     :param settling: How imports are settled.
-    :param number: The number of the import in the sync, if an earlier process has begun it.
     """
 
     def __init__(
-        self,
-        folder: Folder,
-        definition: SyncDefinition,
-        me: OpenImport,
-        who: str,
-        settling: Settling,
-        *,
-        number: int = 0,
+        self, folder: Folder, definition: SyncDefinition, me: OpenImport, who: str, settling: Settling
     ) -> None:
         self._folder = folder
         self._definition = definition
         self._me = me
         self._who = who
         self._settling = settling
-        self.number = number
+        #: The number of the import in the sync.
+        self.number = 0
         self._organization: str | None = None
         self.hold: Hold | None = None
-        #: Whether an earlier try began the import, which this one resumes.
-        self.is_resumed = False
 
     @property
     def record(self) -> SyncRecord:
@@ -137,8 +128,6 @@ class Sync:
         since = self._definition.since(record)
         if record.open is None:
             record = self._opened(record)
-        else:
-            self.is_resumed = True
         self.number = record.imports
         self._remove_left_folders()
         log.info("%s.", ", ".join(self._summary(record, since)))
