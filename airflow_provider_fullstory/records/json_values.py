@@ -48,11 +48,17 @@ def is_json_number(value: Any) -> bool:
 
 def are_json_numbers(values: Sequence[Decimal]) -> bool:
     """
-    Return whether all Decimals are such numbers; checking them together is much faster than one by one.
+    Return whether all Decimals are such numbers, and none is the zero below zero.
+
+    Checking them together is much faster than one by one.
 
     :param values: The Decimals, at least one.
     """
-    return all(map(Decimal.is_finite, values)) and max(map(Decimal.copy_abs, values)) <= _LARGEST_REAL
+    return (
+        all(map(Decimal.is_finite, values))
+        and max(map(Decimal.copy_abs, values)) <= _LARGEST_REAL
+        and (all(values) or not any(not value and value.is_signed() for value in values))
+    )
 
 
 def check_elements(field: str, elements: Sequence[Any]) -> None:

@@ -99,7 +99,8 @@ def _scalar(name: str, value: Any) -> tuple[Any, Declared]:
         case float() if math.isfinite(value):
             return float(value), None
         case Decimal() if is_json_number(value):
-            return value if isinstance(value, Digits) else Decimal(value), None
+            # FullStory may echo -0 as 0.
+            return value if isinstance(value, Digits) else Decimal(value) if value else abs(value), None
         case float() | Decimal():
             raise rules.NOT_FINITE.broken(field=_property(name))
         case uuid.UUID():

@@ -74,6 +74,7 @@ def test_jobs_given_by_id_are_counted_as_fullstory_counts(
         "imported": 7,
         "invalid": 0,
         "rejected": 0,
+        "skipped": 0,
         "rejected_uri": None,
         "batches": 3,
         "codes": {},

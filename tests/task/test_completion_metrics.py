@@ -73,6 +73,7 @@ def test_metrics_have_the_numbers_of_the_report(
         "records.imported": 23,
         "records.invalid": 1,
         "records.rejected": 2,
+        "records.skipped": 0,
         "batches": 3,
         "retries": 0,
     }

@@ -99,6 +99,7 @@ def test_any_record_is_found_by_its_echo(found: list[Any], limit: BatchLimits, o
 
 
 @ODD
+@example({"a": Decimal("-0")})
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,6}", fullmatch=True), values, max_size=6))
 def test_any_values_are_found_by_their_echo(properties: dict[str, Any]) -> None:
     folder = Memory()

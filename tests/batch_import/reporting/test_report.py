@@ -49,7 +49,7 @@ def test_counts_of_a_finished_import_add_up() -> None:
 
     assert report.to_xcom() == {
         "resource": "events", "job_ids": ["a", "b"], "records": 12, "imported": 7, "invalid": 2,
-        "rejected": 3, "rejected_uri": None,
+        "rejected": 3, "skipped": 0, "rejected_uri": None,
         "batches": 2, "codes": {"required_field": 4, "user_not_found": 1},
         "reasons": {"required_field: name": 2}, "earliest": None, "latest": None, "without_timestamp": 0,
     }  # fmt: skip
