@@ -302,9 +302,8 @@ class Sync:
     def keep_ids(self, record: InsertIdsRecord | None) -> None:
         """Let the record name other files of insert ids, with the same ids, and remove those before."""
         before = self.record
-        if record is None or before.insert_ids is None or self.hold is None:
+        if record is None or before.insert_ids is None:
             return
-        self.hold.check()
         self._write(before, insert_ids=record)
         remove_unnamed(self._folder, before.insert_ids, record)
 

@@ -41,7 +41,6 @@ class ImportState:
     Keep what a task knows of an import from one try to the next.
 
     :param stores: Hold the ledger, and what is known of the run.
-    :param outages: Waits out outages of the stores.
     :param runs: The folder of all runs of the task, None without a ``state_uri``.
     :param name: Name of the run's folder in it.
     :param folder: The import's folder, in the folder of the run.
@@ -56,7 +55,6 @@ class ImportState:
         ledger: Ledger,
         stores: Stores,
         *,
-        outages: Outages,
         runs: Folder | None,
         name: str,
         folder: Folder | None,
@@ -66,7 +64,6 @@ class ImportState:
         self.identity = identity
         self._sync_import = sync_import
         self.ledger = ledger
-        self.outages = outages
         self.folder = folder
         self._context = context
         self._stores = stores
@@ -220,7 +217,7 @@ def import_state(
             "Airflow's configuration."
         )
     run = run_identity(context, task_id, arguments.idempotency_salt)
-    task = dataclasses.replace(run, task_id=context["ti"].task_id, salt="")
+    task = _of_task(run, context)
     outages = outages or Outages()
     runs = task_folder(uri, task, outages) if uri is not None and arguments.durable else None
     run_folder = None if runs is None else runs.folder(run_name(task))
@@ -244,7 +241,6 @@ def import_state(
             witness=None if sync_import is None else sync_import.witness,
         ),
         stores,
-        outages=outages,
         runs=runs,
         name=run_name(task),
         folder=folder,
@@ -264,9 +260,14 @@ def sync_tries(
     :param outages: Waits out outages of the storage.
     """
     run = run_identity(context, task_id, arguments.idempotency_salt)
-    task = dataclasses.replace(run, task_id=context["ti"].task_id, salt="")
+    task = _of_task(run, context)
     runs = task_folder(uri, task, outages)
     return FolderStore(runs.folder(run_name(task)).folder(digest(run)))
+
+
+def _of_task(run: RunIdentity, context: Context) -> RunIdentity:
+    """Return what several imports of a task have in common: its operators, and their salts."""
+    return dataclasses.replace(run, task_id=context["ti"].task_id, salt="")
 
 
 def _stores(

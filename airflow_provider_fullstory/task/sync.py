@@ -38,9 +38,7 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.task.arguments import ImportArguments
 
 #: The key of a DAG run's configuration that asks for a full refresh.
-FULL_REFRESH: Final = "full_refresh"
-
-
+_FULL_REFRESH: Final = "full_refresh"
 #: The key under which the tries of a task note their imports.
 _TRIES: Final = "sync"
 
@@ -125,7 +123,7 @@ def _state_uri(arguments: ImportArguments) -> str:
 
 
 def _is_full_refresh(arguments: ImportArguments, task_id: str, conf: Any) -> bool:
-    asked = conf.get(FULL_REFRESH) if isinstance(conf, dict) else None
+    asked = conf.get(_FULL_REFRESH) if isinstance(conf, dict) else None
     is_asked = task_id in asked if isinstance(asked, list) else bool(asked)
     if (arguments.full_refresh or is_asked) and not arguments.insert_id:
         raise FullStoryInputError(
