@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from airflow_provider_fullstory.emulator.organization.organization import Organization
-    from airflow_provider_fullstory.emulator.store.entries import Job, StoredRecord
+    from airflow_provider_fullstory.emulator.store.entries import Job, StoredRecord, StoredUser
 
 Shape = TypeVar("Shape")
 
@@ -81,7 +81,7 @@ class Control:
 
     def _users(self) -> Iterator[bytes]:
         users = self.organization.users.all()
-        return _chunked(b'{"id":"%b","user":%b}\n' % (user.id.encode(), user.text) for user in users)
+        return _chunked(map(_user_line, users))
 
     async def _stream(self, request: web.Request, chunks: Iterator[bytes]) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
@@ -175,6 +175,11 @@ def _event_lines(job: Job, records: Iterable[StoredRecord]) -> Iterator[bytes]:
     head = b'{"job_id":%b,"ordinal":' % msgspec.json.encode(job.id)
     tail = b',"shared":%b}\n' % job.shared if job.shared else b"}\n"
     return (b'%b%d,"event":%b%b' % (head, record.ordinal, record.text, tail) for record in records)
+
+
+def _user_line(user: StoredUser) -> bytes:
+    line = {"id": user.id, "user": msgspec.Raw(user.text), "is_being_deleted": user.is_being_deleted}
+    return msgspec.json.encode(line) + b"\n"
 
 
 def _chunked(lines: Iterable[bytes]) -> Iterator[bytes]:

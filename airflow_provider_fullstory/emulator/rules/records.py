@@ -22,10 +22,8 @@ from airflow_provider_fullstory.emulator.rules.properties import (
     check_declared_types,
     check_properties,
     is_iso_date,
-    leaves,
+    kept_properties,
 )
-
-MAX_USER_PROPERTIES = 500
 
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _SHARED_FIELDS = ("user", "session", "context", "page_properties", "page_properties_schema")
@@ -113,7 +111,7 @@ class NewUser(_Object):
     uid: Identifier | None = None
     display_name: Annotated[str, msgspec.Meta(max_length=256)] | None = None
     email: Annotated[str, msgspec.Meta(max_length=128)] | None = None
-    properties: dict[str, object] | None = None
+    properties: dict[str, msgspec.Raw] | None = None
     schema: Schema | None = None
 
 
@@ -163,16 +161,15 @@ def check_shared(shared: Shared) -> None:
 
 def check_user(user: NewUser) -> None:
     """
-    Check a user against all rules.
+    Check a user against all rules, without the properties that are dropped.
 
     :raises RecordError: If the user breaks a rule.
     """
     _check_not_empty(user.uid, "uid")
     if user.properties is not None:
-        check_properties(user.properties, "properties")
-        check_declared_types(user.properties, user.schema, "properties")
-        if sum(1 for _ in leaves(user.properties)) > MAX_USER_PROPERTIES:
-            raise RecordError("invalid_argument", f"a user may have at most {MAX_USER_PROPERTIES} properties")
+        kept = msgspec.json.decode(msgspec.json.encode(kept_properties(user.properties)))
+        check_properties(kept, "properties")
+        check_declared_types(kept, user.schema, "properties")
 
 
 def _check_timestamp(timestamp: str) -> None:
