@@ -73,6 +73,11 @@ class EmulatorClient:
         """Return all users that were created or updated, each with ``id`` and ``user``, ordered by id."""
         return list(self._lines("users"))
 
+    def annotations(self) -> list[dict[str, Any]]:
+        """Return the annotations, oldest first, each with text, start_time, end_time and source."""
+        annotations: list[dict[str, Any]] = self._call("GET", "annotations")["annotations"]
+        return annotations
+
     def requests(self) -> list[dict[str, Any]]:
         """Return the requests, oldest first; see ``LoggedRequest``."""
         requests: list[dict[str, Any]] = self._call("GET", "requests")["requests"]

@@ -39,12 +39,21 @@ class Call:
 
 @dataclasses.dataclass(frozen=True)
 class Route:
-    """Describe one endpoint; ``*`` in the path stands for the job id, and lower levels may not use it."""
+    """
+    Describe one endpoint.
+
+    :param method: HTTP method.
+    :param path: Its path; ``*`` stands for the job id.
+    :param level: The lowest level of API key that may use it.
+    :param endpoint: Answers a request.
+    :param takes_key: Whether it does the work of a request once for each ``Idempotency-Key``.
+    """
 
     method: str
     path: str
     level: Level
     endpoint: Callable[[Organization, Call], Answer]
+    takes_key: bool = False
 
 
 def _routes_of(resource: Resource) -> list[Route]:
@@ -70,8 +79,8 @@ def _routes_of(resource: Resource) -> list[Route]:
         return organization.results.rejected(resource, call.job_id, call.query.get("page_token", ""))
 
     return [
-        Route("POST", f"/v2/{resource}/batch", Level.STANDARD, create_batch),
-        Route("POST", f"/v2/{resource}", Level.STANDARD, create_one),
+        Route("POST", f"/v2/{resource}/batch", Level.STANDARD, create_batch, takes_key=True),
+        Route("POST", f"/v2/{resource}", Level.STANDARD, create_one, takes_key=True),
         Route("GET", f"/v2/{resource}/batch/*", Level.STANDARD, status),
         Route("GET", f"/v2/{resource}/batch/*/imports", Level.ARCHITECT, imported),
         Route("GET", f"/v2/{resource}/batch/*/errors", Level.ARCHITECT, rejected),
@@ -89,11 +98,17 @@ def _quotas(organization: Organization, _call: Call) -> Answer:
     return organization.results.quotas()
 
 
+def _annotate(organization: Organization, call: Call) -> Answer:
+    return organization.annotations.create(call.body)
+
+
 ROUTES = [
     *_routes_of("events"),
     *_routes_of("users"),
     Route("GET", "/me", Level.STANDARD, _me),
     Route("GET", "/v2/organization/quotas", Level.STANDARD, _quotas),
+    # Its documentation names no Idempotency-Key. Unknown: what becomes of one. Here it is ignored.
+    Route("POST", "/v2/annotations", Level.STANDARD, _annotate),
 ]
 
 

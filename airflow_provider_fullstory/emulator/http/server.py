@@ -128,7 +128,7 @@ class Server:
         route, job_id = find_route(request.method, logged.path)
         check_level(route, level)
         self._check_body(request, body)
-        key = logged.idempotency_key if route.method == "POST" else None
+        key = logged.idempotency_key if route.takes_key else None
         call = Call(level, body, request.query, job_id, key, self._organization.clock.now())
         if call.idempotency_key is None:
             return await self._faulty(fault, route, call, logged)
