@@ -44,13 +44,13 @@ class Call(Generic[T]):
     """
     One use of an endpoint.
 
-    :param request: What to send. Sending it again never does the work twice: it reads, or carries an
-        idempotency key.
+    :param request: What to send. Sending it again within ``repeatable_for`` never does the work twice: it
+        reads, or carries an idempotency key.
     :param read: Turns the bytes of a good answer into the result.
     :param purpose: What the call is for, as a person would say it; part of every error message.
     :param level: The lowest level of API key that may make it.
     :param repeatable_for: Seconds for which FullStory recognizes the request if it is sent again; after that
-        it would do the work twice.
+        it would do the work twice. 0 for a request that is never sent again once it may have arrived.
     :param sent_before: When the request was first sent, in seconds since the epoch, if its answer is unknown.
     """
 
@@ -80,6 +80,7 @@ class Call(Generic[T]):
                 purpose=self.purpose,
                 level=self.level,
                 names_job="/batch/" in self.request.path,
+                is_repeatable=self.repeatable_for > 0,
             )
         if len(response.body) > LONGEST_ANSWER:
             reason = f"it has more than {LONGEST_ANSWER:,} bytes"

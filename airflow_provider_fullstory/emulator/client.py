@@ -78,6 +78,11 @@ class EmulatorClient:
         """
         return list(self._lines("users"))
 
+    def annotations(self) -> list[dict[str, Any]]:
+        """Return the annotations, oldest first, each with text, start_time, end_time and source."""
+        annotations: list[dict[str, Any]] = self._call("GET", "annotations")["annotations"]
+        return annotations
+
     def requests(self) -> list[dict[str, Any]]:
         """Return the requests, oldest first; see ``LoggedRequest``."""
         requests: list[dict[str, Any]] = self._call("GET", "requests")["requests"]

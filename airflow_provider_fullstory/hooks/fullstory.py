@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_fullstory.api import jobs, organization
+from airflow_provider_fullstory.api.annotations import create_annotation, new_annotation
 from airflow_provider_fullstory.api.jobs import Resource
 from airflow_provider_fullstory.exceptions import FullStoryError
 from airflow_provider_fullstory.hooks import connection_form
@@ -19,11 +20,13 @@ from airflow_provider_fullstory.hooks.retrying import Retries, RetryBudget
 from airflow_provider_fullstory.hooks.transport import Transport
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from typing import Self
 
     import requests
 
+    from airflow_provider_fullstory.api.annotations import Annotation
     from airflow_provider_fullstory.api.http import Content
     from airflow_provider_fullstory.api.jobs import Job, JobStatus, Page, RecordError
     from airflow_provider_fullstory.api.organization import Account, Quotas
@@ -196,6 +199,32 @@ class FullStoryHook(FullStoryBaseHook):
         kind = Resource(resource)
         return _pages(lambda token: self._call(jobs.errors_page(kind, job_id, token)))
 
+    def create_annotation(
+        self,
+        text: str,
+        *,
+        start_time: datetime.datetime | str | None = None,
+        end_time: datetime.datetime | str | None = None,
+        source: str | None = None,
+    ) -> Annotation:
+        """
+        Put a mark into FullStory's charts, and return it as FullStory has it.
+
+        FullStory recognizes no mark that it has already, and can neither list nor delete one. So a request
+        that may have arrived is not sent again: ``is_ambiguous`` of the error then is True, and nobody can
+        know whether the mark is there. What surely did not arrive, or was refused for the rate limit, is sent
+        again as ``retry_for`` says.
+
+        :param text: What the mark says, up to 200 characters.
+        :param start_time: When it starts: a datetime, or text in ISO 8601. Without a time zone it is in UTC.
+            By default FullStory takes the time of the request.
+        :param end_time: When it ends, by default at its start.
+        :param source: Where the mark comes from, up to 40 characters.
+        :raises FullStoryInputError: Before anything is sent, if FullStory would not take it.
+        :raises FullStoryError: If no answer says that FullStory has it.
+        """
+        return self._call(create_annotation(new_annotation(text, start_time, end_time, source)))
+
     def get_quotas(self) -> Quotas:
         """Return the organization's quotas for sessions and server events."""
         return self._call(organization.quotas())
@@ -315,6 +344,17 @@ class FullStoryAsyncHook(FullStoryBaseHook):
         """Yield the records that FullStory rejected; see :meth:`FullStoryHook.iter_errors`."""
         kind = Resource(resource)
         return _async_pages(lambda token: self._call(jobs.errors_page(kind, job_id, token)))
+
+    async def create_annotation(
+        self,
+        text: str,
+        *,
+        start_time: datetime.datetime | str | None = None,
+        end_time: datetime.datetime | str | None = None,
+        source: str | None = None,
+    ) -> Annotation:
+        """Put a mark into FullStory's charts; see :meth:`FullStoryHook.create_annotation`."""
+        return await self._call(create_annotation(new_annotation(text, start_time, end_time, source)))
 
     async def get_quotas(self) -> Quotas:
         """Return the organization's quotas for sessions and server events."""

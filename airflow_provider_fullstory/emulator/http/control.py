@@ -57,6 +57,7 @@ class Control:
             ("GET", "requests"): self._requests,
             ("GET", "jobs"): self._jobs,
             ("GET", "most_unfinished"): self._most_unfinished,
+            ("GET", "annotations"): self._annotations,
             ("GET", "faults"): self._faults,
             ("POST", "faults"): lambda: self._order_fault(body),
             ("DELETE", "faults"): self._forget_faults,
@@ -101,6 +102,10 @@ class Control:
     def _most_unfinished(self) -> Answer:
         batches, records = self.organization.jobs.most_unfinished()
         return json_answer({"batches": batches, "records": records})
+
+    def _annotations(self) -> Answer:
+        stored = self.organization.annotations.store.all()
+        return json_answer({"annotations": [msgspec.Raw(text) for text in stored]})
 
     def _described(self, job: Job) -> dict[str, object]:
         return {

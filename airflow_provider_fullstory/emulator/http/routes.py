@@ -43,9 +43,11 @@ class Route:
     """
     Describe one endpoint.
 
+    :param method: HTTP method.
     :param path: Its path; ``*`` stands for the id of a job or a user.
-    :param level: Lower levels may not use it.
-    :param takes_key: Whether it knows the ``Idempotency-Key`` header.
+    :param level: The lowest level of API key that may use it.
+    :param endpoint: Answers a request.
+    :param takes_key: Whether it does the work of a request once for each ``Idempotency-Key``.
     """
 
     method: str
@@ -128,6 +130,10 @@ def _quotas(organization: Organization, _call: Call) -> Answer:
     return organization.results.quotas()
 
 
+def _annotate(organization: Organization, call: Call) -> Answer:
+    return organization.annotations.create(call.body)
+
+
 ROUTES = [
     *_routes_of("events"),
     *_routes_of("users"),
@@ -138,6 +144,8 @@ ROUTES = [
     Route("DELETE", "/v2/users/*", Level.ARCHITECT, _delete_user),
     Route("GET", "/me", Level.STANDARD, _me),
     Route("GET", "/v2/organization/quotas", Level.STANDARD, _quotas),
+    # Its documentation names no Idempotency-Key. Unknown: what becomes of one. Here it is ignored.
+    Route("POST", "/v2/annotations", Level.STANDARD, _annotate),
 ]
 
 

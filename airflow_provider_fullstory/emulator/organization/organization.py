@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from airflow_provider_fullstory.emulator.clock import Clock
 from airflow_provider_fullstory.emulator.injection.faults import Faults
 from airflow_provider_fullstory.emulator.injection.rejections import OrderedRejections
+from airflow_provider_fullstory.emulator.organization.annotations import Annotations
 from airflow_provider_fullstory.emulator.organization.idempotency import IdempotencyMemory
 from airflow_provider_fullstory.emulator.organization.imports import Imports
 from airflow_provider_fullstory.emulator.organization.results import Results
 from airflow_provider_fullstory.emulator.organization.single_users import SingleUsers
+from airflow_provider_fullstory.emulator.store.annotations import AnnotationStore
 from airflow_provider_fullstory.emulator.store.database import Database
 from airflow_provider_fullstory.emulator.store.jobs import JobStore
 from airflow_provider_fullstory.emulator.store.users import UserStore
@@ -70,6 +72,7 @@ class Organization:
         self.imports = Imports(self.jobs, self.users, self.clock, settings, self.rejections)
         self.results = Results(self.jobs, self.users, self.clock, settings)
         self.single_users = SingleUsers(self.users, self.clock, settings)
+        self.annotations = Annotations(AnnotationStore(self.database), self.clock)
         self.idempotency = IdempotencyMemory(self.database, self.clock)
         self.faults = Faults()
         # Only the latest ones are kept, so that polling for days does not fill the memory.

@@ -132,7 +132,7 @@ def check_event(event: Event, shared: Shared | None) -> None:
     if not event.name:
         raise RecordError("invalid_argument", "events must have a non-empty name")
     if event.timestamp is not None:
-        _check_timestamp(event.timestamp)
+        check_timestamp(event.timestamp, "timestamp")
     if event.properties is not None:
         check_properties(event.properties, "properties")
         check_declared_types(event.properties, event.schema, "properties")
@@ -172,13 +172,17 @@ def check_user(user: NewUser) -> None:
         check_declared_types(kept, user.schema, "properties")
 
 
-def _check_timestamp(timestamp: str) -> None:
+def check_timestamp(timestamp: str, name: str) -> None:
+    """
+    Check a point in time.
+
+    :param name: Name of its field.
+    :raises RecordError: If it is none.
+    """
     # The contract says "ISO 8601" and no more. Unknown: whether a timestamp without an offset, or a date
     # alone, is accepted. Here both are rejected, since FullStory would have to guess.
     if not _DATE_TIME.fullmatch(timestamp) or not is_iso_date(timestamp):
-        raise RecordError(
-            "invalid_argument", "timestamp must be ISO 8601 with an offset: 2022-03-15T14:23:23Z"
-        )
+        raise RecordError("invalid_argument", f"{name} must be ISO 8601 with an offset: 2022-03-15T14:23:23Z")
 
 
 def _check_not_empty(identifier: str | None, path: str) -> None:
