@@ -48,8 +48,8 @@ _ERRORS: dict[int, tuple[type[FullStoryApiError], str]] = {
 }
 _FAILED = "FullStory failed; the request may be sent again."
 _FAILED_FOR_GOOD = "FullStory failed, and may have done the work all the same, so it is not asked again."
-_NO_JOB = "No such job in this organization: check the id, and the connection that created it."
-_NO_ENDPOINT = "FullStory has no such endpoint: check the host of the connection."
+#: What to do if FullStory does not know an endpoint.
+NO_ENDPOINT = "FullStory has no such endpoint: check the host of the connection."
 
 
 def error_of(
@@ -58,7 +58,7 @@ def error_of(
     *,
     purpose: str,
     level: str,
-    names_job: bool,
+    missing: str,
     is_repeatable: bool,
 ) -> FullStoryError:
     """
@@ -66,7 +66,7 @@ def error_of(
 
     :param purpose: What the request is for.
     :param level: The lowest level of API key that may make it.
-    :param names_job: Whether its path names a job.
+    :param missing: What to do if FullStory does not find what it names.
     :param is_repeatable: Whether it may be sent again although FullStory may have done the work.
     """
     if 300 <= response.status < 400:
@@ -79,7 +79,6 @@ def error_of(
     error_type, advice = _ERRORS.get(response.status, (FullStoryApiError, ""))
     if response.status >= 500:
         error_type, advice = FullStoryServerError, _FAILED if is_repeatable else _FAILED_FOR_GOOD
-    missing = _NO_JOB if names_job else _NO_ENDPOINT
     advice = advice.format(level=level, missing=missing)
     if response.retry_after is not None:
         advice += f" FullStory asks to wait {response.retry_after:g} s."
