@@ -2,24 +2,17 @@
 The wire types of events: the only list of the fields that an event can have.
 
 All else is read from here: which columns can be mapped, to which types their values are converted, and how an
-event is previewed and written down. The order of the fields is the order of the bytes in a body. A field that
-is UNSET is not sent. Source: developer.fullstory.com/server/events (create events batch import).
+event is previewed and written down. The order of the fields is the order of the bytes in a body. Source:
+developer.fullstory.com/server/events (create events batch import).
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
-from typing import Any
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
-Properties = Mapping[str, Any]
-
-
-class RequestPart(msgspec.Struct, gc=False, omit_defaults=True):
-    """The base of all wire types that are sent."""
+from airflow_provider_fullstory.api.request_parts import Properties, RequestPart
 
 
 class User(RequestPart):

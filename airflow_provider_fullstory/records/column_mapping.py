@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -19,8 +20,15 @@ from msgspec import UNSET
 from airflow_provider_fullstory.records import rules
 from airflow_provider_fullstory.records.columns import Column, convert_column, property_column
 from airflow_provider_fullstory.records.insert_ids import ids_of_records, ids_of_values
+from airflow_provider_fullstory.records.property_limits import (
+    drop_invalid,
+    drop_surplus,
+    oversized,
+    too_many,
+)
 from airflow_provider_fullstory.records.refusals import InvalidRecord, Refusal
 from airflow_provider_fullstory.records.refused_records import refused_record
+from airflow_provider_fullstory.records.rules import quoted
 from airflow_provider_fullstory.records.schema import misfits, record_types, schemas
 from airflow_provider_fullstory.records.targets import targets_of
 from airflow_provider_fullstory.records.timestamps import TimestampSummary, summary
@@ -28,6 +36,7 @@ from airflow_provider_fullstory.records.timestamps import TimestampSummary, summ
 if TYPE_CHECKING:
     from airflow_provider_fullstory.records.fields import Path
     from airflow_provider_fullstory.records.kind import Identity, RecordKind, RequiredField
+    from airflow_provider_fullstory.records.limits import PropertyLimits
     from airflow_provider_fullstory.records.options import MappingOptions
 
 Row = Sequence[Any]
@@ -43,6 +52,7 @@ class MappedChunk:
     :param invalid: The records that cannot be sent.
     :param timestamps: The earliest and the latest timestamp of the records that can be sent.
     :param insert_ids: The insert id of each of these; empty if they need none.
+    :param dropped: How many properties of these were left out, for each reason.
     """
 
     records: list[msgspec.Struct]
@@ -50,6 +60,7 @@ class MappedChunk:
     invalid: list[InvalidRecord]
     timestamps: TimestampSummary = dataclasses.field(default_factory=TimestampSummary)
     insert_ids: Sequence[int] = ()
+    dropped: Counter[str] = dataclasses.field(default_factory=Counter)
 
 
 class ColumnMapping:
@@ -68,11 +79,14 @@ class ColumnMapping:
         self._insert_id_paths = insert_id_paths
         self.columns = columns
         self.targets, self.problems = targets_of(columns, options)
-        self._misplaced = sorted(
-            index
-            for index in set(range(len(columns))) - set(self.targets.values())
-            if not options.is_excluded(columns[index])
-        )
+        unused = sorted(set(range(len(columns))) - set(self.targets.values()))
+        unused = [index for index in unused if not options.is_excluded(columns[index])]
+        self._dropped = {
+            index: f"property {quoted(columns[index])}: {problem}"
+            for index in unused
+            if (problem := options.dropped_because(columns[index]))
+        }
+        self._misplaced = [index for index in unused if index not in self._dropped]
         self.has_objects = any(".".join(path) in options.kind.objects for path in self.targets)
         trees = {} if self.has_objects else _trees(self.targets)
         self._parts = {root: _part((root,), tree, options.kind) for root, tree in trees.items()}
@@ -98,11 +112,20 @@ class ColumnMapping:
         if refusal is not None:
             chunk.refuse(dict.fromkeys(range(len(rows)), refusal))
             self._keep_misplaced(chunk, refused_values)
+        for index, reason in self._dropped.items():
+            chunk.drop((row, reason) for row, value in enumerate(columns[index]) if value is not None)
         records, timestamps = self._records(chunk)
         for path in self._insert_id_paths:
             self._check_insert_id(path, chunk)
         if not chunk.refusals:
-            return MappedChunk(records, positions, [], _summary(timestamps), self._insert_ids(chunk, records))
+            return MappedChunk(
+                records,
+                positions,
+                [],
+                _summary(timestamps),
+                self._insert_ids(chunk, records),
+                chunk.dropped(),
+            )
         return MappedChunk(
             sent := chunk.without_refused(records),
             chunk.without_refused(positions),
@@ -112,6 +135,7 @@ class ColumnMapping:
             ],
             _summary(None if timestamps is None else chunk.without_refused(timestamps)),
             self._insert_ids(chunk, sent),
+            chunk.dropped(),
         )
 
     def _insert_ids(self, chunk: _Chunk, sent: Sequence[msgspec.Struct]) -> Sequence[int]:
@@ -136,6 +160,10 @@ class ColumnMapping:
     def _records(self, chunk: _Chunk) -> tuple[list[msgspec.Struct], Sequence[Any] | None]:
         """Return a record for each row, without the values that were refused, and the timestamps of all."""
         kind, nothing = self.options.kind, [UNSET] * chunk.rows
+        for part in self._parts.values():
+            part.convert(chunk)
+        if kind.property_limits is not None:
+            self._check_property_count(kind.property_limits, chunk)
         built = {root: part.build(chunk) for root, part in self._parts.items()}
         values: dict[str, Sequence[Any]] = {root: column.values for root, column in built.items()}
         if kind.name is not None:
@@ -183,6 +211,16 @@ class ColumnMapping:
             # FullStory rejects records that have what is shared as well.
             return [UNSET] * chunk.rows
         return schemas(columns, explicit, own, chunk.rows)
+
+    def _check_property_count(self, limits: PropertyLimits, chunk: _Chunk) -> None:
+        """Refuse records with too many properties, or drop what is too much."""
+        paths = sorted(path for path in chunk.leaves if path[0] in self.options.kind.property_roots)
+        columns = {".".join(path): chunk.leaves[path] for path in paths}
+        rows = too_many(columns, limits, chunk.rows)
+        if self.options.drops_invalid_properties:
+            chunk.drop(drop_surplus(columns, limits, rows))
+        else:
+            chunk.refuse(dict.fromkeys(rows, rules.TOO_MANY_PROPERTIES.refusal(most=limits.most)))
 
     def _check_timestamps(self, field: RequiredField, built: Mapping[str, Column], chunk: _Chunk) -> None:
         """Refuse NULLs: in FullStory the record would permanently have the time of the import."""
@@ -232,6 +270,7 @@ class _Chunk:
     refusals: dict[int, Refusal] = dataclasses.field(default_factory=dict)
     refused_values: dict[int, list[tuple[Path, Any]]] = dataclasses.field(default_factory=dict)
     leaves: dict[Path, Column] = dataclasses.field(default_factory=dict)
+    dropped_properties: list[tuple[int, str]] = dataclasses.field(default_factory=list)
 
     def refuse(self, refusals: Mapping[int, Refusal]) -> None:
         """Keep the first refusal of each row."""
@@ -241,6 +280,14 @@ class _Chunk:
     def keep(self, row: int, path: Path, value: Any) -> None:
         """Keep a value that is not sent, for the record as it is written down."""
         self.refused_values.setdefault(row, []).append((path, value))
+
+    def drop(self, dropped: Iterable[tuple[int, str]]) -> None:
+        """Note properties that are left out: the row of each, and why."""
+        self.dropped_properties.extend(dropped)
+
+    def dropped(self) -> Counter[str]:
+        """Return how many properties are left out of the records that can be sent, for each reason."""
+        return Counter(reason for row, reason in self.dropped_properties if row not in self.refusals)
 
     def without_refused(self, items: Sequence[Any]) -> list[Any]:
         """Return the items of the rows that are not refused."""
@@ -252,30 +299,46 @@ class _Leaf:
     path: Path
     index: int
 
-    def build(self, chunk: _Chunk) -> Column:
+    def convert(self, chunk: _Chunk) -> None:
         values = chunk.columns[self.index]
-        column = chunk.leaves[self.path] = self._converted(values, chunk.options)
+        column = chunk.leaves[self.path] = self._converted(values, chunk)
         chunk.refuse(column.refusals)
         for row in column.refusals:
             chunk.keep(row, self.path, values[row])
-        return column
 
-    def _converted(self, values: Sequence[Any], options: MappingOptions) -> Column:
+    def build(self, chunk: _Chunk) -> Column:
+        return chunk.leaves[self.path]
+
+    def _converted(self, values: Sequence[Any], chunk: _Chunk) -> Column:
         root, *rest = self.path
-        kind = options.kind
+        kind = chunk.options.kind
         if root in kind.property_roots:
-            name = ".".join(rest)
-            declared = options.schema.get(name) if root == kind.default_root else None
-            return property_column(name, values, options.zone, declared)
+            return self._converted_property(".".join(rest), values, chunk)
         if root in kind.schema_roots:
             return convert_column(values, lambda value: (record_types(root, value), None))
-        return kind.fields[".".join(self.path)].column(values, options.zone)
+        return kind.fields[".".join(self.path)].column(values, chunk.options.zone)
+
+    def _converted_property(self, name: str, values: Sequence[Any], chunk: _Chunk) -> Column:
+        options, limits = chunk.options, chunk.options.kind.property_limits
+        declared = options.schema.get(name) if self.path[0] == options.kind.default_root else None
+        convert = functools.partial(property_column, zone=options.zone, declared=declared)
+        column = convert(name, values)
+        if limits is not None and options.drops_invalid_properties:
+            chunk.drop(drop_invalid(name, values, column, limits, convert))
+        elif limits is not None:
+            column.refusals = oversized(name, column, limits) | column.refusals
+        return column
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Group:
     struct: Callable[..., Any]
     members: tuple[_Leaf | _Group | None, ...]
+
+    def convert(self, chunk: _Chunk) -> None:
+        for member in self.members:
+            if member is not None:
+                member.convert(chunk)
 
     def build(self, chunk: _Chunk) -> Column:
         built = [member.build(chunk) if member else None for member in self.members]

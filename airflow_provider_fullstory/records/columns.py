@@ -70,6 +70,21 @@ class Column:
         """The declared type of each value."""
         return self.declared if isinstance(self.declared, list) else repeat(self.declared, len(self.values))
 
+    def put(self, row: int, value: Any, declared: Declared) -> None:
+        """
+        Replace the value of a row.
+
+        :param row: The row.
+        :param value: The value to send, UNSET for none.
+        :param declared: Its type.
+        """
+        types = list(self.declared_by_row)
+        types[row] = declared
+        self.values[row], self.declared = value, types
+        self.is_full = self.is_full and value is not UNSET
+        self.is_as_given = False
+        self.refusals.pop(row, None)
+
     def types(self, name: str, explicit: str | None = None) -> list[Types]:
         """
         Return the declared types of each row that has a value, by name.

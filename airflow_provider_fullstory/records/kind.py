@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import msgspec
 
 from airflow_provider_fullstory.records.fields import Field, Path, field_of
-from airflow_provider_fullstory.records.limits import NO_LIMITS, Limits
+from airflow_provider_fullstory.records.limits import NO_LIMITS, Limits, PropertyLimits
 from airflow_provider_fullstory.records.rules import Rule, property_name_problem, quoted
 
 if TYPE_CHECKING:
@@ -67,12 +67,16 @@ class RecordKind:
     :param property_roots: Fields whose members users name, each with the field that declares the types of
         these. A column without a field becomes a property of the first.
     :param limits: Limits of fields by dotted path.
+    :param property_limits: Limits of its properties, beyond which FullStory leaves a property out and imports
+        the record; None if there are none.
     :param shared: Wire type of what the records of a request may have in common, None if they share nothing.
     :param identity: How a record says whom it is about, None if it need not.
     :param name: The field that one name may fill for all records of an import, if there is one.
     :param timestamp: The field that says when it happened, if there is one. A source may lack it; a record
         in which it is NULL breaks the rule.
     :param counts_against_quota: Whether records count against the monthly quota of server events.
+    :param upsert_key: Fields, the first of which that a record fills says which earlier record it changes;
+        empty if every record is a new one.
     """
 
     resource: Resource
@@ -80,11 +84,13 @@ class RecordKind:
     struct: Struct
     property_roots: Mapping[str, str]
     limits: Mapping[str, Limits] = dataclasses.field(default_factory=dict)
+    property_limits: PropertyLimits | None = None
     shared: Struct | None = None
     identity: Identity | None = None
     name: RequiredField | None = None
     timestamp: RequiredField | None = None
     counts_against_quota: bool = False
+    upsert_key: tuple[str, ...] = ()
 
     @property
     def name_argument(self) -> str:
@@ -92,9 +98,9 @@ class RecordKind:
         return f"{self.noun}_name"
 
     @property
-    def is_importable(self) -> bool:
-        """Whether this package imports such records; others are only read back from jobs."""
-        return bool(self.members[()])
+    def is_upserted(self) -> bool:
+        """Whether a record that is sent again changes what FullStory has, so that nothing is doubled."""
+        return bool(self.upsert_key)
 
     @cached_property
     def structs(self) -> dict[Path, Struct]:
@@ -152,16 +158,30 @@ class RecordKind:
         folded = name.casefold()
         if folded in self.fields or folded in self.objects or folded in self.schema_roots:
             return tuple(folded.split(".")), None
-        root, dot, rest = name.partition(".")
-        if dot and root.casefold() in self.property_roots:
-            path: Path = (root.casefold(), *rest.split("."))
-        elif dot:
+        path = self._property_path(name)
+        if path is None:
             problem = f"FullStory's {self.resource} have no field {quoted(name)}{self._suggestion(folded)}"
             return None, problem
-        else:
-            path = (self.default_root, name)
         name_problem = property_name_problem(".".join(path[1:]))
         return (None, name_problem) if name_problem else (path, None)
+
+    def property_problem(self, name: str) -> str | None:
+        """
+        Return why FullStory leaves out the property that a column goes to, None if it takes its name.
+
+        :param name: Name of the column. None too if it goes to no property.
+        """
+        if name.casefold() in self.fields or self.property_limits is None:
+            return None
+        path = self._property_path(name)
+        return None if path is None else property_name_problem(".".join(path[1:]))
+
+    def _property_path(self, name: str) -> Path | None:
+        """Return the path of the property that a name outside the fields stands for, None if for none."""
+        root, dot, rest = name.partition(".")
+        if not dot:
+            return (self.default_root, name)
+        return (root.casefold(), *rest.split(".")) if root.casefold() in self.property_roots else None
 
     def _suggestion(self, name: str) -> str:
         close = difflib.get_close_matches(name, self.fields, n=1)

@@ -9,15 +9,17 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from airflow_provider_fullstory.api.events import Event, RequestPart, Shared
+from airflow_provider_fullstory.api.events import Event, Shared
 from airflow_provider_fullstory.api.jobs import Resource
+from airflow_provider_fullstory.api.users import User
 from airflow_provider_fullstory.records.kind import Identity, RecordKind, RequiredField
-from airflow_provider_fullstory.records.limits import Limits
+from airflow_provider_fullstory.records.limits import Limits, PropertyLimits
 from airflow_provider_fullstory.records.refusals import INVALID_ARGUMENT, INVALID_PARAMETER, REQUIRED_FIELD
 from airflow_provider_fullstory.records.rules import Rule
 
 _SOURCE: Final = "developer.fullstory.com/server/events/create-batch-events-import-job"
 _IDENTIFICATION: Final = "developer.fullstory.com/server/events/introduction"
+_USERS_SOURCE: Final = "developer.fullstory.com/server/users/create-batch-user-import-job"
 
 SESSION_URL: Final = Rule(
     INVALID_PARAMETER,
@@ -52,6 +54,13 @@ ANONYMOUS: Final = Rule(
     "neither a user nor a session is given, so FullStory would create an anonymous user; "
     "set allow_anonymous=True if that is wanted",
     _IDENTIFICATION,
+)
+
+ANONYMOUS_USER: Final = Rule(
+    REQUIRED_FIELD,
+    "neither uid nor id is given, so FullStory would create an anonymous user each time it is sent; "
+    "set allow_anonymous=True if that is wanted",
+    _USERS_SOURCE,
 )
 
 
@@ -110,9 +119,20 @@ EVENTS: Final = RecordKind(
     counts_against_quota=True,
 )
 
-#: Users are read back from jobs that others created; this package sends none.
 USERS: Final = RecordKind(
-    resource=Resource.USERS, noun="user", struct=RequestPart, property_roots={"properties": "schema"}
+    resource=Resource.USERS,
+    noun="user",
+    struct=User,
+    property_roots={"properties": "schema"},
+    limits={
+        "id": Limits(_USERS_SOURCE, shortest=1, is_id=True),
+        "uid": Limits(_USERS_SOURCE, shortest=1, longest=256, is_id=True),
+        "display_name": Limits(_USERS_SOURCE, longest=256),
+        "email": Limits(_USERS_SOURCE, longest=128),
+    },
+    property_limits=PropertyLimits(_USERS_SOURCE, most=500, longest_bytes=8_192),
+    identity=Identity(("uid", "id"), lambda given: None if given else ANONYMOUS_USER, ANONYMOUS_USER),
+    upsert_key=("uid", "id"),
 )
 
 _KINDS: Final = {kind.resource: kind for kind in (EVENTS, USERS)}

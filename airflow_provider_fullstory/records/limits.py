@@ -41,6 +41,21 @@ class Limits:
     highest: int | None = None
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class PropertyLimits:
+    """
+    The limits of the properties of one record.
+
+    :param source: The page that documents them.
+    :param most: Most properties; one inside an object counts, the object itself does not.
+    :param longest_bytes: Most bytes of a value: of text its UTF-8, of anything else its JSON.
+    """
+
+    source: str
+    most: int
+    longest_bytes: int
+
+
 #: The limits of a field for which FullStory documents none.
 NO_LIMITS: Final = Limits("")
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import operator
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryMappingError
@@ -133,6 +134,7 @@ def _in_order(chunks: Sequence[MappedChunk]) -> MappedChunk:
         invalid,
         timestamps,
         insert_ids,
+        sum((chunk.dropped for chunk in chunks), Counter()),
     )
 
 

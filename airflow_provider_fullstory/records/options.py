@@ -36,6 +36,8 @@ class MappingOptions:
     :param shared: What all records of a request have in common, None if they share nothing.
     :param allow_anonymous: Whether a record may lack an identity.
     :param allow_missing_timestamp: Whether the timestamp may be NULL.
+    :param drops_invalid_properties: Whether a property that FullStory would leave out is left out here, and
+        counted, rather than refused with its record.
     :param record_key: Names of the columns whose values identify a record.
     :param excluded: Names of columns that are not sent.
     :param insert_id: Names of the columns whose values name a record forever, or ``*`` alone for the whole
@@ -50,6 +52,7 @@ class MappingOptions:
     shared: msgspec.Struct | None = None
     allow_anonymous: bool = False
     allow_missing_timestamp: bool = False
+    drops_invalid_properties: bool = False
     record_key: Sequence[str] = ()
     excluded: Sequence[str] = ()
     insert_id: Sequence[str] = ()
@@ -120,6 +123,10 @@ class MappingOptions:
     def is_excluded(self, name: str) -> bool:
         """Return whether a column is not sent."""
         return any(name.casefold() == excluded.casefold() for excluded in self.excluded)
+
+    def dropped_because(self, name: str) -> str | None:
+        """Return why a column is left out although it is not excluded, None if it is not."""
+        return self.kind.property_problem(name) if self.drops_invalid_properties else None
 
     def _path_of(self, name: str, argument: str) -> Path:
         if self.is_excluded(name):

@@ -134,6 +134,24 @@ MIXED_ARRAY: Final = Rule(
     "{field} is an array of {kind}; FullStory's arrays hold one kind: text, numbers, truth values or dates",
     _PROPERTIES,
 )
+PROPERTY_TOO_LARGE: Final = Rule(
+    INVALID_ARGUMENT,
+    "property {name} is larger than {longest:,} bytes, so FullStory would leave it out; shorten it in the "
+    "query, or set drop_invalid_properties=True",
+    _USERS,
+)
+TOO_MANY_PROPERTIES: Final = Rule(
+    INVALID_ARGUMENT,
+    "the record has more than {most} properties, and FullStory would leave out the others; select fewer, or "
+    "set drop_invalid_properties=True",
+    _USERS,
+)
+GIVEN_BEFORE: Final = Rule(
+    INVALID_ARGUMENT,
+    "{field} is that of an earlier record of this import, and FullStory does not say which of the two "
+    "counts; let the source give one record for each",
+    _NO_GUESS,
+)
 NOT_AS_DECLARED: Final = Rule(
     INVALID_ARGUMENT, "property {name} is declared {declared!r}, which its value is not", _PROPERTIES
 )

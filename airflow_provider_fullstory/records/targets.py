@@ -81,7 +81,7 @@ def _requests(
             mapped.add(found)
             yield columns[found], found, path
     for index, name in enumerate(columns):
-        if index in mapped or index in excluded or exact[name] != index:
+        if index in mapped or index in excluded or exact[name] != index or options.dropped_because(name):
             continue
         path, problem = options.kind.path_of(name)
         if problem or path is None:

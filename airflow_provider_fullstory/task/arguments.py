@@ -137,6 +137,17 @@ class ImportEventsArguments(ImportArguments, kw_only=True, frozen=True):
     allow_missing_timestamp: _Boolean
 
 
+class ImportUsersArguments(ImportArguments, kw_only=True, frozen=True):
+    """Arguments of the operator that imports users; its documentation says what each means."""
+
+    resource: ClassVar[Resource] = Resource.USERS
+
+    #: Records, or what leads to them: the source checks it.
+    users: Any
+    allow_anonymous: _Boolean
+    drop_invalid_properties: _Boolean
+
+
 class ImportJobSensorArguments(msgspec.Struct, kw_only=True, frozen=True):
     """Arguments of the sensor, without ``job_ids``; its documentation says what each means."""
 

@@ -23,6 +23,7 @@ from airflow_provider_fullstory.sources.lines import Unreadable
 from airflow_provider_fullstory.sources.locations import are_locations, is_location
 from airflow_provider_fullstory.sources.query import query
 from airflow_provider_fullstory.task.hidden_records import HiddenRecords
+from airflow_provider_fullstory.task.repeated_records import without_repeated
 from airflow_provider_fullstory.text import some
 
 if TYPE_CHECKING:
@@ -133,15 +134,14 @@ class RecordSource:
             records = records_of(self._records, kind.resource, partial(record_of_line, kind))
             if not (is_location(self._records) or are_locations(self._records)):
                 records = _with_a_record(kind, records, type(self._records).__name__)
-            yield OpenSource(self.description, {}, map_records(records, self.options))
+            yield OpenSource(self.description, {}, without_repeated(kind, map_records(records, self.options)))
             return
         with query(self._database(), self.arguments.sql, self.arguments.parameters) as result:
             rows = result.chunks if watermark is None else watermark.rows(result.columns, result.chunks)
             chunks = map_rows(result.columns, rows, self.options)
             targets = targets_of_rows(result.columns, self.options)
-            yield OpenSource(
-                self.description, targets, chunks if watermark is None else watermark.passed(chunks)
-            )
+            chunks = chunks if watermark is None else watermark.passed(chunks)
+            yield OpenSource(self.description, targets, without_repeated(kind, chunks))
 
     def _database(self) -> DbApiHook:
         conn_id = self.arguments.sql_conn_id
@@ -213,6 +213,7 @@ def mapping_options(
     shared: Mapping[str, Any] | None = None,
     allow_anonymous: bool = False,
     allow_missing_timestamp: bool = False,
+    drops_invalid_properties: bool = False,
 ) -> MappingOptions:
     """
     Return the options of the mapping.
@@ -223,6 +224,7 @@ def mapping_options(
     :param shared: What all records share, as the API has it.
     :param allow_anonymous: Whether a record may lack an identity.
     :param allow_missing_timestamp: Whether the timestamp may be NULL.
+    :param drops_invalid_properties: Whether a property that FullStory would leave out is left out here.
     :raises FullStoryInputError: Naming the argument that cannot be right.
     """
     import pendulum
@@ -243,6 +245,7 @@ def mapping_options(
         schema=schema,
         allow_anonymous=allow_anonymous,
         allow_missing_timestamp=allow_missing_timestamp,
+        drops_invalid_properties=drops_invalid_properties,
         record_key=_names(arguments.record_key),
         excluded=_names(arguments.exclude_columns),
         insert_id=_names(arguments.insert_id or ()),

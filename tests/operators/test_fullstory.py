@@ -94,6 +94,7 @@ def test_all_ways_to_wait_give_the_same_report(
         "earliest": None,
         "latest": None,
         "without_timestamp": 25,
+        "dropped_properties": {},
     }
     assert sorted(report["job_ids"]) == sorted(job["id"] for job in emulator.jobs())
     numbers = sorted(event["event"]["properties"]["number"] for event in emulator.events())

@@ -15,8 +15,9 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from msgspec import UNSET, UnsetType
 
 from airflow_provider_fullstory.api.encoding import ENCODER
-from airflow_provider_fullstory.api.events import Context, Event, Properties, RequestPart, Shared
+from airflow_provider_fullstory.api.events import Context, Event, Shared
 from airflow_provider_fullstory.api.jobs import Resource
+from airflow_provider_fullstory.api.request_parts import Properties, RequestPart
 from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
 from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
 from airflow_provider_fullstory.batch_import.ledger.ledger import Ledger

@@ -184,8 +184,10 @@ EXAMPLES: dict[str, list[Example]] = {
 }
 #: Rules that speak through others.
 SPOKEN_BY = {"NAME_TOO_LONG": "BAD_NAME", "NAME_CHARACTERS": "BAD_NAME"}
+#: Rules that events cannot break; tests of users have them.
+OF_USERS = {"PROPERTY_TOO_LARGE", "TOO_MANY_PROPERTIES", "GIVEN_BEFORE", "ANONYMOUS_USER"}
 #: Rules that rows cannot break, each with a test of its own below.
-NOT_OF_ROWS = {"NOT_A_RECORD", "NOT_JSON", "UNREADABLE_JSON", "MISPLACED", "TOO_LARGE"}
+NOT_OF_ROWS = OF_USERS | {"NOT_A_RECORD", "NOT_JSON", "UNREADABLE_JSON", "MISPLACED", "TOO_LARGE"}
 CASES = [
     pytest.param(name, example, id=f"{name}-{number}")
     for name, examples in EXAMPLES.items()

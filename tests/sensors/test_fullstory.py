@@ -82,6 +82,7 @@ def test_jobs_given_by_id_are_counted_as_fullstory_counts(
         "earliest": None,
         "latest": None,
         "without_timestamp": 0,
+        "dropped_properties": {},
     }
 
 

@@ -58,6 +58,7 @@ class Preview:
     :param invalid: How many of those are invalid, so that they would not be sent.
     :param refused: The first of these, each with its position, code, reason, and the record to fix.
     :param reasons: How many are invalid for each reason.
+    :param dropped: How many properties would be left out of the others, for each reason.
     :param batches: How many requests it would take, None if not all were read.
     :param bytes: How many bytes these have.
     """
@@ -71,6 +72,7 @@ class Preview:
     invalid: int
     refused: list[InvalidRecord]
     reasons: dict[str, int]
+    dropped: dict[str, int]
     batches: int | None
     bytes: int | None
 
@@ -85,6 +87,8 @@ class Preview:
         yield f"Records read: {self.records} ({scope}); {self.invalid} of them are invalid."
         for reason, count in self.reasons.items():
             yield f"  {count} x {reason} (records {self._positions(reason)})"
+        for reason, count in self.dropped.items():
+            yield f"  left out: {count} x {reason}"
         if self.batches is not None:
             yield f"Batches: {self.batches}, {(self.bytes or 0) / 1e6:.2f} MB in all."
 
@@ -131,6 +135,7 @@ def preview(
         invalid=seen.invalid,
         refused=sorted(seen.refused, key=lambda record: record.position),
         reasons=dict(seen.reasons.most_common()),
+        dropped=dict(seen.dropped.most_common()),
         batches=batches if seen.is_complete else None,
         bytes=size if seen.is_complete else None,
     )
@@ -149,12 +154,14 @@ class _Seen:
         self.is_complete = True
         self.refused: list[InvalidRecord] = []
         self.reasons: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
 
     def read(self, chunks: Iterable[MappedChunk]) -> Iterator[MappedChunk]:
         """Yield chunks up to the limit."""
         for chunk in chunks:
             self._cut(chunk)
             self.records += len(chunk.records) + len(chunk.invalid)
+            self.dropped += chunk.dropped
             for record, position in zip(chunk.records, chunk.positions, strict=True):
                 self._note(record, position)
             yield chunk

@@ -302,9 +302,7 @@ class RefusedFile:
                 "batch": batch,
             }
             # Records that this package does not import need no types to be read back.
-            sent = (record.shared or {}) | (
-                with_types(self._kind, echo) if self._kind.is_importable else echo
-            )
+            sent = (record.shared or {}) | (with_types(self._kind, echo))
             yield self.line(sent, refusal, sent_import)
 
     def _lines(self, most: int = -1) -> Iterator[bytes]:

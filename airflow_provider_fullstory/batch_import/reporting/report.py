@@ -58,6 +58,8 @@ class ImportReport:
     :param latest: The last timestamp.
     :param without_timestamp: Records that were sent without a timestamp: FullStory gives them the time of the
         import.
+    :param dropped_properties: How many properties were left out of the records that were sent, for each
+        reason, the most frequent first; XCom has the first five.
     """
 
     resource: str
@@ -74,6 +76,7 @@ class ImportReport:
     earliest: str | None = None
     latest: str | None = None
     without_timestamp: int = 0
+    dropped_properties: dict[str, int] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def from_xcom(cls, value: Mapping[str, Any]) -> ImportReport:
@@ -102,6 +105,7 @@ class ImportReport:
             raise FullStoryInputError("Imports of events and of users cannot be waited for together.")
         codes: Counter[str] = sum((Counter(report.codes) for report in reports), Counter())
         reasons: Counter[str] = sum((Counter(report.reasons) for report in reports), Counter())
+        dropped: Counter[str] = sum((Counter(report.dropped_properties) for report in reports), Counter())
         timestamps = sum((report.timestamps for report in reports), TimestampSummary())
         uris = {report.rejected_uri for report in reports} - {None}
         is_finished = all(report.imported is not None for report in reports)
@@ -118,13 +122,17 @@ class ImportReport:
             batches=sum(report.batches for report in reports),
             codes=dict(codes),
             reasons=dict(reasons),
+            dropped_properties=dict(dropped),
         )
         merged.timestamps = timestamps
         return merged
 
     def to_xcom(self) -> dict[str, Any]:
         """Return the report as JSON: small, however many reasons there are."""
-        return dataclasses.asdict(self) | {"reasons": dict(self._top_reasons())}
+        return dataclasses.asdict(self) | {
+            "reasons": dict(_top(self.reasons)),
+            "dropped_properties": dict(_top(self.dropped_properties)),
+        }
 
     @property
     def timestamps(self) -> TimestampSummary:
@@ -148,7 +156,7 @@ class ImportReport:
         self.records = (self.records or 0) + len(invalid)
         self.invalid += len(invalid)
         self.add_codes(record.refusal.code for record in invalid)
-        self._add_reasons(f"{record.refusal.code}: {record.refusal.reason}" for record in invalid)
+        self._add_reasons(Counter(f"{record.refusal.code}: {record.refusal.reason}" for record in invalid))
 
     def add_skipped(self, records: int) -> None:
         """Count records that were imported before."""
@@ -173,28 +181,19 @@ class ImportReport:
         """
         codes = [error.code or "unknown" for error in errors]
         self.add_codes(codes)
-        self._add_reasons(f"{code}, says FullStory" for code in codes)
+        self._add_reasons(Counter(f"{code}, says FullStory" for code in codes))
 
     def add_codes(self, codes: Iterable[str]) -> None:
         """Count refused records by code."""
         self.codes = dict(sorted((Counter(self.codes) + Counter(codes)).items()))
 
-    def _add_reasons(self, reasons: Iterable[str]) -> None:
-        # A new dict: a report that was read from XCom shares its own with it.
-        counts = dict(self.reasons)
-        for reason, count in Counter(reasons).items():
-            name = quoted(reason, longest=_LONGEST_REASON)
-            if name not in counts and len(counts) >= _MOST_REASONS:
-                name = _OTHER_REASONS
-            counts[name] = counts.get(name, 0) + count
-        self.reasons = counts
+    def _add_reasons(self, reasons: Counter[str]) -> None:
+        self.reasons = _added(self.reasons, reasons)
 
-    def _top_reasons(self) -> list[tuple[str, int]]:
-        """Return the most frequent reasons with their counts, and the count of all others."""
-        ordered = sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))
-        named = [item for item in ordered if item[0] != _OTHER_REASONS]
-        others = sum(self.reasons.values()) - sum(count for _, count in named[:_TOP_REASONS])
-        return [*named[:_TOP_REASONS], *([(_OTHER_REASONS, others)] if others else [])]
+    def add_dropped(self, reasons: Counter[str]) -> None:
+        """Count properties that were left out, given how many there are for each reason."""
+        if reasons:
+            self.dropped_properties = _added(self.dropped_properties, reasons)
 
     def finish(self, outcomes: Sequence[JobOutcome]) -> None:
         """
@@ -247,7 +246,7 @@ class ImportReport:
         lines = [
             f"{self.refused:,} of {self.records or 0:,} records {are} not in FullStory{limit}.",
             *self._where(files),
-            *(f"{plural(count, 'record')}: {reason}" for reason, count in self._top_reasons()),
+            *(f"{plural(count, 'record')}: {reason}" for reason, count in _top(self.reasons)),
             f"{self.invalid:,} invalid, never sent, {self.rejected or 0:,} rejected by FullStory.",
             self._inside(),
         ]
@@ -283,7 +282,8 @@ class ImportReport:
             ("rejected", self.rejected, "by FullStory"),
             *([("skipped", self.skipped, "imported before, by their insert ids")] if self.skipped else []),
             ("batches", self.batches, f"in {plural(len(self.job_ids), 'job')}"),
-            *(("reason", count, reason) for reason, count in self._top_reasons()),
+            *(("reason", count, reason) for reason, count in _top(self.reasons)),
+            *(("left out", count, reason) for reason, count in _top(self.dropped_properties)),
         ]
         table = [
             f"  {name:<9} {'?' if count is None else format(count, ','):>12}  {meaning}"
@@ -314,3 +314,22 @@ class ImportReport:
             import_it = f"import that file ({self.resource}=)"
             return [f"Fix them in their file, where each has its reason, and {import_it}:", some(files)]
         return ["Fix the records, then send only those; rejected_uri= writes them to a file."]
+
+
+def _added(counts: Mapping[str, int], more: Counter[str]) -> dict[str, int]:
+    # A new dict: a report that was read from XCom shares its own with it.
+    added = dict(counts)
+    for reason, count in more.items():
+        name = quoted(reason, longest=_LONGEST_REASON)
+        if name not in added and len(added) >= _MOST_REASONS:
+            name = _OTHER_REASONS
+        added[name] = added.get(name, 0) + count
+    return added
+
+
+def _top(reasons: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Return the most frequent reasons with their counts, and the count of all others."""
+    ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    named = [item for item in ordered if item[0] != _OTHER_REASONS]
+    others = sum(reasons.values()) - sum(count for _, count in named[:_TOP_REASONS])
+    return [*named[:_TOP_REASONS], *([(_OTHER_REASONS, others)] if others else [])]

@@ -190,9 +190,10 @@ class Sender:
 
 
 def _noted(chunks: Iterable[MappedChunk], report: ImportReport) -> Iterator[MappedChunk]:
-    """Yield chunks, and note in the report which timestamps their records have."""
+    """Yield chunks, and note in the report their timestamps, and which properties they lack."""
     timestamps = TimestampSummary()
     for chunk in chunks:
         timestamps += chunk.timestamps
+        report.add_dropped(chunk.dropped)
         yield chunk
     report.timestamps = timestamps

@@ -52,6 +52,7 @@ def test_counts_of_a_finished_import_add_up() -> None:
         "rejected": 3, "skipped": 0, "rejected_uri": None,
         "batches": 2, "codes": {"required_field": 4, "user_not_found": 1},
         "reasons": {"required_field: name": 2}, "earliest": None, "latest": None, "without_timestamp": 0,
+        "dropped_properties": {},
     }  # fmt: skip
     assert report.records == 7 + 2 + 3
 

@@ -1,0 +1,177 @@
+"""
+Properties that FullStory would leave out without a word: they are refused with their record, or dropped.
+
+Almost all values are within the limits, which a few passes over a column tell. Only the others are looked at
+one by one.
+"""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from msgspec import UNSET, UnsetType
+
+from airflow_provider_fullstory.api.encoding import ENCODER
+from airflow_provider_fullstory.records import rules
+from airflow_provider_fullstory.records.rules import property_name_problem, quoted
+from airflow_provider_fullstory.records.values import unwrapped
+
+if TYPE_CHECKING:
+    from airflow_provider_fullstory.records.columns import Column
+    from airflow_provider_fullstory.records.limits import PropertyLimits
+    from airflow_provider_fullstory.records.property_values import Declared
+    from airflow_provider_fullstory.records.refusals import Refusal
+
+#: Converts values of a property, given its dotted name.
+Conversion: TypeAlias = "Callable[[str, Sequence[Any]], Column]"
+#: Rows, each with why one of its properties was dropped.
+Dropped: TypeAlias = "list[tuple[int, str]]"
+
+#: Types whose values are always small.
+_SMALL: Final = frozenset(
+    {NoneType, UnsetType, bool, int, float, datetime.date, datetime.datetime, uuid.UUID}
+)
+#: Most bytes of a character in UTF-8.
+_CHARACTER_BYTES: Final = 4
+
+
+def oversized(name: str, column: Column, limits: PropertyLimits) -> dict[int, Refusal]:
+    """
+    Return the rows in which a property is too large.
+
+    :param name: The property's dotted name.
+    :param column: Its values as they are sent.
+    :param limits: The limits.
+    """
+    if _SMALL.issuperset(map(type, column.values)):
+        return {}
+    large = ((row, next(_oversized(name, value, limits), None)) for row, value in enumerate(column.values))
+    return {
+        row: rules.PROPERTY_TOO_LARGE.refusal(name=quoted(path), longest=limits.longest_bytes)
+        for row, path in large
+        if path is not None
+    }
+
+
+def drop_invalid(
+    name: str, values: Sequence[Any], column: Column, limits: PropertyLimits, convert: Conversion
+) -> Dropped:
+    """
+    Drop from a column what FullStory would leave out: what is too large, or has a name that it does not take.
+
+    :param name: The property's dotted name.
+    :param values: Its values as the source gave them.
+    :param column: The same as they are sent.
+    :param limits: The limits.
+    :param convert: Converts values.
+    """
+    dropped: Dropped = []
+    for row in sorted({*column.refusals, *oversized(name, column, limits)}):
+        reasons: list[str] = []
+        kept = convert(name, [_kept(name, values[row], limits, convert, reasons)])
+        if reasons:
+            column.put(row, kept.values[0], next(iter(kept.declared_by_row)))
+            column.refusals |= dict(zip([row], kept.refusals.values(), strict=False))
+            dropped += [(row, reason) for reason in reasons]
+    return dropped
+
+
+def too_many(columns: Mapping[str, Column], limits: PropertyLimits, rows: int) -> list[int]:
+    """
+    Return the rows that have too many properties.
+
+    :param columns: The properties by dotted name.
+    :param limits: The limits.
+    :param rows: The number of rows.
+    """
+    hold_objects = {name: dict in set(map(type, column.values)) for name, column in columns.items()}
+    if len(columns) <= limits.most and not any(hold_objects.values()):
+        return []
+    counts = [0] * rows
+    for column in columns.values():
+        counts = [
+            count + sum(1 for _ in _paths("", value))
+            for count, value in zip(counts, column.values, strict=True)
+        ]
+    return [row for row, count in enumerate(counts) if count > limits.most]
+
+
+def drop_surplus(columns: Mapping[str, Column], limits: PropertyLimits, rows: Sequence[int]) -> Dropped:
+    """
+    Drop properties of rows that have too many: those that come last in the order in which they are sent.
+
+    :param columns: The properties by dotted name, in that order.
+    :param limits: The limits.
+    :param rows: These rows.
+    """
+    dropped: Dropped = []
+    for row in rows:
+        left = limits.most
+        for column in columns.values():
+            paths = [path for path, _ in _paths("", column.values[row])]
+            if len(paths) > left:
+                value = _only(column.values[row], "", set(paths[:left]))
+                declared = list(column.declared_by_row)[row]
+                column.put(row, value, _declared_of(declared, set(paths[:left])))
+                dropped += [(row, f"a property beyond the first {limits.most:,}")] * (len(paths) - left)
+            left -= min(left, len(paths))
+    return dropped
+
+
+def _oversized(name: str, value: Any, limits: PropertyLimits) -> Iterator[str]:
+    """Yield the names of properties that are too large, among those inside an object."""
+    return (path for path, item in _paths(name, value) if _is_large(item, limits.longest_bytes))
+
+
+def _is_large(value: Any, longest: int) -> bool:
+    if type(value) in _SMALL:
+        return False
+    if isinstance(value, str):
+        return len(value) * _CHARACTER_BYTES > longest and len(value.encode()) > longest
+    return len(ENCODER.encode(value)) > longest
+
+
+def _paths(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield each property of a value as it is sent: itself, or those inside an object."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _paths(f"{name}.{key}", item)
+    elif value is not UNSET:
+        yield name, value
+
+
+def _kept(name: str, value: Any, limits: PropertyLimits, convert: Conversion, reasons: list[str]) -> Any:
+    """Return a value of the source without what FullStory would leave out, None if nothing is left of it."""
+    value = unwrapped(value)
+    if isinstance(value, Mapping):
+        kept = {}
+        for key, item in value.items():
+            path = f"{name}.{key}"
+            if isinstance(key, str) and (problem := property_name_problem(path)):
+                reasons.append(f"property {quoted(path)}: {problem}")
+            else:
+                kept[key] = _kept(path, item, limits, convert, reasons)
+        return kept
+    if any(_is_large(sent, limits.longest_bytes) for sent in convert(name, [value]).values):
+        reasons.append(f"property {quoted(name)} is larger than {limits.longest_bytes:,} bytes")
+        return None
+    return value
+
+
+def _only(value: Any, name: str, kept: set[str]) -> Any:
+    """Return a value as it is sent, with only some of the properties in it."""
+    if not isinstance(value, Mapping):
+        return value if name in kept else UNSET
+    items = {key: _only(item, f"{name}.{key}", kept) for key, item in value.items()}
+    return {key: item for key, item in items.items() if item is not UNSET} or UNSET
+
+
+def _declared_of(declared: Declared, kept: set[str]) -> Declared:
+    """Return the declared types of the properties that are left."""
+    if not isinstance(declared, tuple):
+        return declared if kept else None
+    return tuple((path, kind) for path, kind in declared if path in kept) or None
