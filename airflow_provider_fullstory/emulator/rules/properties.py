@@ -21,6 +21,7 @@ MAX_NAME_LENGTH = 512
 MAX_VALUE_BYTES = 8192
 MAX_USER_PROPERTIES = 500
 
+_OBJECT = ord("{")
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TEXT = msgspec.json.Decoder(str)
 
@@ -122,6 +123,13 @@ def kept_properties(values: Mapping[str, msgspec.Raw]) -> dict[str, msgspec.Raw]
     that of its UTF-8, the size of anything else that of its JSON. An object has no size: each property inside
     it is measured, and counted, on its own. Of too many, those that come last in the JSON are dropped.
     """
+    # Almost all users keep all properties.
+    if (
+        len(values) <= MAX_USER_PROPERTIES
+        and _problem_of_names(tuple(values), "") is None
+        and all(len(value) <= MAX_VALUE_BYTES and bytes(value)[0] != _OBJECT for value in values.values())
+    ):
+        return dict(values)
     kept, _ = _kept(values, "", MAX_USER_PROPERTIES)
     return kept
 
@@ -141,7 +149,7 @@ def _kept(values: Mapping[str, msgspec.Raw], parents: str, left: int) -> tuple[d
     for name, value in values.items():
         if _problem_of_name(name, parents) is not None:
             continue
-        if bytes(value).startswith(b"{"):
+        if bytes(value)[0] == _OBJECT:
             members, left = _kept(_MEMBERS.decode(value), f"{parents}{name}.", left)
             if members:
                 kept[name] = msgspec.Raw(msgspec.json.encode(members))

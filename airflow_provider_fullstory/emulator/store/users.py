@@ -62,7 +62,7 @@ class UserStore:
     def save(self, user: StoredUser) -> None:
         """Add a user, or replace the one with the same id."""
         self._database.connection.execute(
-            "INSERT OR REPLACE INTO users VALUES (?, ?, ?, ?)", dataclasses.astuple(user)
+            "INSERT OR REPLACE INTO users VALUES (?, ?, ?, ?)", (user.id, user.uid, user.text, user.gone)
         )
 
     def page(self, wanted: UserFilter, after: str, size: int) -> list[StoredUser]:
