@@ -249,5 +249,6 @@ class BatchLedger:
             ending=record.ending,
             version=record.version,
             has_other_arguments=self._has_other_arguments,
+            is_upserted=self._policy.is_upserted,
             is_data_at_hand=record.arguments is None,
         )
