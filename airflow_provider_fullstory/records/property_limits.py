@@ -8,6 +8,7 @@ one by one.
 from __future__ import annotations
 
 import datetime
+import operator
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import NoneType
@@ -91,15 +92,13 @@ def too_many(columns: Mapping[str, Column], limits: PropertyLimits, rows: int) -
     :param limits: The limits.
     :param rows: The number of rows.
     """
-    hold_objects = {name: dict in set(map(type, column.values)) for name, column in columns.items()}
-    if len(columns) <= limits.most and not any(hold_objects.values()):
+    objects = [column for column in columns.values() if dict in set(map(type, column.values))]
+    most_inside = sum(max(map(_count, column.values)) for column in objects)
+    if len(columns) - len(objects) + most_inside <= limits.most:
         return []
     counts = [0] * rows
     for column in columns.values():
-        counts = [
-            count + sum(1 for _ in _paths("", value))
-            for count, value in zip(counts, column.values, strict=True)
-        ]
+        counts = list(map(operator.add, counts, map(_count, column.values)))
     return [row for row, count in enumerate(counts) if count > limits.most]
 
 
@@ -149,6 +148,10 @@ def _paths(name: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield from _paths(f"{name}.{key}", item)
     elif value is not UNSET:
         yield name, value
+
+
+def _count(value: Any) -> int:
+    return sum(1 for _ in _paths("", value))
 
 
 def _kept(name: str, value: Any, limits: PropertyLimits, convert: Conversion, reasons: list[str]) -> Any:
