@@ -8,6 +8,7 @@ one by one.
 from __future__ import annotations
 
 import datetime
+import operator
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import NoneType
@@ -47,7 +48,10 @@ def oversized(name: str, column: Column, limits: PropertyLimits) -> dict[int, Re
     :param column: Its values as they are sent.
     :param limits: The limits.
     """
-    if _SMALL.issuperset(map(type, column.values)):
+    types = set(map(type, column.values)) - _SMALL
+    if not types:
+        return {}
+    if types == {str} and column.is_full and not _may_be_large(max(map(len, column.values)), limits):
         return {}
     large = ((row, next(_oversized(name, value, limits), None)) for row, value in enumerate(column.values))
     return {
@@ -88,15 +92,13 @@ def too_many(columns: Mapping[str, Column], limits: PropertyLimits, rows: int) -
     :param limits: The limits.
     :param rows: The number of rows.
     """
-    hold_objects = {name: dict in set(map(type, column.values)) for name, column in columns.items()}
-    if len(columns) <= limits.most and not any(hold_objects.values()):
+    objects = [column for column in columns.values() if dict in set(map(type, column.values))]
+    most_inside = sum(max(map(_count, column.values)) for column in objects)
+    if len(columns) - len(objects) + most_inside <= limits.most:
         return []
     counts = [0] * rows
     for column in columns.values():
-        counts = [
-            count + sum(1 for _ in _paths("", value))
-            for count, value in zip(counts, column.values, strict=True)
-        ]
+        counts = list(map(operator.add, counts, map(_count, column.values)))
     return [row for row, count in enumerate(counts) if count > limits.most]
 
 
@@ -124,15 +126,19 @@ def drop_surplus(columns: Mapping[str, Column], limits: PropertyLimits, rows: Se
 
 def _oversized(name: str, value: Any, limits: PropertyLimits) -> Iterator[str]:
     """Yield the names of properties that are too large, among those inside an object."""
-    return (path for path, item in _paths(name, value) if _is_large(item, limits.longest_bytes))
+    return (path for path, item in _paths(name, value) if _is_large(item, limits))
 
 
-def _is_large(value: Any, longest: int) -> bool:
+def _is_large(value: Any, limits: PropertyLimits) -> bool:
     if type(value) in _SMALL:
         return False
     if isinstance(value, str):
-        return len(value) * _CHARACTER_BYTES > longest and len(value.encode()) > longest
-    return len(ENCODER.encode(value)) > longest
+        return _may_be_large(len(value), limits) and len(value.encode()) > limits.longest_bytes
+    return len(ENCODER.encode(value)) > limits.longest_bytes
+
+
+def _may_be_large(characters: int, limits: PropertyLimits) -> bool:
+    return characters * _CHARACTER_BYTES > limits.longest_bytes
 
 
 def _paths(name: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -142,6 +148,10 @@ def _paths(name: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield from _paths(f"{name}.{key}", item)
     elif value is not UNSET:
         yield name, value
+
+
+def _count(value: Any) -> int:
+    return sum(1 for _ in _paths("", value))
 
 
 def _kept(name: str, value: Any, limits: PropertyLimits, convert: Conversion, reasons: list[str]) -> Any:
@@ -156,7 +166,7 @@ def _kept(name: str, value: Any, limits: PropertyLimits, convert: Conversion, re
             else:
                 kept[key] = _kept(path, item, limits, convert, reasons)
         return kept
-    if any(_is_large(sent, limits.longest_bytes) for sent in convert(name, [value]).values):
+    if any(_is_large(sent, limits) for sent in convert(name, [value]).values):
         reasons.append(f"property {quoted(name)} is larger than {limits.longest_bytes:,} bytes")
         return None
     return value

@@ -48,17 +48,17 @@ _NAMES: Final = frozenset({"word", "quoted"})
 _END: Final = Token("end", "")
 
 
-def check_border(sql: str, parameters: Any, watermark: Watermark, *, has_insert_ids: bool) -> None:
+def check_border(sql: str, parameters: Any, watermark: Watermark, *, is_repeatable: bool) -> None:
     """
     Refuse a query that does not use its watermark, or sends records twice by construction.
 
     :param sql: The query.
     :param parameters: Its parameters, with the watermark among them.
     :param watermark: The watermark.
-    :param has_insert_ids: Whether insert ids keep records from being sent twice.
+    :param is_repeatable: Whether a record that the query gives again is not doubled.
     :raises FullStoryInputError: Saying what to change.
     """
-    if watermark.lag and not has_insert_ids:
+    if watermark.lag and not is_repeatable:
         raise FullStoryInputError(
             f"{watermark!r} has a lag, so each run reads again what the run before it has sent. Give "
             "insert_id, the columns that name a record forever, so that nothing is sent twice; or leave out "
@@ -71,7 +71,7 @@ def check_border(sql: str, parameters: Any, watermark: Watermark, *, has_insert_
         return
     operands = [_Operand(tokens, place) for place in places]
     doubling = [operand for operand in operands if operand.doubles]
-    if not has_insert_ids and doubling and not any(operand.is_strict for operand in operands):
+    if not is_repeatable and doubling and not any(operand.is_strict for operand in operands):
         raise FullStoryInputError(
             f"The query compares the watermark by {doubling[0].comparison!r}, so each run sends again what "
             "the run before it has sent last. Use > (and < where the watermark comes first); or give "

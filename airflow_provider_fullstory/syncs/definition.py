@@ -27,6 +27,7 @@ class SyncDefinition:
     :param watermark: How far it has come, among the parameters of its query; None if the task reads all.
     :param insert_id: The columns of the insert id; empty if it has none.
     :param zone: What timestamps without an offset mean.
+    :param is_upserted: Whether FullStory changes what it has when a record comes again.
     :param is_full_refresh: Whether the task reads from the watermark's initial value, wherever it is now.
     """
 
@@ -35,7 +36,13 @@ class SyncDefinition:
     watermark: Watermark | None
     insert_id: Sequence[str]
     zone: datetime.tzinfo
+    is_upserted: bool = False
     is_full_refresh: bool = False
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether a record that the source gives again is not doubled."""
+        return bool(self.insert_id) or self.is_upserted
 
     def since(self, record: SyncRecord | None) -> Any:
         """
@@ -53,7 +60,7 @@ class SyncDefinition:
             self.watermark.lag,
             self.zone,
             column=self.watermark.column,
-            may_go_back=bool(self.insert_id),
+            may_go_back=self.is_repeatable,
         )
 
     def check(self, record: SyncRecord) -> None:

@@ -189,11 +189,12 @@ class Sync:
         left = record.open
         if left is None:
             return record
-        if self._definition.insert_id:
+        # Without insert ids, a task resumes what it began itself.
+        if not self._definition.insert_id and left.is_of(self._me):
+            return record
+        if self._definition.is_repeatable:
             log.info("%s left import %d open, which is settled first.", _capital(left), left.number)
             return self._closed(record, left)
-        if left.is_of(self._me):
-            return record
         settlement = self._settlement(left)
         if settlement.has_sent and left.invalid is not None:
             settlement.settle()
@@ -223,20 +224,25 @@ class Sync:
         *,
         moves: bool = False,
     ) -> SyncRecord:
-        """Note the insert ids of what an import has brought to FullStory, and close it."""
+        """Note what an import has brought to FullStory, and close it."""
         settlement = self._settlement(left, outcomes)
         settlement.settle()
-        ids = record.insert_ids or InsertIdsRecord(list(self._definition.insert_id))
-        file = write_ids(self._folder, left.number, settlement.imported())
-        if file.count:
-            ids = msgspec.structs.replace(ids, recent=[*ids.recent, file])
-            log.info("Import %d: %s noted.", left.number, plural(file.count, "insert id"))
+        ids = self._with_imported(record, left, settlement) if self._definition.insert_id else None
         # Else runs that overlap would settle each other, and each would read from where the first one did.
         moves = moves or (left.invalid == 0 and settlement.is_whole)
         watermark = _moved(record, left) if moves else record.watermark
         record = self._write(record, open=None, insert_ids=ids, watermark=watermark)
         import_folder(self._folder, left.number).remove()
         return record
+
+    def _with_imported(self, record: SyncRecord, left: OpenImport, settlement: Settlement) -> InsertIdsRecord:
+        """Return what is known of insert ids, with those that an import has brought to FullStory."""
+        ids = record.insert_ids or InsertIdsRecord(list(self._definition.insert_id))
+        file = write_ids(self._folder, left.number, settlement.imported())
+        if not file.count:
+            return ids
+        log.info("Import %d: %s noted.", left.number, plural(file.count, "insert id"))
+        return msgspec.structs.replace(ids, recent=[*ids.recent, file])
 
     def _settlement(self, left: OpenImport, outcomes: Sequence[JobOutcome] = ()) -> Settlement:
         return Settlement(import_folder(self._folder, left.number), left, self._settling, outcomes)

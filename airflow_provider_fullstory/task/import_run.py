@@ -136,6 +136,7 @@ class ImportRun:
             self._context,
             self._operator.task_id,
             arguments,
+            is_upserted=self._source.options.kind.is_upserted,
             sync_import=sync_import,
             outages=self._outages,
         )
@@ -248,6 +249,7 @@ class ImportRun:
         if area is not None and manifest is not None:
             log.info("The source is not read: an earlier try staged its batches in %s.", self._state.folder)
             return sender.staged(area, manifest)
+        self._importer.wait_for_superseded()
         with self._source.open(None if self._sync is None else self._sync.column) as opened:
             import_log.opened(opened)
             chunks = self._enough(opened.chunks)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import functools
-import hashlib
 import operator
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -19,13 +17,14 @@ from msgspec import UNSET
 
 from airflow_provider_fullstory.records import rules
 from airflow_provider_fullstory.records.column_mapping import MappedChunk
+from airflow_provider_fullstory.records.insert_ids import ids_of_bodies
 from airflow_provider_fullstory.records.refusals import InvalidRecord
 from airflow_provider_fullstory.records.refused_records import refused_record
 from airflow_provider_fullstory.sources import CHUNK_ROWS
 from airflow_provider_fullstory.syncs.insert_ids.sent_ids import SentIds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     import msgspec
 
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 #: 32 MB: of 10,000,000 different keys, one in 27 is looked up.
 _FILTER_BITS: Final = 25
 _MOST_HELD: Final = 20_000
-
-_hash = functools.partial(hashlib.blake2b, digest_size=8)
 
 
 class _Held(NamedTuple):
@@ -78,12 +75,13 @@ def without_repeated(
 def _sifted(kind: RecordKind, chunk: MappedChunk, sent: SentIds, held: list[_Held]) -> MappedChunk:
     """Return the chunk without records that repeat another one in it, and without those that are held."""
     keys = _keys(kind, chunk.records)
+    known = list(dict.fromkeys(key for key in keys if key is not None))
+    doubtful = sent.doubtful(known)
+    if not doubtful and len(known) == len(keys):
+        sent.add(known)
+        return chunk
     # The first record of each key in the chunk.
     first = {key: row for row, key in reversed(list(enumerate(keys))) if key is not None}
-    doubtful = sent.doubtful(first)
-    if not doubtful and len(first) == len(keys):
-        sent.add(list(first))
-        return chunk
     insert_ids = chunk.insert_ids or [0] * len(keys)
     new: list[int] = []
     refused: list[InvalidRecord] = []
@@ -139,17 +137,21 @@ def _refused(kind: RecordKind, one: _Held) -> InvalidRecord:
     )
 
 
-def _keys(kind: RecordKind, records: Iterable[msgspec.Struct]) -> list[int | None]:
+def _keys(kind: RecordKind, records: Sequence[msgspec.Struct]) -> Sequence[int | None]:
     """Return a hash of the key of each record, None for those without one."""
-    first, *_ = kind.upsert_key
+    values = list(map(operator.attrgetter(kind.upsert_key[0]), records))
+    if UNSET not in values:
+        return ids_of_bodies(map(str.encode, values))
     keys: list[int | None] = []
     for record in records:
-        value = getattr(record, first)
-        if value is UNSET:
-            field = _key_field(kind, record)
-            value = None if field is None else f"{field}\0{getattr(record, field)}"
-        keys.append(None if value is None else int.from_bytes(_hash(value.encode()).digest()))
+        field = _key_field(kind, record)
+        keys.append(None if field is None else _hash_of(kind, field, getattr(record, field)))
     return keys
+
+
+def _hash_of(kind: RecordKind, field: str, value: str) -> int:
+    name = value if field == kind.upsert_key[0] else f"{field}\0{value}"
+    return ids_of_bodies([name.encode()])[0]
 
 
 def _key_field(kind: RecordKind, record: msgspec.Struct) -> str | None:

@@ -193,6 +193,7 @@ def import_state(
     task_id: str,
     arguments: StateArguments,
     *,
+    is_upserted: bool = False,
     sync_import: SyncImport | None = None,
     outages: Outages | None = None,
 ) -> ImportState:
@@ -202,6 +203,7 @@ def import_state(
     :param task_id: The operator's own id: several operators may be executed inside one task.
     :param arguments: The arguments of the operator. ``state_uri`` is by default ``[fullstory] state_uri`` of
         Airflow's configuration.
+    :param is_upserted: Whether FullStory changes what it has when a record is sent again.
     :param sync_import: The import of a sync, None if the task has no sync. The folder of the sync then holds
         the ledger, so that another run can settle the import.
     :param outages: Waits out outages of the storage.
@@ -238,6 +240,7 @@ def import_state(
             stores.of_import,
             resends_unknown=arguments.on_ambiguous == "resend",
             resends_changed=arguments.on_source_change == "resend",
+            is_upserted=is_upserted,
             witness=None if sync_import is None else sync_import.witness,
         ),
         stores,

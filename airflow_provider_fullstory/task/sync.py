@@ -89,6 +89,7 @@ def sync_definition(
     :raises FullStoryInputError: If the arguments contradict each other, or would send records twice.
     """
     watermark = watermark_in(arguments.parameters)
+    is_upserted = options.kind.is_upserted
     if not arguments.wait_for_completion:
         raise FullStoryInputError(
             "wait_for_completion=False does not fit a Watermark or insert_id: a sync remembers what "
@@ -98,14 +99,16 @@ def sync_definition(
     if watermark is not None:
         if arguments.sql is None:
             raise FullStoryInputError("parameters has a Watermark, but there is no sql that it could be for.")
-        check_border(arguments.sql, arguments.parameters, watermark, has_insert_ids=bool(options.insert_id))
+        is_repeatable = bool(options.insert_id) or is_upserted
+        check_border(arguments.sql, arguments.parameters, watermark, is_repeatable=is_repeatable)
     return SyncDefinition(
         name=arguments.sync_name or f"{dag_id}.{task_id}",
         resource=arguments.resource.value,
         watermark=watermark,
         insert_id=options.insert_id_definition(),
         zone=options.zone,
-        is_full_refresh=_is_full_refresh(arguments, task_id, conf),
+        is_upserted=is_upserted,
+        is_full_refresh=_is_full_refresh(arguments, task_id, conf, is_upserted=is_upserted),
     )
 
 
@@ -122,10 +125,10 @@ def _state_uri(arguments: ImportArguments) -> str:
     return uri
 
 
-def _is_full_refresh(arguments: ImportArguments, task_id: str, conf: Any) -> bool:
+def _is_full_refresh(arguments: ImportArguments, task_id: str, conf: Any, *, is_upserted: bool) -> bool:
     asked = conf.get(_FULL_REFRESH) if isinstance(conf, dict) else None
     is_asked = task_id in asked if isinstance(asked, list) else bool(asked)
-    if (arguments.full_refresh or is_asked) and not arguments.insert_id:
+    if (arguments.full_refresh or is_asked) and not (arguments.insert_id or is_upserted):
         raise FullStoryInputError(
             "A full refresh without insert_id would send all records again, and FullStory cannot delete what "
             "is doubled. Nothing was sent. Give the sync an insert_id, so that only what is missing is sent. "
@@ -251,7 +254,7 @@ class TaskSync:
             kind=self._options.kind,
             zone=self._definition.zone,
             known=None if known is None else known.value,
-            refuses_null=not self._definition.insert_id,
+            refuses_null=not self._definition.is_repeatable,
         )
         return msgspec.structs.replace(
             self._arguments, parameters=with_value(self._arguments.parameters, since)
@@ -270,9 +273,8 @@ class TaskSync:
 
     def _witness(self) -> ImportWitness | None:
         hold = self._sync.hold
-        return (
-            None if hold is None else ImportWitness(hold, self.folder if self._definition.insert_id else None)
-        )
+        folder = self.folder if self._definition.is_repeatable else None
+        return None if hold is None else ImportWitness(hold, folder)
 
     @contextmanager
     def memory(self, ledger: Ledger) -> Iterator[ImportMemory]:

@@ -15,8 +15,8 @@ SINCE = Watermark("timestamp", initial=0)
 SELECT = 'SELECT id, updated_at AS "timestamp" FROM orders '
 
 
-def check(where: str, parameters: Any, *, has_insert_ids: bool = False) -> None:
-    check_border(SELECT + where, parameters, SINCE, has_insert_ids=has_insert_ids)
+def check(where: str, parameters: Any, *, is_repeatable: bool = False) -> None:
+    check_border(SELECT + where, parameters, SINCE, is_repeatable=is_repeatable)
 
 
 #: Each way to write the placeholder, with the parameters.
@@ -116,7 +116,7 @@ def test_another_comparison_is_not(where: str, placeholder: str, parameters: Any
 
 @pytest.mark.parametrize("where", DOUBLING)
 def test_with_insert_ids_any_comparison_is_good(where: str) -> None:
-    check(where.replace("{}", "%(since)s"), {"since": SINCE}, has_insert_ids=True)
+    check(where.replace("{}", "%(since)s"), {"since": SINCE}, is_repeatable=True)
 
 
 def test_a_strict_comparison_beside_one_for_the_partition_is_enough() -> None:
@@ -142,7 +142,7 @@ def test_placeholders_are_counted_without_those_in_comments_and_text() -> None:
         check("WHERE id > $1 AND updated_at >= $2 AND id < $1", [1, SINCE])
 
 
-@pytest.mark.parametrize("has_insert_ids", [True, False])
+@pytest.mark.parametrize("is_repeatable", [True, False])
 @pytest.mark.parametrize(
     ("where", "parameters"),
     [
@@ -158,10 +158,10 @@ def test_placeholders_are_counted_without_those_in_comments_and_text() -> None:
     ],
 )
 def test_a_query_that_does_not_use_its_watermark_is_refused(
-    where: str, parameters: Any, has_insert_ids: bool
+    where: str, parameters: Any, is_repeatable: bool
 ) -> None:
     with pytest.raises(FullStoryInputError, match="would not be used"):
-        check(where, parameters, has_insert_ids=has_insert_ids)
+        check(where, parameters, is_repeatable=is_repeatable)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_a_lag_needs_insert_ids() -> None:
     parameters = {"since": watermark}
     sql = f"{SELECT} WHERE updated_at > :since"
     with pytest.raises(FullStoryInputError, match=r"has a lag.*Give insert_id"):
-        check_border(sql, parameters, watermark, has_insert_ids=False)
-    check_border(sql, parameters, watermark, has_insert_ids=True)
+        check_border(sql, parameters, watermark, is_repeatable=False)
+    check_border(sql, parameters, watermark, is_repeatable=True)
     none = Watermark("timestamp", initial=0, lag=timedelta())
-    check_border(sql, {"since": none}, none, has_insert_ids=False)
+    check_border(sql, {"since": none}, none, is_repeatable=False)

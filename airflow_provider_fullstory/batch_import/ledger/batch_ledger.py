@@ -50,6 +50,7 @@ class BatchLedger:
     :param resends_unknown: Whether a batch of unknown outcome is sent again, rather than fails the import.
     :param resends_changed: Whether batches that differ from those that were sent are sent, rather than fail
         the import.
+    :param is_upserted: Whether FullStory changes what it has when a record is sent again.
     :param witness: Told of each batch before it is posted, and once it is answered.
     """
 
@@ -59,6 +60,7 @@ class BatchLedger:
         *,
         resends_unknown: bool = False,
         resends_changed: bool = False,
+        is_upserted: bool = False,
         witness: Witness | None = None,
     ) -> None:
         #: Whether the ledger outlives the process.
@@ -66,7 +68,9 @@ class BatchLedger:
         self._import = StoredImport(store)
         self._entries = Entries(store)
         self._witness = witness
-        self._policy = Policy(resends_unknown=resends_unknown, resends_changed=resends_changed)
+        self._policy = Policy(
+            resends_unknown=resends_unknown, resends_changed=resends_changed, is_upserted=is_upserted
+        )
         self._is_resumed = False
         self._has_other_arguments = False
 
@@ -74,6 +78,14 @@ class BatchLedger:
     def resends_unknown(self) -> bool:
         """Whether a batch of unknown outcome is sent again."""
         return self._policy.resends_unknown
+
+    @property
+    def superseded_jobs(self) -> list[str]:
+        """The jobs of earlier tries that may still change records which this try sends again."""
+        if not (self._is_resumed and self._policy.is_upserted):
+            return []
+        entries = self._entries.with_jobs(sum(1 for _ in self._entries.in_order()))
+        return [entry.job_id for entry in entries if entry.job_id and not self.is_verified(entry)]
 
     def is_verified(self, entry: Entry) -> bool:
         """Return whether the job of an entry has reported its counts, and need not do so again."""
@@ -205,6 +217,10 @@ class BatchLedger:
                 known.name,
                 fate(known),
             )
+            if self._policy.is_upserted:
+                # Content that comes back would otherwise have the key under which it was sent before, and
+                # FullStory would only repeat its answer.
+                return str(uuid.uuid5(uuid.UUID(known.idempotency_key), batch.digest))
         return batch.idempotency_key
 
     def note(self, entry: Entry, **changes: Any) -> None:
@@ -233,5 +249,6 @@ class BatchLedger:
             ending=record.ending,
             version=record.version,
             has_other_arguments=self._has_other_arguments,
+            is_upserted=self._policy.is_upserted,
             is_data_at_hand=record.arguments is None,
         )

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 
 def source_changed(
-    what: str, *, ending: str, version: str, has_other_arguments: bool, is_data_at_hand: bool
+    what: str,
+    *,
+    ending: str,
+    version: str,
+    has_other_arguments: bool,
+    is_upserted: bool,
+    is_data_at_hand: bool,
 ) -> FullStorySourceChangedError:
     """
     Return the error of a source that no longer gives what earlier tries sent.
@@ -24,6 +30,7 @@ def source_changed(
     :param ending: How that import ended, as a sentence; empty if it did not.
     :param version: The version of this package that sent it.
     :param has_other_arguments: Whether the arguments of the task changed.
+    :param is_upserted: Whether FullStory changes what it has when a record is sent again.
     :param is_data_at_hand: Whether the records themselves were given, so that arguments cannot be compared.
     """
     upgrade = (
@@ -44,10 +51,15 @@ def source_changed(
             f"Its rows or their order changed{upgrade}.\nORDER BY a unique column; stage_batches=True keeps "
             "the batches of the first try until the import succeeds"
         )
+    then = (
+        "FullStory will then have these records as they are now"
+        if is_upserted
+        else "FullStory will then have some records twice"
+    )
     return FullStorySourceChangedError(
         "The source no longer gives the batches that it gave in an earlier try.\n"
         f"{reason}.\n"
-        'on_source_change="resend" sends all that changed; FullStory will then have some records twice.\n'
+        f'on_source_change="resend" sends all that changed; {then}.\n'
         f"{what}.{ending}"
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,7 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryError,
     FullStoryInputError,
     FullStoryKilledError,
+    FullStoryNotFoundError,
     FullStoryQuotaError,
     FullStorySourceChangedError,
     FullStoryTimeoutError,
@@ -151,6 +153,19 @@ class Importer:
         # Airflow expects no success of a task that was stopped during the last poll.
         self._handle_results()
         return list(watch.outcomes.values())
+
+    def wait_for_superseded(self) -> None:
+        """
+        Wait for jobs of earlier tries whose records this try may send again, changed.
+
+        FullStory does not say in which order it works on jobs, and what is sent last must count.
+        """
+        jobs = self._ledger.superseded_jobs
+        if jobs:
+            log.info("First, %s of earlier tries must be finished.", plural(len(jobs), "job"))
+        for job_id in jobs:
+            with suppress(FullStoryNotFoundError):
+                self.wait([job_id])
 
     def stop(self) -> None:
         """

@@ -1,0 +1,157 @@
+"""Users are changed by each import that has them: what was sent last must count, and nothing is doubled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_fullstory.exceptions import FullStoryInputError
+from airflow_provider_fullstory.operators.fullstory import FullStoryImportUsersOperator
+from airflow_provider_fullstory.watermark import Watermark
+from tests.operators.syncs import SyncRun, record_of
+from tests.tries import Task, crash, failure_of, noting_job
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from airflow_provider_fullstory.emulator.client import EmulatorClient
+    from tests.operators.syncs import Warehouse
+
+SQL = """
+    SELECT customer AS uid, status AS plan, updated_at FROM orders
+    WHERE updated_at {comparison} :since ORDER BY updated_at, order_id
+"""
+
+
+class UsersTask(Task):
+    """A task that imports users."""
+
+    def operator(self, **arguments: Any) -> Any:
+        given = {"task_id": "import", "state_uri": self.state_uri} | self.arguments | arguments
+        return FullStoryImportUsersOperator(**given)
+
+
+class UsersRun(SyncRun):
+    """A run of a sync of users that has a watermark alone."""
+
+    def __init__(self, tmp_path: Path, run_id: str, comparison: str = ">", **arguments: Any) -> None:
+        given = {"sql": SQL.format(comparison=comparison), "exclude_columns": "updated_at"} | arguments
+        super().__init__(tmp_path, run_id, **given)
+        del self.arguments["event_name"]
+
+    def operator(self, **arguments: Any) -> Any:
+        given = {"task_id": "import", "state_uri": self.state_uri} | self.arguments | arguments
+        return FullStoryImportUsersOperator(**given)
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> UsersTask:
+    return UsersTask(None, f"file://{tmp_path / 'state'}", max_parallel_uploads=1)
+
+
+def users(plan: str, count: int = 3) -> list[dict[str, str]]:
+    return [{"uid": f"u{number}", "plan": plan} for number in range(count)]
+
+
+def plans(emulator: EmulatorClient) -> dict[str, str]:
+    """Return the plan of each user that FullStory has."""
+    return {user["user"]["uid"]: user["user"]["properties"]["plan"] for user in emulator.users()}
+
+
+def test_content_that_comes_back_within_a_day_counts(task: UsersTask, emulator: EmulatorClient) -> None:
+    for plan in ("free", "pro", "free", "pro"):
+        task.attempt(users=users(plan))
+        task.clear()
+        assert set(plans(emulator).values()) == {plan}
+    assert len(emulator.jobs()) == 4
+
+
+def test_a_batch_that_did_not_change_is_not_sent_again(task: UsersTask, emulator: EmulatorClient) -> None:
+    task.attempt(users=users("free"))
+    task.clear()
+    task.attempt(users=users("free"))
+    assert len(emulator.jobs()) == 1
+
+
+def test_an_earlier_job_is_finished_before_a_changed_user_is_sent(
+    task: UsersTask, emulator: EmulatorClient
+) -> None:
+    emulator.configure(processing_seconds=0.5)
+    crash(task, noting_job(2), users=users("free", 25))
+
+    task.attempt(users=users("pro", 25))
+
+    assert set(plans(emulator).values()) == {"pro"}
+    jobs = {job["id"]: job for job in emulator.jobs()}
+    first, *_ = jobs.values()
+    changed = [job for job in jobs.values() if job["created"] >= first["finished"]]
+    assert len(changed) >= 2
+    assert sum(job["imports"] for job in changed) >= 20
+
+
+def test_a_user_without_uid_may_not_be_made_anew(task: UsersTask, emulator: EmulatorClient) -> None:
+    message = failure_of(task, FullStoryInputError, users=[{"plan": "free"}], allow_anonymous=True)
+    assert 'Set on_source_change="fail"' in message
+    assert emulator.jobs() == []
+
+    task.attempt(users=[{"plan": "free"}], allow_anonymous=True, on_source_change="fail")
+    assert len(emulator.users()) == 1
+
+
+@pytest.mark.usefixtures("dead_runs_hold_a_sync_for_a_second")
+class TestSyncs:
+    """A watermark alone is enough: what is read again is changed to what it is already."""
+
+    @pytest.mark.parametrize(("comparison", "lag"), [(">=", 0), (">", 5), ("=", 0)])
+    def test_users_may_be_read_again(
+        self, tmp_path: Path, warehouse: Warehouse, emulator: EmulatorClient, comparison: str, lag: int
+    ) -> None:
+        warehouse.add((1, 10), status="free")
+        since = {"since": Watermark("updated_at", initial=10 if comparison == "=" else 0, lag=lag)}
+        for run_id in ("run-1", "run-2"):
+            UsersRun(tmp_path, run_id, comparison, parameters=since).attempt()
+        assert plans(emulator) == {"u1": "free"}
+
+    @pytest.mark.usefixtures("emulator")
+    def test_a_full_refresh_needs_no_insert_ids(self, tmp_path: Path, warehouse: Warehouse) -> None:
+        warehouse.add((1, 10), (2, 20), status="free")
+        UsersRun(tmp_path, "run-1").attempt()
+        report = UsersRun(tmp_path, "run-2", full_refresh=True).attempt()
+        assert (report["records"], report["imported"]) == (2, 2)
+
+    def test_a_later_run_goes_on_after_one_that_died(
+        self, tmp_path: Path, warehouse: Warehouse, emulator: EmulatorClient
+    ) -> None:
+        for number in range(25):
+            warehouse.add((number, number + 1), status="free")
+        crash(UsersRun(tmp_path, "run-1", max_parallel_uploads=1), noting_job(2))
+        warehouse.execute("UPDATE orders SET status = 'pro', updated_at = updated_at + 100")
+
+        report = UsersRun(tmp_path, "run-2").attempt()
+
+        assert report["imported"] == 25
+        assert set(plans(emulator).values()) == {"pro"}
+        assert record_of(tmp_path)["watermark"]["value"]["value"] == "125"
+        assert record_of(tmp_path)["open"] is None
+
+    def test_a_retry_sends_what_changed_meanwhile(
+        self, tmp_path: Path, warehouse: Warehouse, emulator: EmulatorClient
+    ) -> None:
+        for number in range(25):
+            warehouse.add((number, number + 1), status="free")
+        task = UsersRun(tmp_path, "run-1", max_parallel_uploads=1)
+        crash(task, noting_job(2))
+        warehouse.execute("UPDATE orders SET status = 'pro', updated_at = 50 WHERE order_id = 3")
+
+        report = task.attempt()
+
+        assert report["imported"] == 25
+        assert plans(emulator) == {f"u{number}": "pro" if number == 3 else "free" for number in range(25)}
+        assert record_of(tmp_path)["watermark"]["value"]["value"] == "50"
+
+    @pytest.mark.usefixtures("emulator")
+    def test_a_row_without_a_watermark_is_sent(self, tmp_path: Path, warehouse: Warehouse) -> None:
+        warehouse.add((1, None), status="free")
+        sql = "SELECT customer AS uid, status AS plan, updated_at FROM orders WHERE updated_at > :since OR 1"
+        assert UsersRun(tmp_path, "run-1", sql=sql).attempt()["imported"] == 1
