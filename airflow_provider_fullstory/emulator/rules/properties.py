@@ -112,9 +112,24 @@ def without_oversized(values: Mapping[str, msgspec.Raw]) -> dict[str, msgspec.Ra
     """
     Drop properties whose value is larger than 8192 bytes; the record itself is imported.
 
-    Unknown: how the size is measured. Here it is the size of the JSON text.
+    Unknown: how the size is measured. Here it is that of each property, those inside an object included: of a
+    string what it holds, in UTF-8, and of any other value its JSON.
     """
-    return {name: value for name, value in values.items() if len(bytes(value)) <= MAX_VALUE_BYTES}
+    kept = {name: _without_oversized(value) for name, value in values.items()}
+    return {name: value for name, value in kept.items() if value is not None}
+
+
+def _without_oversized(value: msgspec.Raw) -> msgspec.Raw | None:
+    text = bytes(value)
+    # What a string holds, or an object, is never larger than its JSON.
+    if len(text) <= MAX_VALUE_BYTES:
+        return value
+    if text.startswith(b"{"):
+        members = without_oversized(msgspec.json.decode(text, type=dict[str, msgspec.Raw]))
+        return msgspec.Raw(msgspec.json.encode(members)) if members else None
+    if text.startswith(b'"') and len(msgspec.json.decode(text, type=str).encode()) <= MAX_VALUE_BYTES:
+        return value
+    return None
 
 
 def is_iso_date(value: str) -> bool:
