@@ -49,10 +49,10 @@ def oversized(name: str, column: Column, limits: PropertyLimits) -> dict[int, Re
     :param column: Its values as they are sent.
     :param limits: The limits.
     """
-    types = set(map(type, column.values)) - _SMALL
-    if not types:
+    types = set(map(type, column.values))
+    if types <= _SMALL:
         return {}
-    if types == {str} and column.is_full and not _may_be_large(max(map(len, column.values)), limits):
+    if types == {str} and not _may_be_large(max(map(len, column.values)), limits):
         return {}
     large = ((row, next(_oversized(name, value, limits), None)) for row, value in enumerate(column.values))
     return {
