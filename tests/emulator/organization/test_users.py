@@ -55,6 +55,27 @@ def test_a_user_that_got_its_uid_later_keeps_its_id(api):
 
 
 @pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ({"small": "x", "large": "x" * 8193}, {"small": "x"}),
+        ({"small": "x" * 8192, "quotes": '"' * 8192}, {"small": "x" * 8192, "quotes": '"' * 8192}),
+        ({"small": "\U0001f600" * 2048, "large": "\U0001f600" * 2049}, {"small": "\U0001f600" * 2048}),
+        ({"small": ["x"], "large": ["x" * 8190]}, {"small": ["x"]}),
+        ({"of": {"small": "x" * 8000, "other": "y" * 8000, "large": "z" * 8193}},
+         {"of": {"small": "x" * 8000, "other": "y" * 8000}}),
+        ({"small": 1, "of": {"large": "x" * 8193}}, {"small": 1}),
+    ],
+    ids=["text", "what text holds", "bytes", "array", "inside an object", "all of an object"],
+)  # fmt: skip
+def test_properties_that_are_too_large_are_left_out(api, fullstory_emulator, sent, kept):
+    path = api.import_users({"uid": "u", "properties": sent})
+    (imported,) = api.get(path + "/imports").json()["results"]
+    assert imported["properties"] == kept
+    (user,) = fullstory_emulator.users()
+    assert user["user"]["properties"] == kept
+
+
+@pytest.mark.parametrize(
     ("user", "code"),
     [
         ({"uid": ""}, "invalid_parameter"),
