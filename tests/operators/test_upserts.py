@@ -99,6 +99,18 @@ def test_a_user_without_uid_may_not_be_made_anew(task: UsersTask, emulator: Emul
     assert len(emulator.users()) == 1
 
 
+@pytest.mark.usefixtures("emulator")
+def test_properties_that_are_dropped_count_where_other_users_are_skipped(task: UsersTask) -> None:
+    arguments: dict[str, Any] = {"insert_id": "*", "drop_invalid_properties": True}
+    task.attempt(users=[{"uid": "u0"}], **arguments)
+    task.clear()
+
+    report = task.attempt(users=[{"uid": "u0"}, {"uid": "u1", "no name": 1}], **arguments)
+
+    assert (report["skipped"], report["imported"]) == (1, 1)
+    assert sum(report["dropped_properties"].values()) == 1
+
+
 @pytest.mark.usefixtures("dead_runs_hold_a_sync_for_a_second")
 class TestSyncs:
     """A watermark alone is enough: what is read again is changed to what it is already."""
