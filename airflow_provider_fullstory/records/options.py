@@ -120,6 +120,11 @@ class MappingOptions:
         """Whether the whole record is its insert id."""
         return list(self.insert_id) == [WHOLE_RECORD]
 
+    @property
+    def is_upserted(self) -> bool:
+        """Whether a record that is sent again changes what FullStory has, rather than doubles it."""
+        return self.kind.is_upserted and not self.allow_anonymous
+
     def is_excluded(self, name: str) -> bool:
         """Return whether a column is not sent."""
         return any(name.casefold() == excluded.casefold() for excluded in self.excluded)

@@ -136,7 +136,7 @@ class ImportRun:
             self._context,
             self._operator.task_id,
             arguments,
-            is_upserted=self._source.options.kind.is_upserted,
+            is_upserted=self._source.options.is_upserted,
             sync_import=sync_import,
             outages=self._outages,
         )

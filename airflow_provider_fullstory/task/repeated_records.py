@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec import UNSET
 
+from airflow_provider_fullstory.api.encoding import ENCODER
 from airflow_provider_fullstory.records import rules
 from airflow_provider_fullstory.records.column_mapping import MappedChunk
 from airflow_provider_fullstory.records.insert_ids import ids_of_bodies
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 #: 32 MB: of 10,000,000 different keys, one in 27 is looked up.
 _FILTER_BITS: Final = 25
 _MOST_HELD: Final = 20_000
+_MOST_HELD_BYTES: Final = 16 * 2**20
 
 
 class _Held(NamedTuple):
@@ -47,6 +49,7 @@ def without_repeated(
     chunks: Iterable[MappedChunk],
     *,
     most_held: int = _MOST_HELD,
+    most_held_bytes: int = _MOST_HELD_BYTES,
     filter_bits: int = _FILTER_BITS,
 ) -> Iterator[MappedChunk]:
     """
@@ -58,6 +61,7 @@ def without_repeated(
     :param kind: The kind of records; all are new unless it has an ``upsert_key``.
     :param chunks: The records.
     :param most_held: How many records are held back until they are looked up.
+    :param most_held_bytes: How many bytes of JSON they have at most, beside those of one chunk.
     :param filter_bits: The size of the filter before the keys, as a power of two.
     """
     if not kind.upsert_key:
@@ -65,25 +69,31 @@ def without_repeated(
         return
     with closing(SentIds(filter_bits)) as sent:
         held: list[_Held] = []
+        held_bytes = 0
         for chunk in chunks:
-            yield _sifted(kind, chunk, sent, held)
-            if len(held) >= most_held:
+            certain, doubtful = _sifted(kind, chunk, sent)
+            yield certain
+            held += doubtful
+            held_bytes += len(ENCODER.encode_lines([one.record for one in doubtful]))
+            if len(held) >= most_held or held_bytes >= most_held_bytes:
                 yield from _released(kind, held, sent)
+                held, held_bytes = [], 0
         yield from _released(kind, held, sent)
 
 
-def _sifted(kind: RecordKind, chunk: MappedChunk, sent: SentIds, held: list[_Held]) -> MappedChunk:
-    """Return the chunk without records that repeat another one in it, and without those that are held."""
+def _sifted(kind: RecordKind, chunk: MappedChunk, sent: SentIds) -> tuple[MappedChunk, list[_Held]]:
+    """Return the chunk without records that repeat another one in it, and apart those that may repeat one."""
     keys = _keys(kind, chunk.records)
     known = list(dict.fromkeys(key for key in keys if key is not None))
     doubtful = sent.doubtful(known)
     if not doubtful and len(known) == len(keys):
         sent.add(known)
-        return chunk
+        return chunk, []
     # The first record of each key in the chunk.
     first = {key: row for row, key in reversed(list(enumerate(keys))) if key is not None}
     insert_ids = chunk.insert_ids or [0] * len(keys)
     new: list[int] = []
+    held: list[_Held] = []
     refused: list[InvalidRecord] = []
     for row, key in enumerate(keys):
         one = _Held(key or 0, chunk.records[row], chunk.positions[row], insert_ids[row])
@@ -96,35 +106,34 @@ def _sifted(kind: RecordKind, chunk: MappedChunk, sent: SentIds, held: list[_Hel
         else:
             new.append(row)
     sent.add([key for key in first if key not in doubtful])
-    return dataclasses.replace(
+    certain = dataclasses.replace(
         chunk,
         records=[chunk.records[row] for row in new],
         positions=[chunk.positions[row] for row in new],
         invalid=sorted([*chunk.invalid, *refused], key=operator.attrgetter("position")),
         insert_ids=[insert_ids[row] for row in new] if chunk.insert_ids else (),
     )
+    return certain, held
 
 
-def _released(kind: RecordKind, held: list[_Held], sent: SentIds) -> Iterator[MappedChunk]:
+def _released(kind: RecordKind, held: Sequence[_Held], sent: SentIds) -> Iterator[MappedChunk]:
     """Yield the records that were held, and refuse those whose key did come before."""
-    ones, held[:] = list(held), []
-    known = sent.among({one.key for one in ones})
-    new: list[_Held] = []
-    invalid: list[InvalidRecord] = []
-    for one in ones:
-        if one.key in known:
-            invalid.append(_refused(kind, one))
-        else:
-            known.add(one.key)
-            new.append(one)
-    sent.add([one.key for one in new])
-    for start in range(0, max(len(new), len(invalid)), CHUNK_ROWS):
-        some = new[start : start + CHUNK_ROWS]
+    known = sent.among({one.key for one in held})
+    for start in range(0, len(held), CHUNK_ROWS):
+        new: list[_Held] = []
+        invalid: list[InvalidRecord] = []
+        for one in held[start : start + CHUNK_ROWS]:
+            if one.key in known:
+                invalid.append(_refused(kind, one))
+            else:
+                known.add(one.key)
+                new.append(one)
+        sent.add([one.key for one in new])
         yield MappedChunk(
-            [one.record for one in some],
-            [one.position for one in some],
-            invalid[start : start + CHUNK_ROWS],
-            insert_ids=[one.insert_id for one in some] if any(one.insert_id for one in some) else (),
+            [one.record for one in new],
+            [one.position for one in new],
+            invalid,
+            insert_ids=[one.insert_id for one in new] if any(one.insert_id for one in new) else (),
         )
 
 

@@ -89,7 +89,7 @@ def sync_definition(
     :raises FullStoryInputError: If the arguments contradict each other, or would send records twice.
     """
     watermark = watermark_in(arguments.parameters)
-    is_upserted = options.kind.is_upserted
+    is_upserted = options.is_upserted
     if not arguments.wait_for_completion:
         raise FullStoryInputError(
             "wait_for_completion=False does not fit a Watermark or insert_id: a sync remembers what "

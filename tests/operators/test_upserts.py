@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_fullstory.exceptions import FullStoryInputError
+from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStorySyncOpenError
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportUsersOperator
 from airflow_provider_fullstory.watermark import Watermark
 from tests.operators.syncs import SyncRun, record_of
@@ -99,6 +99,18 @@ def test_a_user_without_uid_may_not_be_made_anew(task: UsersTask, emulator: Emul
     assert len(emulator.users()) == 1
 
 
+@pytest.mark.usefixtures("emulator")
+def test_properties_that_are_dropped_count_where_other_users_are_skipped(task: UsersTask) -> None:
+    arguments: dict[str, Any] = {"insert_id": "*", "drop_invalid_properties": True}
+    task.attempt(users=[{"uid": "u0"}], **arguments)
+    task.clear()
+
+    report = task.attempt(users=[{"uid": "u0"}, {"uid": "u1", "no name": 1}], **arguments)
+
+    assert (report["skipped"], report["imported"]) == (1, 1)
+    assert sum(report["dropped_properties"].values()) == 1
+
+
 @pytest.mark.usefixtures("dead_runs_hold_a_sync_for_a_second")
 class TestSyncs:
     """A watermark alone is enough: what is read again is changed to what it is already."""
@@ -112,6 +124,53 @@ class TestSyncs:
         for run_id in ("run-1", "run-2"):
             UsersRun(tmp_path, run_id, comparison, parameters=since).attempt()
         assert plans(emulator) == {"u1": "free"}
+
+    @pytest.mark.parametrize(
+        ("since", "arguments"),
+        [
+            (Watermark("updated_at", initial=0), {"comparison": ">="}),
+            (Watermark("updated_at", initial=0, lag=5), {}),
+            (Watermark("updated_at", initial=0), {"full_refresh": True}),
+        ],
+    )
+    def test_users_without_uid_may_not_be_read_again(
+        self,
+        tmp_path: Path,
+        warehouse: Warehouse,
+        emulator: EmulatorClient,
+        since: Watermark,
+        arguments: dict[str, Any],
+    ) -> None:
+        warehouse.add((1, 10), status="free")
+        task = UsersRun(
+            tmp_path,
+            "run-1",
+            parameters={"since": since},
+            allow_anonymous=True,
+            on_source_change="fail",
+            **arguments,
+        )
+        assert "insert_id" in failure_of(task, FullStoryInputError)
+        assert emulator.jobs() == []
+
+    def test_a_run_that_died_is_not_made_good_where_users_may_lack_a_uid(
+        self, tmp_path: Path, warehouse: Warehouse, emulator: EmulatorClient
+    ) -> None:
+        for number in range(25):
+            warehouse.add((number, number + 1), status="free")
+        arguments: dict[str, Any] = {
+            "sql": "SELECT status AS plan, updated_at FROM orders WHERE updated_at > :since ORDER BY 2",
+            "allow_anonymous": True,
+            "on_source_change": "fail",
+            "max_parallel_uploads": 1,
+        }
+        crash(UsersRun(tmp_path, "run-1", **arguments), noting_job(2))
+
+        with pytest.raises(FullStorySyncOpenError, match="Run 'run-1'"):
+            UsersRun(tmp_path, "run-2", **arguments).attempt()
+        UsersRun(tmp_path, "run-1", **arguments).attempt()
+
+        assert len(emulator.users()) == 25
 
     @pytest.mark.usefixtures("emulator")
     def test_a_full_refresh_needs_no_insert_ids(self, tmp_path: Path, warehouse: Warehouse) -> None:

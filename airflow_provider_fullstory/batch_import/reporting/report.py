@@ -58,7 +58,7 @@ class ImportReport:
     :param latest: The last timestamp.
     :param without_timestamp: Records that were sent without a timestamp: FullStory gives them the time of the
         import.
-    :param dropped_properties: How many properties were left out of the records that were sent, for each
+    :param dropped_properties: How many properties were left out of the records that are valid, for each
         reason, the most frequent first; XCom has the first five.
     """
 

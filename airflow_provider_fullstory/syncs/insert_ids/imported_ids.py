@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
@@ -128,12 +129,11 @@ class ImportedIds:
                 new.append(row)
         insert_ids = [ids[row] for row in new]
         self._sent.add(insert_ids)
-        return MappedChunk(
-            [chunk.records[row] for row in new],
-            [chunk.positions[row] for row in new],
-            chunk.invalid,
-            chunk.timestamps,
-            insert_ids,
+        return dataclasses.replace(
+            chunk,
+            records=[chunk.records[row] for row in new],
+            positions=[chunk.positions[row] for row in new],
+            insert_ids=insert_ids,
         )
 
     def _imported(self, ids: Sequence[int]) -> set[int]:
