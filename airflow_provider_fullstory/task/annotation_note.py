@@ -8,11 +8,16 @@ import enum
 import hashlib
 import logging
 import time
+import uuid
 from typing import TYPE_CHECKING, Final
 
 from airflow_provider_fullstory.batch_import.ledger.stores import json_of, object_of
 from airflow_provider_fullstory.batch_import.storage.retention import note_use, remove_old
-from airflow_provider_fullstory.exceptions import FullStoryError, FullStoryLedgerError
+from airflow_provider_fullstory.exceptions import (
+    FullStoryAmbiguousError,
+    FullStoryError,
+    FullStoryLedgerError,
+)
 from airflow_provider_fullstory.task.state import HISTORY, last_used
 
 if TYPE_CHECKING:
@@ -46,12 +51,14 @@ class Entry:
     :param stage: How far it is.
     :param at: Since when, in seconds since the epoch.
     :param digest: Digest of the text that was sent.
+    :param refusals: How often it was sent, and surely did not come to FullStory.
     :param answer: The annotation as FullStory has it.
     """
 
     stage: Stage
     at: float = 0.0
     digest: str = ""
+    refusals: int = 0
     answer: dict[str, str] | None = None
 
 
@@ -162,9 +169,18 @@ class AnnotationNote:
         Note that an annotation is about to be posted.
 
         :raises FullStoryStorageError: If that cannot be noted; it must not be posted then.
+        :raises FullStoryAmbiguousError: If another try has begun to post it.
         """
         self._has_begun = True
-        self._write(Entry(Stage.POSTING, time.time(), _digest(annotation.text)))
+        if not self._claim():
+            raise FullStoryAmbiguousError(
+                "Another try of this task has begun to post the annotation, and noted no more."
+            )
+        self._write(
+            dataclasses.replace(
+                self._entry, stage=Stage.POSTING, at=time.time(), digest=_digest(annotation.text)
+            )
+        )
 
     def end(self, answer: Annotation) -> None:
         """Note that FullStory has the annotation, and remove the notes of old runs."""
@@ -173,7 +189,9 @@ class AnnotationNote:
             "FullStory has the annotation, from %s to %s: %s", answer.start_time, answer.end_time, answer.text
         )
         try:
-            self._write(Entry(Stage.POSTED, time.time(), self._entry.digest, self.answer))
+            self._write(
+                dataclasses.replace(self._entry, stage=Stage.POSTED, at=time.time(), answer=self.answer)
+            )
             if (runs := self._place.runs) is not None:
                 remove_old(runs, time.time(), lambda name: last_used(runs.folder(name)))
         except FullStoryError as error:
@@ -192,7 +210,7 @@ class AnnotationNote:
         # What earlier tries noted stays.
         if self._has_begun:
             try:
-                self._write(Entry(Stage.UNPOSTED))
+                self._write(Entry(Stage.UNPOSTED, refusals=self._entry.refusals + 1))
             except FullStoryError as failure:
                 error.add(f"That could not be noted, so later tries may post nothing: {failure}")
         if not self.is_retriable:
@@ -200,6 +218,15 @@ class AnnotationNote:
                 "No note tells that to a later try, which posts nothing therefore: set state_uri, or post it "
                 "in each try with durable=False."
             )
+
+    def _claim(self) -> bool:
+        """Return whether no other try has read the same note and been faster."""
+        place, token = self._place, uuid.uuid4().hex.encode()
+        if place.runs is None:
+            return True
+        # Airflow may take a try for dead that is still alive, and begin the next.
+        claim = f"ledger/{place.key}.{self._entry.refusals}.claim"
+        return place.runs.folder(place.name).create(claim, token) == token
 
     def _write(self, entry: Entry) -> None:
         self._place.store.set(self._place.key, json_of(entry))

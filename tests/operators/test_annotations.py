@@ -9,6 +9,7 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 from urllib.parse import urlsplit
 
 import pendulum
@@ -25,6 +26,7 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryUnreachableError,
 )
 from airflow_provider_fullstory.operators.fullstory import FullStoryAnnotationOperator
+from airflow_provider_fullstory.task.annotation_note import AnnotationNote
 from tests.annotations import LOST, POSTS, REFUSED, AnnotationTask, noting, texts
 from tests.conftest import run
 from tests.tries import DAY, Breaking, Clock, Crash, clear_later, failure_of, prepare_thread
@@ -32,6 +34,7 @@ from tests.tries import DAY, Breaking, Clock, Crash, clear_later, failure_of, pr
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from airflow_provider_fullstory.api.annotations import NewAnnotation
     from tests.conftest import FakeTaskStateStore
     from tests.logs import Log
 
@@ -231,10 +234,11 @@ def test_a_try_that_dies_as_it_notes_what_it_is_about_to_do_has_posted_nothing(
 
     result = task.attempt()
 
-    # Once it is noted, the try may as well have posted it.
-    assert texts(emulator) == ([] if is_done else ["Deployed"])
-    assert (result is None) is is_done
-    assert bool(log.having(ABSENT)) is is_done
+    # In a folder, a try claims the annotation before. Once it is claimed or noted, it may as well be posted.
+    is_known = task.is_in_store and not is_done
+    assert texts(emulator) == (["Deployed"] if is_known else [])
+    assert (result is None) is not is_known
+    assert bool(log.having(ABSENT)) is not is_known
 
 
 @WITH_A_NOTE
@@ -251,6 +255,27 @@ def test_a_try_that_dies_after_it_posted_is_not_followed_by_another_post(
     assert len(log.having(ABSENT)) == 2
 
 
+def test_of_two_tries_at_the_same_time_one_posts(
+    emulator: EmulatorClient, task: AnnotationTask, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Airflow takes the first for dead, and begins the second, while the first continues.
+    begin, results = AnnotationNote.begin, []
+
+    def begin_late(note: AnnotationNote, annotation: NewAnnotation) -> None:
+        monkeypatch.setattr(AnnotationNote, "begin", begin)
+        results.append(task.attempt())
+        begin(note, annotation)
+
+    monkeypatch.setattr(AnnotationNote, "begin", begin_late)
+    results.append(task.attempt())
+
+    assert [result and result["is_new"] for result in results] == [True, None]
+    assert texts(emulator) == ["Deployed"]
+    [line] = log.having("Another try of this task has begun to post the annotation")
+    assert ABSENT in line
+    assert task.attempt()["is_new"] is False
+
+
 # A refusal.
 
 
@@ -260,12 +285,13 @@ def test_a_refusal_fails_the_task_and_a_retry_posts(
     emulator: EmulatorClient, task: AnnotationTask, status: int, error: type[FullStoryError]
 ) -> None:
     emulator.order_fault(**POSTS, status=status, times=1000)
-    with pytest.raises(error) as caught:
-        task.attempt()
+    for _ in range(2):
+        with pytest.raises(error) as caught:
+            task.attempt()
+        assert not isinstance(caught.value, AirflowFailException)
+        assert str(caught.value).endswith("This try posted nothing.")
     emulator.forget_faults()
 
-    assert not isinstance(caught.value, AirflowFailException)
-    assert str(caught.value).endswith("This try posted nothing.")
     assert task.attempt()["is_new"] is True
     assert texts(emulator) == ["Deployed"]
 
@@ -435,7 +461,18 @@ def test_what_cannot_be_noted_is_not_posted(emulator: EmulatorClient, task: Anno
 
     assert "This try posted nothing." in str(caught.value)
     assert "That could not be noted, so later tries may post nothing" in str(caught.value)
+    assert task.attempt() is None
     assert emulator.requests() == []
+
+
+def test_an_outage_that_is_over_when_it_is_noted_leaves_a_retry_free_to_post(
+    emulator: EmulatorClient, task: AnnotationTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(AnnotationNote, "_claim", Mock(side_effect=FullStoryStorageError("Out of reach.")))
+        with pytest.raises(FullStoryStorageError, match=r"This try posted nothing\.$"):
+            task.attempt()
+
     assert task.attempt()["is_new"] is True
 
 
