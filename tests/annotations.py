@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_fullstory.exceptions import (
@@ -51,6 +52,13 @@ class AnnotationTask(Task):
         own = self.arguments.keys() - {"poll_interval", "batch_size"}
         given |= {name: self.arguments[name] for name in own}
         return FullStoryAnnotationOperator(**given | arguments)
+
+
+def post_in_process(connection: str, state_uri: str) -> None:
+    """Run the first try of a task in a process of its own, which tests kill."""
+    os.environ["AIRFLOW_CONN_FULLSTORY_DEFAULT"] = connection
+    task = AnnotationTask(None, state_uri)
+    task.operator().execute(task.next_context())
 
 
 def noting(stage: str) -> Callable[[str, dict[str, Any]], bool]:

@@ -215,8 +215,8 @@ class AnnotationNote:
                 error.add(f"That could not be noted, so later tries may post nothing: {failure}")
         if not self.is_retriable:
             error.add(
-                "No note tells that to a later try, which posts nothing therefore: set state_uri, or post it "
-                "in each try with durable=False."
+                "No note tells that to a later try, so it will post nothing: set state_uri, or let each try "
+                "post with durable=False."
             )
 
     def _claim(self) -> bool:

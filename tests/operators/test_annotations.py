@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -27,7 +28,7 @@ from airflow_provider_fullstory.exceptions import (
 )
 from airflow_provider_fullstory.operators.fullstory import FullStoryAnnotationOperator
 from airflow_provider_fullstory.task.annotation_note import AnnotationNote
-from tests.annotations import LOST, POSTS, REFUSED, AnnotationTask, noting, texts
+from tests.annotations import LOST, POSTS, REFUSED, AnnotationTask, noting, post_in_process, texts
 from tests.conftest import run
 from tests.tries import DAY, Breaking, Clock, Crash, clear_later, failure_of, prepare_thread
 
@@ -255,6 +256,28 @@ def test_a_try_that_dies_after_it_posted_is_not_followed_by_another_post(
     assert len(log.having(ABSENT)) == 2
 
 
+def test_a_process_that_is_gone_while_it_posts_is_not_followed_by_another_post(
+    emulator: EmulatorClient, task: AnnotationTask, log: Log
+) -> None:
+    emulator.order_fault(**POSTS, delay_seconds=3600.0)
+    assert task.state_uri is not None
+    arguments = (emulator.connection_json(), task.state_uri)
+    process = multiprocessing.get_context("spawn").Process(target=post_in_process, args=arguments)
+    process.start()
+    try:
+        while not emulator.requests():
+            assert process.is_alive()
+    finally:
+        process.kill()
+        process.join()
+    emulator.forget_faults()
+    task.tries = 1
+
+    assert task.attempt() is None
+    assert len(emulator.requests()) == 1
+    assert log.having(ABSENT)
+
+
 def test_of_two_tries_at_the_same_time_one_posts(
     emulator: EmulatorClient, task: AnnotationTask, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -427,8 +450,8 @@ def test_without_a_state_a_refusal_is_final_since_a_retry_would_post_nothing(
 
     message = failure_of(task, error)
 
-    assert "This try posted nothing.\nNo note tells that to a later try, which posts nothing" in message
-    assert "set state_uri, or post it in each try with durable=False" in message
+    assert "This try posted nothing.\nNo note tells that to a later try, so it will post nothing" in message
+    assert "set state_uri, or let each try post with durable=False" in message
     emulator.forget_faults()
     assert task.attempt() is None
     assert texts(emulator) == []
