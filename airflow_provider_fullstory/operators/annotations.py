@@ -37,9 +37,10 @@ class FullStoryAnnotationOperator(BaseOperator):
     if its text has changed. If the answer was lost, nobody can know whether FullStory has the annotation;
     then the task succeeds with a warning, and no later try posts it.
 
-    The note is under ``state_uri``, where it outlives clears, or else in Airflow's task state store (3.3 and
-    newer). A try that finds no note there, but is not the first, posts nothing: Airflow 3.4 may empty the
-    store at a clear. With neither, only the first try posts.
+    The note is under ``state_uri``, where it outlives clears, and a run that is deleted and made again under
+    its id. Else it is in Airflow's task state store (3.3 and newer). A try that finds no note there, but is
+    not the first, posts nothing: Airflow 3.4 may empty the store at a clear. With neither, only the first try
+    posts.
 
     If FullStory refused the request, or it surely did not arrive, the task fails. A retry then posts the
     annotation; where no note can tell that to a retry, the task fails without one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +20,17 @@ def test_a_task_is_marked(services: Services) -> None:
     run = Run.trigger(services, "notifiers_task")
     run.wait_for_success()
     run.wait("the mark", lambda: texts(services.emulator) == ["Done in try 1"])
+    run.wait("its note", lambda: "posted" in stages(run, "work"))
+
+
+@pytest.mark.all_airflows
+def test_the_end_of_a_run_is_marked_once_for_each_time(services: Services) -> None:
+    run = Run.trigger(services, "notifiers_run")
+    run.wait("the mark", lambda: texts(services.emulator) == [f"Done: {run.run_id}"])
+    run.wait("its note", lambda: stages(run, "_dag_") == ["posted"])
+    services.airflow.api.clear_run(run.dag_id, run.run_id)
+    run.wait("another mark", lambda: texts(services.emulator) == [f"Done: {run.run_id}"] * 2)
+    run.wait("its note", lambda: stages(run, "_dag_") == ["posted"] * 2)
 
 
 @pytest.mark.all_airflows
@@ -40,3 +52,10 @@ def test_a_missed_deadline_is_marked(services: Services) -> None:
     run = Run.trigger(services, "notifiers_deadline")
     run.wait("the mark", lambda: bool(services.emulator.annotations()))
     assert texts(services.emulator) == [f"notifiers_deadline is late: {run.run_id}"]
+    run.wait("its note", lambda: stages(run, "_dag_") == ["posted"])
+
+
+def stages(run: Run, task: str) -> list[str]:
+    """Return how far the annotations are that were noted for a task, or for runs as a whole."""
+    folder = run.services.directory / "state" / "annotations" / run.dag_id / task
+    return [json.loads(note.read_text())["stage"] for note in folder.glob("*/ledger/annotation_*.json")]

@@ -1,13 +1,17 @@
-"""Notifiers of a task, and of a deadline."""
+"""Notifiers of a task, of a run, and of a deadline."""
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, task
 
 from airflow_provider_fullstory.notifications.fullstory import FullStoryAnnotationNotifier
+
+# Deadlines have no Airflow variables in their templates.
+STATE_URI = os.environ.get("AIRFLOW_VAR_FULLSTORY_STATE_URI")
 
 deadline: dict[str, Any] = {}
 try:
@@ -21,7 +25,10 @@ else:
         interval=timedelta(seconds=1),
         callback=AsyncCallback(
             FullStoryAnnotationNotifier,
-            kwargs={"text": "{{ dag_run.dag_id }} is late: {{ dag_run.dag_run_id }}"},
+            kwargs={
+                "text": "{{ dag_run.dag_id }} is late: {{ dag_run.dag_run_id }}",
+                "state_uri": STATE_URI,
+            },
         ),
     )
 
@@ -32,7 +39,16 @@ def work() -> None:
 
 
 with DAG("notifiers_task", schedule=None, catchup=False):
-    work.override(on_success_callback=FullStoryAnnotationNotifier("Done in try {{ ti.try_number }}"))()
+    done = FullStoryAnnotationNotifier("Done in try {{ ti.try_number }}", state_uri=STATE_URI)
+    work.override(on_success_callback=done)()
+
+with DAG(
+    "notifiers_run",
+    schedule=None,
+    catchup=False,
+    on_success_callback=FullStoryAnnotationNotifier("Done: {{ run_id }}", state_uri=STATE_URI),
+):
+    work()
 
 with DAG("notifiers_deadline", schedule=None, catchup=False, **deadline):
     work()
