@@ -93,8 +93,8 @@ bench-wait: $(VENV)/.installed ## Measure what 1,000 waiting imports cost Airflo
 PROCESSES ?= 2
 FAST := -m "not real_airflow" -n $(PROCESSES) --dist loadfile
 # The other tests import nothing of Airflow.
-TOUCH_AIRFLOW := tests/test_*.py tests/batch_import tests/hooks tests/operators tests/sensors tests/triggers \
-	tests/task tests/sources tests/syncs/test_command.py --ignore tests/operators/test_sync_kills.py
+TOUCH_AIRFLOW := tests/test_*.py tests/batch_import tests/hooks tests/notifications tests/operators tests/sensors \
+	tests/triggers tests/task tests/sources tests/syncs/test_command.py --ignore tests/operators/test_sync_kills.py
 
 test-fast: $(VENV)/.installed ## Run the tests that need no running Airflow.
 	$(BIN)/python -m pytest $(FAST) $(PYTEST_ARGS)

@@ -165,7 +165,7 @@ class FullStoryHoldLostError(FullStoryError):
 
 
 class FullStoryLedgerError(FullStoryError):
-    """The ledger or a staged batch of an import is damaged, or of another version."""
+    """The ledger or a staged batch of an import, or a note, is damaged, or of another version."""
 
 
 class FullStorySyncOpenError(FullStoryError):
@@ -181,6 +181,6 @@ class FullStorySourceChangedError(FullStoryError):
 
 
 class FullStoryAmbiguousError(FullStoryError):
-    """The outcome of a batch is unknown, such as when its answer was lost more than a day ago."""
+    """The outcome of a batch, or an annotation, is unknown, such as when the answer was lost a day ago."""
 
     is_ambiguous = True

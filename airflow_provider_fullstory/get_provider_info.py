@@ -21,7 +21,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-fullstory",
         "name": NAME,
-        "description": "Batch imports into `FullStory <https://www.fullstory.com/>`__.",
+        "description": "Batch imports into `FullStory <https://www.fullstory.com/>`__, and annotations.",
         "versions": [__version__],
         "integrations": [
             {
@@ -34,6 +34,7 @@ def get_provider_info() -> dict[str, Any]:
         "operators": modules("operators"),
         "sensors": modules("sensors"),
         "triggers": modules("triggers"),
+        "notifications": ["airflow_provider_fullstory.notifications.fullstory.FullStoryAnnotationNotifier"],
         "connection-types": [connection_type()],
         "config": {
             "fullstory": {
@@ -42,7 +43,7 @@ def get_provider_info() -> dict[str, Any]:
                     "state_uri": {
                         "description": (
                             "Folder in any object storage where imports keep what a later try has to know: "
-                            "which batches FullStory has, and the batches of operators with "
+                            "which batches and annotations FullStory has, and the batches of operators with "
                             "``stage_batches=True``. It outlives Airflow's database. Without it, the state "
                             "is kept in Airflow's task state store (3.3 and newer), or not at all."
                         ),

@@ -11,6 +11,7 @@ from importlib.resources import files
 
 import jsonschema
 import pytest
+from airflow.providers.common.compat.sdk import BaseNotifier
 
 from airflow_provider_fullstory import __version__
 from airflow_provider_fullstory.get_provider_info import connection_type, get_provider_info
@@ -53,6 +54,12 @@ def test_all_modules_it_names_exist(kind: str) -> None:
             importlib.import_module(module)
 
 
+def test_all_notifiers_it_names_exist() -> None:
+    for path in get_provider_info()["notifications"]:
+        module, _, name = path.rpartition(".")
+        assert issubclass(getattr(importlib.import_module(module), name), BaseNotifier)
+
+
 def test_airflow_knows_the_connection_type() -> None:
     from airflow.providers_manager import ProvidersManager
 
@@ -91,9 +98,10 @@ def test_loading_the_info_imports_nothing_of_airflow() -> None:
 def test_parsing_a_dag_file_loads_nothing_that_only_a_running_task_needs() -> None:
     code = """
 import sys
-from airflow.providers.common.compat.sdk import DAG, BaseOperator, BaseSensorOperator, XComArg
+from airflow.providers.common.compat.sdk import DAG, BaseNotifier, BaseOperator, BaseSensorOperator, XComArg
 from airflow.triggers.base import BaseTrigger
 before = set(sys.modules)
+import airflow_provider_fullstory.notifications.fullstory
 import airflow_provider_fullstory.operators.fullstory
 import airflow_provider_fullstory.sensors.fullstory
 import airflow_provider_fullstory.triggers.fullstory
@@ -105,7 +113,10 @@ print(sorted(set(sys.modules) - before))
         "airflow_provider_fullstory",
         "airflow_provider_fullstory.exceptions",
         "airflow_provider_fullstory.task.intervals",
+        "airflow_provider_fullstory.notifications",
+        "airflow_provider_fullstory.notifications.fullstory",
         "airflow_provider_fullstory.operators",
+        "airflow_provider_fullstory.operators.annotations",
         "airflow_provider_fullstory.operators.fullstory",
         "airflow_provider_fullstory.operators.imports",
         "airflow_provider_fullstory.task.hidden_records",

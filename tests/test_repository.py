@@ -78,13 +78,19 @@ def test_make_has_all_targets_of_the_workflows() -> None:
 def test_the_registry_lists_all_public_classes(kind: str) -> None:
     listed = yaml.safe_load((ROOT / ".airflow-registry.yaml").read_text())[kind]
     modules = [name for entry in get_provider_info()[kind] for name in entry["python-modules"]]
+    # Where users import them, which need not be where they are defined.
     classes = {
-        member
+        member: f"{module.__name__}.{name}"
         for module in map(importlib.import_module, modules)
         for name, member in inspect.getmembers(module, inspect.isclass)
-        if member.__module__ == module.__name__ and name.startswith("FullStory")
+        if member.__module__.startswith(f"{module.__package__}.") and name.startswith("FullStory")
     }
     bases = {base for member in classes for base in member.__mro__[1:]}
     assert {entry["module"] for entry in listed} == {
-        f"{member.__module__}.{member.__qualname__}" for member in classes - bases
+        path for member, path in classes.items() if member not in bases
     }
+
+
+def test_the_registry_lists_all_notifiers() -> None:
+    listed = yaml.safe_load((ROOT / ".airflow-registry.yaml").read_text())["notifications"]
+    assert [entry["module"] for entry in listed] == get_provider_info()["notifications"]

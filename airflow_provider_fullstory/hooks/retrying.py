@@ -177,21 +177,31 @@ class Retries:
     def call(self, call: Call[T], send: Callable[[], T], budget: RetryBudget) -> T:
         """Return the result of a call; other threads may send other calls at the same time."""
         outcome, closing = UnknownOutcome(call), self._closing
+        failure: BaseException | None = None
 
         with RateLimitTurn(self._limited, closing) as turn:
 
             def before_sleep(state: tenacity.RetryCallState) -> None:
+                nonlocal failure
+                failure = failure_of(state)
                 self._note(state)
-                if isinstance(failure_of(state), FullStoryRateLimitError):
+                if isinstance(failure, FullStoryRateLimitError):
                     turn.wait()
 
             def attempt() -> T:
+                if failure is not None and closing.is_set():
+                    # The wait was cut short, and nothing is sent any more.
+                    raise failure
                 with outcome.attempt():
                     return send()
 
             options = self._options(stop_any(budget.stop(), stop_when_event_set(closing), outcome))
             options |= {"sleep": tenacity.sleep_using_event(closing), "before_sleep": before_sleep}
-            return tenacity.Retrying(**options)(attempt)
+            try:
+                return tenacity.Retrying(**options)(attempt)
+            finally:
+                # Its traceback leads to the body, and garbage may be collected rarely.
+                failure = None
 
     async def call_async(self, call: Call[T], send: Callable[[], Awaitable[T]], budget: RetryBudget) -> T:
         """Return the result of a call, in an event loop; see :meth:`call`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_fullstory.operators.annotations import FullStoryAnnotationOperator
 from airflow_provider_fullstory.operators.imports import FullStoryImportOperator
 from airflow_provider_fullstory.task.hidden_records import RecordsField
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_fullstory.task.arguments import ImportEventsArguments, ImportUsersArguments
     from airflow_provider_fullstory.task.source import RecordSource
+
+__all__ = ["FullStoryAnnotationOperator", "FullStoryImportEventsOperator", "FullStoryImportUsersOperator"]
 
 
 class FullStoryImportEventsOperator(FullStoryImportOperator):

@@ -47,11 +47,16 @@ _MaxRejected = Annotated[
 ]
 
 
-class StateArguments(msgspec.Struct, kw_only=True, frozen=True):
-    """Arguments about the state that outlives a try."""
+class DurableArguments(msgspec.Struct, kw_only=True, frozen=True):
+    """Arguments about where a try keeps what the next one must know."""
 
     durable: _Boolean
     state_uri: _OptionalUri
+
+
+class StateArguments(DurableArguments, kw_only=True, frozen=True):
+    """Arguments about the state of an import."""
+
     stage_batches: _Boolean
     on_ambiguous: _FailOrResend
     on_source_change: _FailOrResend
@@ -146,6 +151,17 @@ class ImportUsersArguments(ImportArguments, kw_only=True, frozen=True):
     users: Any
     allow_anonymous: _Boolean
     drop_invalid_properties: _Boolean
+
+
+class AnnotationArguments(DurableArguments, kw_only=True, frozen=True):
+    """Arguments of the operator, or the notifier, that posts an annotation."""
+
+    text: _Text
+    #: FullStory's rules for an annotation check them.
+    start_time: Any
+    end_time: Any
+    source: _OptionalText
+    fullstory_conn_id: _Name
 
 
 class ImportJobSensorArguments(msgspec.Struct, kw_only=True, frozen=True):

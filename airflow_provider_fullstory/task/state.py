@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.ledger.stores import Store
     from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
     from airflow_provider_fullstory.batch_import.storage.folder import Folder
-    from airflow_provider_fullstory.task.arguments import StateArguments
+    from airflow_provider_fullstory.task.arguments import DurableArguments, StateArguments
 
-#: The key of what all imports of a run share.
-_HISTORY: Final = "history"
+#: The key of what all imports, or annotations, of a run share.
+HISTORY: Final = "history"
 #: The key of the DAG run that an import belongs to.
 _RUN: Final = "run"
 
@@ -93,11 +93,11 @@ class ImportState:
         """
         if self._runs is not None:
             note_use(self._runs, self._name, time.time())
-        history = self._stores.of_run.get(_HISTORY)
+        history = self._stores.of_run.get(HISTORY)
         if history is None:
             history = {"sent_since": _sent_since(self._context)}
         # used_at says when the run was last worked on.
-        self._stores.of_run.set(_HISTORY, history | {"used_at": time.time()})
+        self._stores.of_run.set(HISTORY, history | {"used_at": time.time()})
         # A sync remembers all that it has sent.
         self._sent_since: float | None = None if self._sync_import else history["sent_since"]
         known = self._stores.of_import.get(_RUN)
@@ -140,7 +140,7 @@ class ImportState:
         if self.folder is not None and self._is_staged and self.ledger.is_own:
             self.folder.remove(BODIES)
         if (runs := self._runs) is not None:
-            remove_old(runs, time.time(), lambda name: _last_used(runs.folder(name)))
+            remove_old(runs, time.time(), lambda name: last_used(runs.folder(name)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,7 +181,7 @@ class Stores:
     description: str
 
 
-def state_uri_of(arguments: StateArguments) -> str | None:
+def state_uri_of(arguments: DurableArguments) -> str | None:
     """Return the folder of all state, None if neither the arguments nor Airflow's configuration name it."""
     if arguments.state_uri is not None:
         return arguments.state_uri
@@ -219,7 +219,7 @@ def import_state(
             "Airflow's configuration."
         )
     run = run_identity(context, task_id, arguments.idempotency_salt)
-    task = _of_task(run, context)
+    task = of_task(run, context)
     outages = outages or Outages()
     runs = task_folder(uri, task, outages) if uri is not None and arguments.durable else None
     run_folder = None if runs is None else runs.folder(run_name(task))
@@ -263,13 +263,23 @@ def sync_tries(
     :param outages: Waits out outages of the storage.
     """
     run = run_identity(context, task_id, arguments.idempotency_salt)
-    task = _of_task(run, context)
+    task = of_task(run, context)
     runs = task_folder(uri, task, outages)
     return FolderStore(runs.folder(run_name(task)).folder(digest(run)))
 
 
-def _of_task(run: RunIdentity, context: Context) -> RunIdentity:
-    """Return what several imports of a task have in common: its operators, and their salts."""
+def last_used(run_folder: Folder) -> float | None:
+    """Return when a try last worked on a run, in seconds since the epoch; None if that is not known."""
+    try:
+        history = FolderStore(run_folder).get(HISTORY)
+        return None if history is None else float(history["used_at"])
+    except (FullStoryLedgerError, LookupError, TypeError, ValueError):
+        # A history that cannot be read is of no use to a try either.
+        return None
+
+
+def of_task(run: RunIdentity, context: Context) -> RunIdentity:
+    """Return what several imports of a task have in common, whatever their operators and salts."""
     return dataclasses.replace(run, task_id=context["ti"].task_id, salt="")
 
 
@@ -284,7 +294,7 @@ def _stores(
     if run_folder is not None:
         in_folder = FolderStore(run_folder)
         # An earlier try may have begun before state_uri was set.
-        if in_airflow is None or in_folder.get(_HISTORY) is not None or in_airflow.get(_HISTORY) is None:
+        if in_airflow is None or in_folder.get(HISTORY) is not None or in_airflow.get(HISTORY) is None:
             return Stores(
                 in_folder,
                 FolderStore(run_folder.folder(digest(run))),
@@ -302,15 +312,6 @@ def _stores(
         "no ledger, since state_uri is not set and Airflow has a task state store from 3.3 on only.\n"
         f"{keys_only}",
     )
-
-
-def _last_used(run_folder: Folder) -> float | None:
-    try:
-        history = FolderStore(run_folder).get(_HISTORY)
-        return None if history is None else float(history["used_at"])
-    except (FullStoryLedgerError, LookupError, TypeError, ValueError):
-        # A history that cannot be read is of no use to a try either.
-        return None
 
 
 def _description(context: Context) -> dict[str, Any]:

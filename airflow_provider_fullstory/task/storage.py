@@ -19,15 +19,16 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.records.kind import RecordKind
 
 
-def task_folder(uri: str, run: RunIdentity, outages: Outages) -> Folder:
+def task_folder(uri: str, run: RunIdentity, outages: Outages | None, what: str = "imports") -> Folder:
     """
     Return the folder that holds the state of all runs of a task.
 
     :param uri: The folder of all tasks (``state_uri``).
-    :param outages: Waits out outages of the storage.
+    :param outages: Waits out outages of the storage; None if no outage is waited out.
+    :param what: What the state is of.
     """
     dag, _, task, _ = folder_names(run)
-    folder = object_storage_path(uri, "state_uri").joinpath("imports", dag, task)
+    folder = object_storage_path(uri, "state_uri").joinpath(what, dag, task)
     return Folder(folder, "state_uri", outages)
 
 

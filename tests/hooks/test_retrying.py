@@ -203,6 +203,7 @@ def test_closing_a_hook_ends_retries_in_other_threads(emulator: EmulatorClient) 
         hook.close()
         with pytest.raises(FullStoryServerError):
             call.result(timeout=60)
+    assert len(emulator.requests()) == 1
     emulator.forget_faults()
     assert hook.get_account().org_id
 

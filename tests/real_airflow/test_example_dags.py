@@ -171,3 +171,42 @@ def test_mapped_queries(services: Services, purchase_log: Path) -> None:
     assert [report["imported"] for report in reports] == [len(ORDERS), len(purchases)]
     assert run.result("total") == len(ORDERS) + len(purchases)
     assert_keeps_secrets(run.visible_text("import_events"), services.emulator, "secret-customer")
+
+
+def test_annotate_deploy(services: Services) -> None:
+    run = Run.trigger(services, "example_fullstory_annotate_deploy", conf={"version": "2026.7"})
+    run.wait_for_success()
+    [annotation] = services.emulator.annotations()
+    assert (annotation["text"], annotation["source"]) == ("Version 2026.7 is out", "CI")
+    deployed_at = datetime.fromisoformat(run.result("deploy"))
+    assert datetime.fromisoformat(annotation["start_time"]) == deployed_at
+    assert run.result("annotate_deploy") == annotation | {"is_new": True}
+    state = services.directory / "state"
+    assert f"State: a note in file://{state}" in run.logs("annotate_deploy")
+
+    services.airflow.api.clear(run.dag_id, run.run_id, "annotate_deploy")
+    run.wait("the second try to succeed", lambda: try_number(run, "annotate_deploy") == 2)
+    run.wait_for_success()
+    assert services.emulator.annotations() == [annotation]
+    assert run.result("annotate_deploy") == annotation | {"is_new": False}
+    assert "FullStory has this annotation since" in run.logs("annotate_deploy")
+    assert_keeps_secrets(run.visible_text("annotate_deploy"), services.emulator)
+
+
+def try_number(run: Run, task_id: str) -> int:
+    """Return the number of a task's try."""
+    [number] = [task.try_number for task in run.tasks() if task.task_id == task_id]
+    return number
+
+
+@pytest.mark.parametrize(("prices", "state"), [(250, "success"), (0, "failed")], ids=["success", "failure"])
+def test_notify(services: Services, prices: int, state: str) -> None:
+    run = Run.trigger(services, "example_fullstory_notify", conf={"prices": prices})
+    run.wait("the mark", lambda: bool(services.emulator.annotations()))
+    text = {
+        "success": "New prices (example_fullstory_notify)",
+        "failed": f"Old prices: example_fullstory_notify failed, {run.run_id}",
+    }[state]
+    [annotation] = services.emulator.annotations()
+    assert (annotation["text"], annotation["source"]) == (text, "Airflow")
+    assert services.airflow.api.run_state(run.dag_id, run.run_id) == state

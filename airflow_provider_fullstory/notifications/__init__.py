@@ -1,0 +1,3 @@
+"""Notifiers, as DAG files use them."""
+
+from __future__ import annotations
