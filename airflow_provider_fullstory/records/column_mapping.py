@@ -19,7 +19,13 @@ from msgspec import UNSET
 
 from airflow_provider_fullstory.records import rules
 from airflow_provider_fullstory.records.columns import Column, convert_column, property_column
-from airflow_provider_fullstory.records.insert_ids import ids_of_records, ids_of_values
+from airflow_provider_fullstory.records.insert_ids import (
+    INSERT_ID_BYTES,
+    ids_of_records,
+    ids_of_values,
+    keyed_ids,
+    keys_of_records,
+)
 from airflow_provider_fullstory.records.property_limits import (
     drop_invalid,
     drop_surplus,
@@ -142,7 +148,10 @@ class ColumnMapping:
         if not self.options.insert_id or not sent:
             return ()
         if self.options.is_insert_id_whole:
-            return ids_of_records(sent, self.options.shared_json)
+            ids = ids_of_records(sent, self.options.shared_json)
+            if self.options.insert_id_bytes == INSERT_ID_BYTES:
+                return ids
+            return keyed_ids(keys_of_records(self.options.kind.upsert_key, sent), ids)
         columns = [chunk.leaves[path].values for path in self._insert_id_paths]
         return ids_of_values(
             [chunk.without_refused(values) for values in columns] if chunk.refusals else columns

@@ -3,6 +3,9 @@ Insert ids: 64 bits that name a record, made of the values that are sent.
 
 The values count in the form in which they are sent, so a record of a query has the same insert id as the same
 record of a file. Two of ten million ids are equal by chance once in some 370,000 sets.
+
+Where a whole record changes an earlier one, its insert id is keyed: 64 bits say which one it changes, and
+then 64 bits what it says. Of ids with the same key, only the latest counts, as content may come back.
 """
 
 from __future__ import annotations
@@ -11,10 +14,13 @@ import datetime
 import decimal
 import functools
 import hashlib
+import operator
 import re
 import struct
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import UNSET
 
 from airflow_provider_fullstory.api.encoding import ENCODER, Digits
 
@@ -23,8 +29,10 @@ if TYPE_CHECKING:
 
     import msgspec
 
-#: Bytes of an insert id.
+#: Bytes of an insert id, and of each half of a keyed one.
 INSERT_ID_BYTES: Final = 8
+#: Bytes of a keyed insert id.
+KEYED_ID_BYTES: Final = 16
 #: Types of numbers that can be written in several ways.
 _FRACTIONS: Final = frozenset({float, Decimal, Digits})
 #: Python's own context would cut numbers after 28 digits, which makes different keys equal.
@@ -35,6 +43,10 @@ _EXACT: Final = decimal.Context(
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]", re.ASCII)
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 
+#: The content of a keyed insert id whose record may be anything in FullStory: no content is equal to it.
+NO_CONTENT: Final = 0
+_KEY_BITS: Final = 8 * (KEYED_ID_BYTES - INSERT_ID_BYTES)
+_CONTENT: Final = 2**_KEY_BITS - 1
 _hash = functools.partial(hashlib.blake2b, digest_size=INSERT_ID_BYTES)
 
 
@@ -66,9 +78,79 @@ def ids_of_bodies(bodies: Iterable[bytes], shared: bytes = b"") -> Sequence[int]
     return _ids(body + shared for body in bodies) if shared else _ids(bodies)
 
 
+def keys_of_records(fields: Sequence[str], records: Sequence[msgspec.Struct]) -> Sequence[int | None]:
+    """
+    Return a hash of what says which earlier record each record changes, None for those without that.
+
+    :param fields: Fields, the first of which that a record fills says so.
+    """
+    values = list(map(operator.attrgetter(fields[0]), records))
+    if UNSET not in values:
+        return _ids(map(str.encode, values))
+    return [key_of_values(fields, [getattr(record, field) for field in fields]) for record in records]
+
+
+def key_of_values(fields: Sequence[str], values: Iterable[Any]) -> int | None:
+    """
+    Return a hash of what says which earlier record a record changes, None if nothing does.
+
+    :param fields: Fields, the first of which that is filled says so.
+    :param values: The value of each in the record.
+    """
+    for field, value in zip(fields, values, strict=True):
+        if value is not None and value is not UNSET:
+            name = str(value) if field == fields[0] else f"{field}\0{value}"
+            return _ids([name.encode()])[0]
+    return None
+
+
+def keyed_ids(keys: Iterable[int | None], contents: Iterable[int]) -> Sequence[int]:
+    """
+    Return keyed insert ids.
+
+    :param keys: The key of each record. One without a key changes nothing, so its content is its key.
+    :param contents: The insert id of each whole record.
+    """
+    return [
+        (content if key is None else key) << _KEY_BITS | content
+        for key, content in zip(keys, contents, strict=True)
+    ]
+
+
+def key_of(insert_id: int) -> int:
+    """Return the key of a keyed insert id."""
+    return insert_id >> _KEY_BITS
+
+
+def content_of(insert_id: int) -> int:
+    """Return the content of a keyed insert id."""
+    return insert_id & _CONTENT
+
+
+def packed(ids: Sequence[int], id_bytes: int) -> bytes:
+    """
+    Return insert ids as they are written down: the highest byte first.
+
+    :param id_bytes: The bytes of each.
+    """
+    if id_bytes == INSERT_ID_BYTES:
+        return struct.pack(f">{len(ids)}Q", *ids)
+    return b"".join([one.to_bytes(id_bytes) for one in ids])
+
+
+def unpacked(content: bytes, id_bytes: int) -> Sequence[int]:
+    """
+    Return the insert ids that `packed` turned into bytes.
+
+    :param id_bytes: The bytes of each.
+    """
+    if id_bytes == INSERT_ID_BYTES:
+        return struct.unpack(f">{len(content) // INSERT_ID_BYTES}Q", content)
+    return [int.from_bytes(content[start : start + id_bytes]) for start in range(0, len(content), id_bytes)]
+
+
 def _ids(names: Iterable[bytes]) -> Sequence[int]:
-    digests = b"".join([_hash(name).digest() for name in names])
-    return struct.unpack(f">{len(digests) // INSERT_ID_BYTES}Q", digests)
+    return unpacked(b"".join([_hash(name).digest() for name in names]), INSERT_ID_BYTES)
 
 
 def _comparable(column: Sequence[Any]) -> Sequence[Any]:

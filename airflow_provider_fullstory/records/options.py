@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from airflow_provider_fullstory.api.encoding import ENCODER
 from airflow_provider_fullstory.exceptions import FullStoryMappingError
+from airflow_provider_fullstory.records.insert_ids import INSERT_ID_BYTES, KEYED_ID_BYTES
 from airflow_provider_fullstory.records.refusals import ValueRefusedError
 from airflow_provider_fullstory.records.rules import quoted
 
@@ -109,6 +110,11 @@ class MappingOptions:
         return (
             list(self.insert_id) if self.is_insert_id_whole else list(map(".".join, self.insert_id_paths()))
         )
+
+    @property
+    def insert_id_bytes(self) -> int:
+        """The bytes of an insert id, which is keyed where a whole record changes an earlier one."""
+        return KEYED_ID_BYTES if self.is_insert_id_whole and self.kind.is_upserted else INSERT_ID_BYTES
 
     @property
     def shared_json(self) -> bytes:

@@ -19,12 +19,7 @@ from airflow_provider_fullstory.exceptions import (
 from airflow_provider_fullstory.syncs.hold import take
 from airflow_provider_fullstory.syncs.holders import holder_of
 from airflow_provider_fullstory.syncs.insert_ids.files import remove_unnamed
-from airflow_provider_fullstory.syncs.record import (
-    InsertIdsRecord,
-    WatermarkRecord,
-    read_record,
-    write_record,
-)
+from airflow_provider_fullstory.syncs.record import WatermarkRecord, read_record, write_record
 
 if TYPE_CHECKING:
     from airflow_provider_fullstory.syncs.catalog import Sync
@@ -123,7 +118,8 @@ def insert_ids_removed(record: SyncRecord, *, abandon: bool) -> Change:
             f"Import {record.open.number} ({record.open}) is abandoned: its records are not accounted for, "
             "and it does not move the watermark."
         )
-    changed = msgspec.structs.replace(record, insert_ids=InsertIdsRecord(ids.definition), open=None)
+    forgotten = msgspec.structs.replace(ids, sorted=None, recent=[])
+    changed = msgspec.structs.replace(record, insert_ids=forgotten, open=None)
     return Change(changed, effects, needs_consent=True)
 
 

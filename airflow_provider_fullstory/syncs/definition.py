@@ -6,6 +6,8 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError
+from airflow_provider_fullstory.records.insert_ids import INSERT_ID_BYTES
+from airflow_provider_fullstory.syncs.record import InsertIdsRecord
 from airflow_provider_fullstory.syncs.watermark_lag import check_lag, less
 from airflow_provider_fullstory.syncs.watermark_values import restored
 
@@ -26,6 +28,7 @@ class SyncDefinition:
     :param resource: What it imports.
     :param watermark: How far it has come, among the parameters of its query; None if the task reads all.
     :param insert_id: The columns of the insert id; empty if it has none.
+    :param id_bytes: The bytes of an insert id.
     :param zone: What timestamps without an offset mean.
     :param is_upserted: Whether FullStory changes what it has when a record comes again.
     :param is_full_refresh: Whether the task reads from the watermark's initial value, wherever it is now.
@@ -36,6 +39,7 @@ class SyncDefinition:
     watermark: Watermark | None
     insert_id: Sequence[str]
     zone: datetime.tzinfo
+    id_bytes: int = INSERT_ID_BYTES
     is_upserted: bool = False
     is_full_refresh: bool = False
 
@@ -43,6 +47,11 @@ class SyncDefinition:
     def is_repeatable(self) -> bool:
         """Whether a record that the source gives again is not doubled."""
         return bool(self.insert_id) or self.is_upserted
+
+    @property
+    def no_ids(self) -> InsertIdsRecord:
+        """What its record says of insert ids before there are any."""
+        return InsertIdsRecord(list(self.insert_id), id_bytes=self.id_bytes)
 
     def since(self, record: SyncRecord | None) -> Any:
         """
@@ -104,7 +113,10 @@ class SyncDefinition:
         # What was forgotten, or never sent, need not be recognized.
         is_forgotten = record.insert_ids is not None and not record.insert_ids.count
         is_unused = record.insert_ids is None and record.watermark is None
-        if known == list(self.insert_id) or (record.open is None and (is_forgotten or is_unused)):
+        if record.open is None and (is_forgotten or is_unused):
+            return
+        if known == list(self.insert_id):
+            self._check_id_bytes(record.insert_ids)
             return
         if not known:
             raise FullStoryInputError(
@@ -121,3 +133,13 @@ class SyncDefinition:
             "Set insert_id back, or choose another sync_name. To forget what was imported, so that all that "
             f"the query selects is sent again: fullstory-sync forget {self.name!r}."
         )
+
+    def _check_id_bytes(self, ids: InsertIdsRecord | None) -> None:
+        """Check that ids of another form are not taken for those that the task makes."""
+        if ids is not None and ids.id_bytes != self.id_bytes:
+            raise FullStoryInputError(
+                f"Sync {self.name!r} has insert ids of {ids.id_bytes} bytes; this version of the package has "
+                f"ones of {self.id_bytes} bytes for {self.resource}. Nothing was sent.\n"
+                "Use the version that wrote them, or choose another sync_name. To forget what was imported, "
+                f"so that all that the query selects is sent again: fullstory-sync forget {self.name!r}."
+            )

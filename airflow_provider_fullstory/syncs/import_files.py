@@ -49,10 +49,12 @@ class ImportFiles:
     Keep the insert ids and the bodies of an import.
 
     :param folder: The folder of the import.
+    :param id_bytes: The bytes of an insert id.
     """
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, id_bytes: int = INSERT_ID_BYTES) -> None:
         self._folder = folder
+        self._id_bytes = id_bytes
 
     def kept(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """Yield batches once their insert ids are written."""
@@ -63,14 +65,14 @@ class ImportFiles:
 
     def insert_ids(self, name: str) -> bytes:
         """
-        Return the insert ids of a batch, 8 bytes each; none if the import has none.
+        Return the insert ids of a batch as they are written down; none if the import has none.
 
         :param name: The batch's place in the import: ``12``, or ``12.1`` for its first half.
         """
         ordinal, *halves = map(int, name.split("."))
         ids = self._folder.read(_ids_name(ordinal)) or b""
         for half in halves:
-            middle = first_half(len(ids) // INSERT_ID_BYTES) * INSERT_ID_BYTES
+            middle = first_half(len(ids) // self._id_bytes) * self._id_bytes
             ids = ids[:middle] if half == 1 else ids[middle:]
         return ids
 

@@ -73,7 +73,8 @@ def _insert_ids(record: SyncRecord) -> str:
     ids = record.insert_ids
     if ids is None:
         return "none"
-    return f"{ids.count:,} of {', '.join(ids.definition)}, in {plural(len(ids.files), 'file')}"
+    latest = "; of each key, the latest counts" if ids.is_keyed else ""
+    return f"{ids.count:,} of {', '.join(ids.definition)}, in {plural(len(ids.files), 'file')}{latest}"
 
 
 def _open(import_: OpenImport) -> str:

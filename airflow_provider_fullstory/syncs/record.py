@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from airflow_provider_fullstory.exceptions import FullStoryLedgerError
+from airflow_provider_fullstory.records.insert_ids import INSERT_ID_BYTES, KEYED_ID_BYTES
 
 if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.storage.folder import Folder
@@ -65,15 +66,22 @@ class InsertIdsRecord(msgspec.Struct, frozen=True):
     :param definition: The columns that make an insert id, or ``["*"]``.
     :param sorted: The file with the ids of older imports, in their order.
     :param recent: The files with the ids of the imports since.
+    :param id_bytes: The bytes of an id in all files: 8, or 16 if ids are keyed.
     """
 
     definition: list[str]
     sorted: IdsFile | None = None
     recent: list[IdsFile] = []
+    id_bytes: int = INSERT_ID_BYTES
+
+    @property
+    def is_keyed(self) -> bool:
+        """Whether an id is the key of a record and its content, and only the latest of each key counts."""
+        return self.id_bytes == KEYED_ID_BYTES
 
     @property
     def count(self) -> int:
-        """How many ids there are."""
+        """How many ids there are; of a record whose content has changed, several."""
         return sum(file.count for file in self.files)
 
     @property

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import struct
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,17 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryPermissionError,
     FullStoryServerError,
 )
-from airflow_provider_fullstory.records.insert_ids import INSERT_ID_BYTES, ids_of_bodies, ids_of_values
+from airflow_provider_fullstory.records.insert_ids import (
+    KEYED_ID_BYTES,
+    NO_CONTENT,
+    ids_of_bodies,
+    ids_of_values,
+    key_of,
+    key_of_values,
+    keyed_ids,
+    packed,
+    unpacked,
+)
 from airflow_provider_fullstory.records.redaction import value_at
 from airflow_provider_fullstory.syncs.import_files import ImportFiles
 from airflow_provider_fullstory.text import plural
@@ -84,15 +93,17 @@ class Settlement:
     ) -> None:
         self._folder = folder
         self._entries = Entries(FolderStore(folder))
-        self._files = ImportFiles(folder)
+        self._id_bytes = settling.options.insert_id_bytes
+        self._is_keyed = self._id_bytes == KEYED_ID_BYTES
+        self._files = ImportFiles(folder, self._id_bytes)
         self._of = of
         self._settling = settling
         self._outcomes = {outcome.job_id: outcome for outcome in outcomes}
 
     @property
     def has_sent(self) -> bool:
-        """Whether FullStory may have any record of the import."""
-        return any(not entry.is_refused for entry in self._leaves())
+        """Whether FullStory may have any record of the import that matters to later ones."""
+        return any(not entry.is_refused or self._is_doubtful(entry) for entry in self._leaves())
 
     def settle(self) -> None:
         """
@@ -114,21 +125,25 @@ class Settlement:
 
     def imported(self) -> Iterator[bytes]:
         """
-        Yield the insert ids of the records that FullStory has, batch by batch, 8 bytes each.
+        Yield the insert ids of the records that FullStory has, batch by batch, as they are written down.
+
+        What FullStory may have is among them without its content, so that no content counts as the latest.
 
         :raises FullStoryLedgerError: If the insert ids of a batch are gone.
         :raises FullStoryError: If it cannot be read which records FullStory rejected.
         """
-        for entry, outcome in self._settled():
-            ids = self._insert_ids(entry)
-            if not outcome.errors:
-                yield ids
-            elif outcome.imports:
-                yield self._without_rejected(ids, outcome)
+        for entry in self._leaves():
+            outcome = self._outcomes.get(entry.job_id or "")
+            if self._is_doubtful(entry):
+                yield self._without_contents(self._insert_ids(entry))
+            elif outcome is not None and not outcome.errors:
+                yield self._insert_ids(entry)
+            elif outcome is not None and outcome.imports:
+                yield self._without_rejected(self._insert_ids(entry), outcome)
 
     def _insert_ids(self, entry: Entry) -> bytes:
         ids = self._files.insert_ids(entry.name)
-        if (found := len(ids) // INSERT_ID_BYTES) == entry.records:
+        if (found := len(ids) // self._id_bytes) == entry.records:
             return ids
         raise FullStoryLedgerError(
             f"Of batch {entry.name} of {self._of}, {found:,} insert ids are known in {self._folder}, while "
@@ -137,11 +152,6 @@ class Settlement:
             "Restore the folder from a backup, and clear the task. If there is none, forget the import by: "
             "fullstory-sync forget NAME --abandon. What the sync then selects is sent again."
         )
-
-    def _settled(self) -> Iterator[tuple[Entry, JobOutcome]]:
-        for entry in self._leaves():
-            if entry.job_id in self._outcomes:
-                yield entry, self._outcomes[entry.job_id]
 
     def _leaves(self) -> Iterator[Entry]:
         """Yield the entries of all batches, or of their halves."""
@@ -231,7 +241,18 @@ class Settlement:
                 f"Job: {entry.job_id or 'none'}."
             )
         log.warning('%s: %s. It counts as not sent, since on_ambiguous="resend".', what, why)
-        self._entries.write(dataclasses.replace(entry, is_refused=True))
+        self._entries.write(dataclasses.replace(entry, is_refused=True, is_unknown=True))
+
+    def _is_doubtful(self, entry: Entry) -> bool:
+        """Return whether FullStory may have other contents than those that were imported before."""
+        return entry.is_unknown and self._is_keyed
+
+    def _without_contents(self, ids: bytes) -> bytes:
+        """Return keyed ids of which no content counts as the latest; none if ids are not keyed."""
+        if not self._is_keyed:
+            return b""
+        keys = list(map(key_of, unpacked(ids, self._id_bytes)))
+        return packed(keyed_ids(keys, [NO_CONTENT] * len(keys)), self._id_bytes)
 
     def _without_rejected(self, ids: bytes, outcome: JobOutcome) -> bytes:
         rejected: set[int] = set()
@@ -246,12 +267,17 @@ class Settlement:
                 "known, or records would be lost or sent twice. The import stays open.\nGive the connection "
                 "such a key, and clear the task."
             )
-        kept = [number for number in _numbers(ids) if number not in rejected]
-        found = len(ids) // INSERT_ID_BYTES - len(kept)
+        sent = unpacked(ids, self._id_bytes)
+        kept = [one for one in sent if one not in rejected]
+        if self._is_keyed and len(sent) - len(kept) < outcome.errors:
+            # Where FullStory spells a number in another way, the key is still the same.
+            keys = set(map(key_of, rejected))
+            kept = [one for one in sent if key_of(one) not in keys]
+        found = len(sent) - len(kept)
         if found < outcome.errors:
             self._give_up_job(outcome, outcome.errors - found)
-            return b""
-        return struct.pack(f">{len(kept)}Q", *kept)
+            return self._without_contents(ids)
+        return packed(kept, self._id_bytes)
 
     def _give_up_job(self, outcome: JobOutcome, unknown: int) -> None:
         """Treat a job whose rejected records cannot be told as the user wants."""
@@ -279,13 +305,11 @@ class Settlement:
             if echo is None:
                 continue
             if options.is_insert_id_whole:
-                ids.update(ids_of_bodies([as_sent(kind, echo)], options.shared_json))
+                contents = ids_of_bodies([as_sent(kind, echo)], options.shared_json)
+                key = key_of_values(kind.upsert_key, map(echo.get, kind.upsert_key))
+                ids.update(keyed_ids([key], contents) if self._is_keyed else contents)
                 continue
             values = [value_at(in_order(kind, echo), path) for path in options.insert_id_paths()]
             if None not in values:
                 ids.update(ids_of_values([[value] for value in values]))
         return ids
-
-
-def _numbers(ids: bytes) -> Sequence[int]:
-    return struct.unpack(f">{len(ids) // INSERT_ID_BYTES}Q", ids)

@@ -136,7 +136,7 @@ class Sync:
     def _opened(self, record: SyncRecord) -> SyncRecord:
         definition, insert_ids = self._definition, record.insert_ids
         if insert_ids is None or not insert_ids.count:
-            insert_ids = InsertIdsRecord(list(definition.insert_id)) if definition.insert_id else None
+            insert_ids = definition.no_ids if definition.insert_id else None
         opened = msgspec.structs.replace(
             self._me,
             number=record.imports + 1,
@@ -237,8 +237,8 @@ class Sync:
 
     def _with_imported(self, record: SyncRecord, left: OpenImport, settlement: Settlement) -> InsertIdsRecord:
         """Return what is known of insert ids, with those that an import has brought to FullStory."""
-        ids = record.insert_ids or InsertIdsRecord(list(self._definition.insert_id))
-        file = write_ids(self._folder, left.number, settlement.imported())
+        ids = record.insert_ids or self._definition.no_ids
+        file = write_ids(self._folder, left.number, settlement.imported(), ids.id_bytes)
         if not file.count:
             return ids
         log.info("Import %d: %s noted.", left.number, plural(file.count, "insert id"))

@@ -18,14 +18,14 @@ from msgspec import UNSET
 from airflow_provider_fullstory.api.encoding import ENCODER
 from airflow_provider_fullstory.records import rules
 from airflow_provider_fullstory.records.column_mapping import MappedChunk
-from airflow_provider_fullstory.records.insert_ids import ids_of_bodies
+from airflow_provider_fullstory.records.insert_ids import keys_of_records
 from airflow_provider_fullstory.records.refusals import InvalidRecord
 from airflow_provider_fullstory.records.refused_records import refused_record
 from airflow_provider_fullstory.sources import CHUNK_ROWS
 from airflow_provider_fullstory.syncs.insert_ids.sent_ids import SentIds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     import msgspec
 
@@ -83,7 +83,7 @@ def without_repeated(
 
 def _sifted(kind: RecordKind, chunk: MappedChunk, sent: SentIds) -> tuple[MappedChunk, list[_Held]]:
     """Return the chunk without records that repeat another one in it, and apart those that may repeat one."""
-    keys = _keys(kind, chunk.records)
+    keys = keys_of_records(kind.upsert_key, chunk.records)
     known = list(dict.fromkeys(key for key in keys if key is not None))
     doubtful = sent.doubtful(known)
     if not doubtful and len(known) == len(keys):
@@ -144,23 +144,6 @@ def _refused(kind: RecordKind, one: _Held) -> InvalidRecord:
         rules.GIVEN_BEFORE.refusal(field=field),
         refused_record(kind, one.record, (), datetime.UTC, {}),
     )
-
-
-def _keys(kind: RecordKind, records: Sequence[msgspec.Struct]) -> Sequence[int | None]:
-    """Return a hash of the key of each record, None for those without one."""
-    values = list(map(operator.attrgetter(kind.upsert_key[0]), records))
-    if UNSET not in values:
-        return ids_of_bodies(map(str.encode, values))
-    keys: list[int | None] = []
-    for record in records:
-        field = _key_field(kind, record)
-        keys.append(None if field is None else _hash_of(kind, field, getattr(record, field)))
-    return keys
-
-
-def _hash_of(kind: RecordKind, field: str, value: str) -> int:
-    name = value if field == kind.upsert_key[0] else f"{field}\0{value}"
-    return ids_of_bodies([name.encode()])[0]
 
 
 def _key_field(kind: RecordKind, record: msgspec.Struct) -> str | None:

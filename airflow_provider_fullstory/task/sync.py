@@ -106,6 +106,7 @@ def sync_definition(
         resource=arguments.resource.value,
         watermark=watermark,
         insert_id=options.insert_id_definition(),
+        id_bytes=options.insert_id_bytes,
         zone=options.zone,
         is_upserted=is_upserted,
         is_full_refresh=_is_full_refresh(arguments, task_id, conf, is_upserted=is_upserted),

@@ -1,19 +1,21 @@
-"""A warehouse table, and runs of the task that syncs it."""
+"""A warehouse table, runs of the task that syncs it, and the changes at which these break."""
 
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from unittest.mock import patch
 
+from airflow_provider_fullstory.batch_import.storage.folder import Folder
 from airflow_provider_fullstory.watermark import Watermark
 from tests.conftest import FakeDagRun
-from tests.tries import Task
+from tests.tries import Breaking, Task
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from airflow_provider_fullstory.emulator.client import EmulatorClient
     from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
 
@@ -87,3 +89,40 @@ def record_of(tmp_path: Path) -> dict[str, Any]:
     [file] = (tmp_path / "state" / "syncs").glob("*/sync.json")
     record: dict[str, Any] = json.loads(file.read_text())
     return record
+
+
+class Changes(Breaking):
+    """All that a try changes in folders, by name; it breaks at one of them, given its number."""
+
+    def __init__(self, at: int = 10**9, *, is_done: bool = False) -> None:
+        super().__init__(at=at, is_done=is_done)
+        self.names: list[str] = []
+
+    def __enter__(self) -> Self:
+        methods = {name: getattr(Folder, name) for name in ("write", "create", "remove")}
+        self._patch = patch.multiple(
+            Folder, **{name: self._breaking(name, method) for name, method in methods.items()}
+        )
+        self._patch.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._patch.__exit__(None, None, None)
+
+    def _breaking(self, change: str, method: Any) -> Any:
+        def broken(folder: Folder, name: str = "", *content: Any) -> Any:
+            given: list[Any] = []
+            self.names.append(f"{change} {Path(str(folder)).name}/{name}")
+            self(name, {}, lambda: given.append(method(folder, name, *content)))
+            return given[0]
+
+        return broken
+
+    @property
+    def of_each_kind(self) -> list[int]:
+        """The numbers of changes: all of the records of sync and import, and the last of each other kind."""
+        kinds: dict[str, int] = {}
+        for at, name in enumerate(self.names, 1):
+            is_record = name.endswith(("/sync.json", "/import.json"))
+            kinds[f"{at}" if is_record else re.sub(r"[0-9a-f]*[0-9]", "", name)] = at
+        return sorted(kinds.values())

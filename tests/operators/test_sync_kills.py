@@ -5,22 +5,20 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import re
 import shutil
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
-from unittest.mock import patch
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_fullstory.batch_import.storage.folder import Folder
 from airflow_provider_fullstory.exceptions import FullStorySyncOpenError
 from airflow_provider_fullstory.syncs.hold import Times, take
-from tests.operators.syncs import SyncRun, imported, record_of, with_ids
-from tests.tries import Breaking, Crash
+from tests.operators.syncs import Changes, SyncRun, imported, record_of, with_ids
+from tests.tries import Crash
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from airflow_provider_fullstory.emulator.client import EmulatorClient
     from tests.operators.syncs import Warehouse
 
@@ -68,43 +66,6 @@ def dead_runs_hold_a_sync_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     """No process lives beside another one here, so a hold that was not given up is over at once."""
     times = Times(renewal=60.0, over=0.0, poll=0.01)
     monkeypatch.setattr("airflow_provider_fullstory.syncs.sync.take", partial(take, times=times))
-
-
-class Changes(Breaking):
-    """All that a try changes in folders, by name; it breaks at one of them, given its number."""
-
-    def __init__(self, at: int = 10**9, *, is_done: bool = False) -> None:
-        super().__init__(at=at, is_done=is_done)
-        self.names: list[str] = []
-
-    def __enter__(self) -> Self:
-        methods = {name: getattr(Folder, name) for name in ("write", "create", "remove")}
-        self._patch = patch.multiple(
-            Folder, **{name: self._breaking(name, method) for name, method in methods.items()}
-        )
-        self._patch.__enter__()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._patch.__exit__(None, None, None)
-
-    def _breaking(self, change: str, method: Any) -> Any:
-        def broken(folder: Folder, name: str = "", *content: Any) -> Any:
-            given: list[Any] = []
-            self.names.append(f"{change} {Path(str(folder)).name}/{name}")
-            self(name, {}, lambda: given.append(method(folder, name, *content)))
-            return given[0]
-
-        return broken
-
-    @property
-    def of_each_kind(self) -> list[int]:
-        """The numbers of changes: all of the records of sync and import, and the last of each other kind."""
-        kinds: dict[str, int] = {}
-        for at, name in enumerate(self.names, 1):
-            is_record = name.endswith(("/sync.json", "/import.json"))
-            kinds[f"{at}" if is_record else re.sub(r"[0-9a-f]*[0-9]", "", name)] = at
-        return sorted(kinds.values())
 
 
 @dataclasses.dataclass

@@ -142,6 +142,17 @@ def test_a_sync_is_shown_with_all_that_it_remembers(command: Command) -> None:
     ]
 
 
+def test_the_latest_content_of_each_user_is_shown_and_forgotten(command: Command) -> None:
+    ids = InsertIdsRecord(["*"], IdsFile("ids/old.ids", 3), [IdsFile("ids/new.ids", 1)], id_bytes=16)
+    command.write(SyncRecord("a.users", resource="users", insert_ids=ids))
+    assert command("show", "a.users") == 0
+    assert "Insert ids:   4 of *, in 2 files; of each key, the latest counts\n" in command.out
+    assert command("list") == 0
+    assert command.out.splitlines()[1].split() == ["a.users", "-", "4", "-", "-"]
+    assert command("forget", "a.users", "--yes") == 0
+    assert command.read("a.users").insert_ids == InsertIdsRecord(["*"], id_bytes=16)
+
+
 def test_a_sync_that_remembers_nothing_is_shown(command: Command) -> None:
     command.write(SyncRecord("a.b"))
     assert command("show", "a.b") == 0

@@ -81,7 +81,7 @@ class Batch(Placed):
     :param records: How many records it holds.
     :param idempotency_key: The key under which FullStory takes it once.
     :param fingerprints: The fingerprints of its records, until they are written down.
-    :param insert_ids: The insert ids of its records, 8 bytes each, until they are written down; empty if they
+    :param insert_ids: The insert ids of its records as they are written down, until they are; empty if they
         need none.
     """
 

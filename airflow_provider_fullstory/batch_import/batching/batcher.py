@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime
 import itertools
-import sys
-from array import array
 from typing import TYPE_CHECKING
 
 from airflow_provider_fullstory.api.encoding import ENCODER
@@ -19,6 +17,7 @@ from airflow_provider_fullstory.batch_import.batching.batch import (
 from airflow_provider_fullstory.batch_import.batching.body import Body
 from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity, RunKeys
 from airflow_provider_fullstory.records import rules
+from airflow_provider_fullstory.records.insert_ids import packed
 from airflow_provider_fullstory.records.refusals import InvalidRecord
 from airflow_provider_fullstory.records.refused_records import refused_record
 
@@ -64,7 +63,8 @@ class Batcher:
         self._records = 0
         self._keeps_fingerprints = keeps_fingerprints
         self._fingerprints = BatchFingerprints() if keeps_fingerprints else None
-        self._insert_ids = array("Q")
+        self._insert_ids = bytearray()
+        self._insert_id_bytes = options.insert_id_bytes
         self._sizes = sizes
         self._most_records = self._size_of(1)
 
@@ -109,7 +109,7 @@ class Batcher:
             self._body.write(b",")
         self._body.write(lines.replace(b"\n", b","))
         self._records += len(positions)
-        self._insert_ids.extend(insert_ids)
+        self._insert_ids += packed(insert_ids, self._insert_id_bytes)
         if self._fingerprints is not None:
             for line, position in zip(lines.split(b"\n"), positions, strict=True):
                 self._fingerprints.add(line, position)
@@ -141,17 +141,10 @@ class Batcher:
             self._records,
             self._keys.next(digest),
             self._fingerprints,
-            _packed(self._insert_ids),
+            bytes(self._insert_ids),
         )
-        self._insert_ids = array("Q")
+        self._insert_ids = bytearray()
         self._most_records = self._size_of(self._ordinal + 1)
         self._body, self._records = Body([BODY_START]), 0
         self._fingerprints = BatchFingerprints() if self._keeps_fingerprints else None
         return batch
-
-
-def _packed(insert_ids: array[int]) -> bytes:
-    """Return insert ids as they are written down: 8 bytes each, the highest first."""
-    if sys.byteorder == "little":
-        insert_ids.byteswap()
-    return insert_ids.tobytes()

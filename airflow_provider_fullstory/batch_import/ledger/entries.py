@@ -26,7 +26,8 @@ class Entry:
     :param round: How often the import's counts had been verified when it was sent; see ``Policy``.
     :param job_id: The job that FullStory answered with.
     :param is_split: Whether FullStory found it too large, so that its halves count instead.
-    :param is_refused: Whether FullStory certainly did not accept it.
+    :param is_refused: Whether it counts as not sent, mostly since FullStory certainly did not accept it.
+    :param is_unknown: Whether it counts as not sent although FullStory may have accepted it.
     :param has_failed: Whether FullStory answered with a server error when it was sent again under that key.
     """
 
@@ -39,6 +40,7 @@ class Entry:
     job_id: str | None = None
     is_split: bool = False
     is_refused: bool = False
+    is_unknown: bool = False
     has_failed: bool = False
 
 

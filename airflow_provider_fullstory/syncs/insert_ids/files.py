@@ -26,15 +26,16 @@ _FOLDER: Final = "ids"
 _SORTED: Final = "sorted-"
 
 
-def write_ids(folder: Folder, number: int, pieces: Iterable[bytes]) -> IdsFile:
+def write_ids(folder: Folder, number: int, pieces: Iterable[bytes], id_bytes: int = ID_BYTES) -> IdsFile:
     """
     Write the ids of an import, and return how the record of the sync names them.
 
     :param folder: The folder of the sync.
     :param number: The number of the import.
-    :param pieces: The ids in any order, 8 bytes each, the highest first.
+    :param pieces: The ids as files hold them. Among equal keys, the last one counts.
+    :param id_bytes: The bytes of an id.
     """
-    with Scratch() as scratch:
+    with Scratch(id_bytes) as scratch:
         for piece in pieces:
             scratch.write(piece)
         return _written(folder, f"{_FOLDER}/import-{number}.ids", scratch)
@@ -78,24 +79,30 @@ def index_name(file: IdsFile) -> str:
     return f"{file.name.removesuffix('.ids')}.index"
 
 
-def read_ids(folder: Folder, file: IdsFile, block_ids: int = BLOCK_IDS) -> Iterator[array[int]]:
+def read_ids(
+    folder: Folder, file: IdsFile, id_bytes: int = ID_BYTES, block_ids: int = BLOCK_IDS
+) -> Iterator[array[int]]:
     """
     Yield the ids of a file, block by block.
 
     :param folder: The folder of the sync.
     :param file: The file.
+    :param id_bytes: The bytes of an id.
     :param block_ids: How many ids a block has.
     :raises FullStoryLedgerError: If the file is damaged, which may be known only after the last block.
     """
-    return map(from_bytes, read_content(folder, file, block_ids))
+    return map(from_bytes, read_content(folder, file, id_bytes, block_ids))
 
 
-def read_content(folder: Folder, file: IdsFile, block_ids: int = BLOCK_IDS) -> Iterator[bytes]:
+def read_content(
+    folder: Folder, file: IdsFile, id_bytes: int = ID_BYTES, block_ids: int = BLOCK_IDS
+) -> Iterator[bytes]:
     """
     Yield the ids of a file as they are there, block by block.
 
     :param folder: The folder of the sync.
     :param file: The file.
+    :param id_bytes: The bytes of an id.
     :param block_ids: How many ids a block has.
     :raises FullStoryLedgerError: If the file is damaged, which may be known only after the last block.
     """
@@ -103,16 +110,17 @@ def read_content(folder: Folder, file: IdsFile, block_ids: int = BLOCK_IDS) -> I
     if content is None:
         raise _damaged(folder, file, "it is missing")
     size = checksum = 0
+    expected = file.count * id_bytes
     with content:
-        while block := content.read(block_ids * ID_BYTES):
+        while block := content.read(block_ids * id_bytes):
             size += len(block)
-            if size > file.count * ID_BYTES or len(block) % ID_BYTES:
+            if size > expected or len(block) % id_bytes:
                 break
             checksum = zlib.crc32(block, checksum)
             yield block
-    if size != file.count * ID_BYTES:
-        more = "at least " if size > file.count * ID_BYTES else ""
-        raise _damaged(folder, file, f"it holds {more}{size:,} bytes instead of {file.count * ID_BYTES:,}")
+    if size != expected:
+        more = "at least " if size > expected else ""
+        raise _damaged(folder, file, f"it holds {more}{size:,} bytes instead of {expected:,}")
     if file.checksum not in (None, checksum):
         raise _damaged(folder, file, f"its checksum is {checksum} instead of {file.checksum}")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from airflow_provider_fullstory.syncs.insert_ids.scratch import ID_BYTES, contents_of
+
 if TYPE_CHECKING:
     from array import array
     from collections.abc import Iterable, Iterator
@@ -15,7 +17,8 @@ class IdFilter:
     """
     Tell which ids may have been added; all others have not.
 
-    Ids are hashes, so some of their own bits choose one bit of the filter.
+    Ids are hashes, so some of their own bits choose one bit of the filter. Of keyed ids, the contents are
+    added, or the keys.
 
     :param size_bits: Its size is two to the power of this, in bytes.
     :param slots: The bytes of a filter of that size, to go on with.
@@ -31,11 +34,19 @@ class IdFilter:
         for one in ids:
             slots[one >> shift] |= bits[one & 7]
 
-    def added(self, blocks: Iterable[array[int]]) -> Iterator[array[int]]:
-        """Yield blocks of ids once these are added."""
+    def added(self, blocks: Iterable[array[int]], id_bytes: int = ID_BYTES) -> Iterator[array[int]]:
+        """
+        Yield blocks of ids once these are added, of keyed ones the contents.
+
+        :param id_bytes: The bytes of an id.
+        """
         for block in blocks:
-            self.add(block)
+            self.add(contents_of(block, id_bytes))
             yield block
+
+    def __contains__(self, one: int) -> bool:
+        """Return whether an id may have been added."""
+        return bool(self.slots[one >> self._shift] & _BITS[one & 7])
 
     def add_others(self, ids: Iterable[int], other: IdFilter) -> tuple[list[int], list[int]]:
         """

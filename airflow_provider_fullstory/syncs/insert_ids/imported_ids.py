@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 import msgspec
 
 from airflow_provider_fullstory.records.column_mapping import MappedChunk
+from airflow_provider_fullstory.records.insert_ids import key_of
 from airflow_provider_fullstory.sources import CHUNK_ROWS
 from airflow_provider_fullstory.syncs.insert_ids.files import sorted_name
+from airflow_provider_fullstory.syncs.insert_ids.id_filter import IdFilter
 from airflow_provider_fullstory.syncs.insert_ids.merging import merged, sorted_once
 from airflow_provider_fullstory.syncs.insert_ids.older_ids import OlderIds, open_older, write_older
 from airflow_provider_fullstory.syncs.insert_ids.scratch import Scratch
+from airflow_provider_fullstory.syncs.insert_ids.sent_contents import SentContents
 from airflow_provider_fullstory.syncs.insert_ids.sent_ids import SentIds
 from airflow_provider_fullstory.syncs.insert_ids.sorted_ids import part_bits_of, write_sorted
 
@@ -33,6 +36,7 @@ _FEW_FILES: Final = 200
 
 class _Held(NamedTuple):
     insert_id: int
+    is_imported: bool
     record: msgspec.Struct
     position: int
 
@@ -40,6 +44,8 @@ class _Held(NamedTuple):
 class ImportedIds:
     """
     Leave out the records that a sync has imported, and send each other one once.
+
+    A record with a keyed id is left out if its content is what was imported last under its key.
 
     The ids of older and of recent imports lie sorted on the worker's disk, behind a filter in memory, so a
     new id is rarely looked up. Memory does not grow with their number.
@@ -75,18 +81,18 @@ class ImportedIds:
         :raises FullStoryDiskError: If the disk does not take them.
         """
         with ExitStack() as stack:
-            scratch = stack.enter_context(Scratch())
-            recent = self._record.recent
+            recent, id_bytes = self._record.recent, self._record.id_bytes
+            scratch = stack.enter_context(Scratch(id_bytes))
             self._older, self._filter = open_older(
                 self._folder, self._record.sorted, scratch, self._filter_bits
             )
             self._recent = write_sorted(
                 scratch,
-                self._filter.added(sorted_once(self._folder, recent)),
+                self._filter.added(sorted_once(self._folder, recent, id_bytes), id_bytes),
                 part_bits_of(sum(file.count for file in recent)),
             )
             # Twice as large, since more is looked up for an id that passes it.
-            self._sent = SentIds(self._filter_bits + 1)
+            self._sent = (SentContents if self._record.is_keyed else SentIds)(self._filter_bits + 1)
             stack.callback(self._sent.close)
             self._stack = stack.pop_all()
         return self
@@ -113,18 +119,18 @@ class ImportedIds:
 
     def _sifted(self, chunk: MappedChunk) -> MappedChunk:
         ids = chunk.insert_ids
-        passing, doubtful = self._sent.sift(ids, self._filter)
-        imported = self._imported(passing)
-        doubtful |= self._sent.doubtful(one for one in passing if one not in imported)
+        imported, doubtful = self._sent.told_apart(ids, self._filter, self._imported)
         if not imported and not doubtful:
             self._sent.add(ids)
             return chunk
         new: list[int] = []
         for row, insert_id in enumerate(ids):
-            if insert_id in imported:
+            is_imported = insert_id in imported
+            if insert_id in doubtful:
+                record, position = chunk.records[row], chunk.positions[row]
+                self._held.append(_Held(insert_id, is_imported, record, position))
+            elif is_imported:
                 self.skipped += 1
-            elif insert_id in doubtful:
-                self._held.append(_Held(insert_id, chunk.records[row], chunk.positions[row]))
             else:
                 new.append(row)
         insert_ids = [ids[row] for row in new]
@@ -139,16 +145,18 @@ class ImportedIds:
     def _imported(self, ids: Sequence[int]) -> set[int]:
         """Return those ids that were imported."""
         older = self._older.among(ids)
+        older -= self._recent.replaced(older)
         return older | self._recent.among(one for one in ids if one not in older)
 
     def _released(self) -> Iterator[MappedChunk]:
-        """Yield those of the records held back that have not been sent."""
+        """Yield those of the records held back that have not been sent, or not since another content."""
         held, self._held = self._held, []
-        sent = self._sent.among({one.insert_id for one in held})
+        sent = {self._key(one): one for one in self._sent.among({one.insert_id for one in held})}
         new: list[_Held] = []
         for one in held:
-            if one.insert_id not in sent:
-                sent.add(one.insert_id)
+            key = self._key(one.insert_id)
+            if sent[key] != one.insert_id if key in sent else not one.is_imported:
+                sent[key] = one.insert_id
                 new.append(one)
         self.skipped += len(held) - len(new)
         self._sent.add([one.insert_id for one in new])
@@ -160,6 +168,9 @@ class ImportedIds:
                 [],
                 insert_ids=[one.insert_id for one in some],
             )
+
+    def _key(self, insert_id: int) -> int:
+        return key_of(insert_id) if self._record.is_keyed else insert_id
 
     def fold(self, record: InsertIdsRecord, number: int) -> InsertIdsRecord | None:
         """
@@ -182,10 +193,15 @@ class ImportedIds:
         few = max(_FEW_IDS, older // 10)
         if sum(file.count for file in folded) <= few and len(folded) <= _FEW_FILES:
             return None
-        with Scratch() as scratch:
+        with Scratch(record.id_bytes) as scratch:
             runs = (self._older, self._recent)
-            ids = write_sorted(scratch, merged(runs), part_bits_of(sum(run.count for run in runs)))
-            file = write_older(self._folder, number, scratch, OlderIds(ids, self._filter))
+            ids, id_filter = merged(runs), self._filter
+            if self._record.is_keyed:
+                # Contents that were replaced would fill it over the years.
+                id_filter = IdFilter(self._filter_bits)
+                ids = id_filter.added(ids, record.id_bytes)
+            written = write_sorted(scratch, ids, part_bits_of(sum(run.count for run in runs)))
+            file = write_older(self._folder, number, scratch, OlderIds(written, id_filter))
         return msgspec.structs.replace(
             record, sorted=file, recent=[file for file in record.recent if file not in folded]
         )

@@ -41,7 +41,7 @@ class OlderIds(NamedTuple):
     To make this from the ids takes seconds, and an import would spend them each time it begins.
 
     :param ids: The ids.
-    :param filter: A filter to which they were added.
+    :param filter: A filter to which they were added, of keyed ids the contents.
     """
 
     ids: SortedIds
@@ -64,7 +64,7 @@ def open_older(folder: Folder, file: IdsFile | None, scratch: Scratch, filter_bi
     if index is None:
         return _indexed(folder, file, scratch, IdFilter(filter_bits))
     starts, id_filter = index
-    for content in read_content(folder, file):
+    for content in read_content(folder, file, scratch.id_bytes):
         scratch.write(content)
     return OlderIds(SortedIds(scratch, starts), id_filter)
 
@@ -73,7 +73,8 @@ def _indexed(folder: Folder, file: IdsFile, scratch: Scratch, id_filter: IdFilte
     """Copy the ids, and make their index, which the next import reads."""
     if _is_indexed(file):
         log.info("%s is missing, or does not fit: it is made anew.", folder.location(index_name(file)))
-    ids = write_sorted(scratch, id_filter.added(read_ids(folder, file)), part_bits_of(file.count))
+    blocks = id_filter.added(read_ids(folder, file, scratch.id_bytes), scratch.id_bytes)
+    ids = write_sorted(scratch, blocks, part_bits_of(file.count))
     older = OlderIds(ids, id_filter)
     _write_index(folder, file, older)
     return older

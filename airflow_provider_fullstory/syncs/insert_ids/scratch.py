@@ -14,14 +14,14 @@ from airflow_provider_fullstory.exceptions import FullStoryDiskError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: The bytes of an insert id.
+#: The bytes of an insert id, and of each half of a keyed one.
 ID_BYTES: Final = 8
 #: How many ids are in memory at once.
 BLOCK_IDS: Final = 2**16
 
 
 def to_bytes(ids: array[int]) -> bytes:
-    """Return ids as files hold them: 8 bytes each, the highest first."""
+    """Return ids as files hold them: 8 bytes each, or each half, the highest first."""
     if sys.byteorder == "little":
         ids = ids[:]
         ids.byteswap()
@@ -36,17 +36,40 @@ def from_bytes(content: bytes) -> array[int]:
     return ids
 
 
+def keys_of(ids: array[int], id_bytes: int) -> array[int]:
+    """
+    Return the keys of keyed ids; any other id is its own key.
+
+    :param id_bytes: The bytes of an id.
+    """
+    return ids[:: id_bytes // ID_BYTES]
+
+
+def contents_of(ids: array[int], id_bytes: int) -> array[int]:
+    """
+    Return the contents of keyed ids; any other id is its own content.
+
+    :param id_bytes: The bytes of an id.
+    """
+    numbers = id_bytes // ID_BYTES
+    return ids[numbers - 1 :: numbers]
+
+
 class Scratch:
     """
     Hold ids in a file without a name: it goes when it is closed, or with the process.
 
+    In an array, a keyed id is two numbers: its key, and then its content.
+
+    :param id_bytes: The bytes of an id.
     :raises FullStoryDiskError: If the disk does not take them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, id_bytes: int = ID_BYTES) -> None:
         with _disk():
             self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self.count = 0
+        self.id_bytes = id_bytes
 
     def __enter__(self) -> Self:
         return self
@@ -68,7 +91,7 @@ class Scratch:
         """Add ids at the end, as files hold them."""
         with _disk():
             self._file.write(content)
-        self.count += len(content) // ID_BYTES
+        self.count += len(content) // self.id_bytes
 
     @contextmanager
     def descriptor(self) -> Iterator[int]:
@@ -85,7 +108,7 @@ class Scratch:
         :param count: How many they are.
         """
         with self.descriptor() as descriptor:
-            return from_bytes(os.pread(descriptor, count * ID_BYTES, start * ID_BYTES))
+            return from_bytes(os.pread(descriptor, count * self.id_bytes, start * self.id_bytes))
 
     def blocks(self) -> Iterator[array[int]]:
         """Yield all ids, block by block."""
@@ -106,6 +129,6 @@ def _disk() -> Iterator[None]:
     except OSError as error:
         raise FullStoryDiskError(
             f"Insert ids could not be written to {tempfile.tempdir or 'a temporary folder'} on the worker: "
-            f"{error}. All that the sync has imported lie there during an import, 8 bytes each, and at "
-            "times twice that while it begins: free some space, or set TMPDIR to a larger disk."
+            f"{error}. All that the sync has imported lie there during an import, 8 or 16 bytes each, "
+            "and at times twice that while it begins: free some space, or set TMPDIR to a larger disk."
         ) from error

@@ -6,10 +6,10 @@ from array import array
 from typing import TYPE_CHECKING, Final
 
 from airflow_provider_fullstory.syncs.insert_ids.id_filter import IdFilter
-from airflow_provider_fullstory.syncs.insert_ids.scratch import Scratch
+from airflow_provider_fullstory.syncs.insert_ids.scratch import ID_BYTES, Scratch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 _NOTHING: Final = IdFilter(0)
 
@@ -21,11 +21,12 @@ class SentIds:
     To look one up costs as much as to look up thousands, so doubtful ones are best gathered.
 
     :param filter_bits: The size of the filter before them, as a power of two.
+    :param id_bytes: The bytes of an id.
     """
 
-    def __init__(self, filter_bits: int) -> None:
+    def __init__(self, filter_bits: int, id_bytes: int = ID_BYTES) -> None:
         self._filter = IdFilter(filter_bits)
-        self._scratch = Scratch()
+        self._scratch = Scratch(id_bytes)
 
     def close(self) -> None:
         """Forget all."""
@@ -35,26 +36,30 @@ class SentIds:
         """Add ids that are sent."""
         self._scratch.append(array("Q", ids))
 
-    def sift(self, ids: Iterable[int], known: IdFilter) -> tuple[list[int], set[int]]:
+    def told_apart(
+        self, ids: Sequence[int], known: IdFilter, imported: Callable[[Sequence[int]], set[int]]
+    ) -> tuple[set[int], set[int]]:
         """
-        Return the ids that pass a filter, and of the rest the doubtful ones.
-
-        Doubtful are those that may be here, or were asked for before. All others can be sent, and are
-        doubtful next time.
+        Return the ids that were imported, and of the rest the doubtful ones.
 
         :param ids: Ids that are to be sent.
-        :param known: The filter.
+        :param known: A filter to which the ids that were imported were added.
+        :param imported: Returns those of some ids that were imported.
         """
         passing, doubtful = self._filter.add_others(ids, known)
-        return passing, set(doubtful)
+        found = imported(passing)
+        return found, self.doubtful(one for one in passing if one not in found).union(doubtful)
 
     def doubtful(self, ids: Iterable[int]) -> set[int]:
         """
-        Return the doubtful ids.
+        Return the doubtful ids: those that may be here, or were asked for before.
+
+        All others can be sent, and are doubtful next time.
 
         :param ids: Ids that are to be sent.
         """
-        return self.sift(ids, _NOTHING)[1]
+        _, doubtful = self._filter.add_others(ids, _NOTHING)
+        return set(doubtful)
 
     def among(self, ids: set[int]) -> set[int]:
         """Return those ids that have been sent."""

@@ -115,3 +115,18 @@ def test_files_that_the_new_record_does_not_name_are_removed(folder: Folder) -> 
     assert folder.names("ids") == left
     remove_unnamed(folder, old, new)
     assert folder.names("ids") == left
+
+
+def test_keyed_ids_are_read_as_they_were_written(folder: Folder) -> None:
+    ids = [2**64 - 1, 1, 5, 7, 2**64 - 1, 2]
+    file = write_ids(folder, 7, [packed(*ids[:4]), packed(*ids[4:])], 16)
+    assert file == IdsFile("ids/import-7.ids", 3, zlib.crc32(packed(*ids)))
+    assert listed(read_ids(folder, file, 16)) == ids
+    assert listed(read_ids(folder, file, 16, block_ids=2)) == ids
+
+
+@pytest.mark.parametrize(("written", "read"), [(16, 8), (8, 16)])
+def test_ids_of_another_form_are_refused(folder: Folder, written: int, read: int) -> None:
+    file = write_ids(folder, 7, [packed(1, 2, 3, 4)], written)
+    with pytest.raises(FullStoryLedgerError, match=r"ids/import-7\.ids is damaged: it holds"):
+        listed(read_ids(folder, file, read))

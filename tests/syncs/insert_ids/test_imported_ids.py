@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import random
 import struct
 import tempfile
 import zlib
+from collections import Counter
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
+import msgspec
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 from fsspec.implementations.memory import MemoryFileSystem
@@ -18,17 +22,28 @@ from airflow_provider_fullstory.api.events import Event
 from airflow_provider_fullstory.batch_import.storage.folder import Folder
 from airflow_provider_fullstory.exceptions import FullStoryDiskError, FullStoryLedgerError
 from airflow_provider_fullstory.records.column_mapping import MappedChunk
+from airflow_provider_fullstory.records.insert_ids import (
+    NO_CONTENT,
+    key_of,
+    keyed_ids,
+    packed as packed_ids,
+)
 from airflow_provider_fullstory.records.refusals import InvalidRecord
 from airflow_provider_fullstory.records.rules import TOO_LARGE
 from airflow_provider_fullstory.sources import CHUNK_ROWS
 from airflow_provider_fullstory.syncs.insert_ids import imported_ids
 from airflow_provider_fullstory.syncs.insert_ids.files import remove_unnamed, write_ids
 from airflow_provider_fullstory.syncs.insert_ids.imported_ids import ImportedIds
+from airflow_provider_fullstory.syncs.insert_ids.older_ids import write_older
 from airflow_provider_fullstory.syncs.record import IdsFile, InsertIdsRecord
 from tests.conftest import attached
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from airflow_provider_fullstory.syncs.insert_ids.id_filter import IdFilter
+    from airflow_provider_fullstory.syncs.insert_ids.older_ids import OlderIds
+    from airflow_provider_fullstory.syncs.insert_ids.scratch import Scratch
 
 #: Ids that are close to each other, so that a filter of two bytes passes many that were not added.
 CLOSE = st.one_of(
@@ -251,3 +266,109 @@ def test_a_crash_before_the_record_is_written_loses_nothing(folder: Folder) -> N
     assert new is not None
     remove_unnamed(folder, old, new)
     assert folder.names("ids") == ["sorted-6.ids"]
+
+
+def keyed(pairs: Iterable[tuple[int, int]]) -> list[int]:
+    """Return keyed ids, whose few keys are far from each other."""
+    pairs = list(pairs)
+    return list(keyed_ids([key << 60 for key, _ in pairs], [content for _, content in pairs]))
+
+
+#: A key and a content: few of both, so that contents come back.
+PAIR = st.tuples(st.integers(0, 15), st.integers(1, 3))
+#: What an import is given: the content of each key; and the keys whose change FullStory then has not, or may
+#: have.
+IMPORT = st.tuples(
+    st.dictionaries(st.integers(0, 15), st.integers(1, 3)),
+    st.sets(st.integers(0, 15), max_size=3),
+    st.sets(st.integers(0, 15), max_size=3),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(IMPORT, max_size=8), st.tuples(st.integers(1, 7), st.integers(1, 5), st.integers(1, 12)))
+def test_a_content_is_sent_unless_it_is_what_was_imported_last(
+    imports: list[tuple[dict[int, int], set[int], set[int]]], limits: tuple[int, int, int]
+) -> None:
+    rows, most_held, filter_bits = limits
+    folder = Folder(ObjectStoragePath(attached(MemoryFileSystem())))
+    record = InsertIdsRecord(["*"], id_bytes=16)
+    latest: dict[int, int] = {}
+    for number, (contents, rejected, unknown) in enumerate(imports, start=1):
+        source = keyed(contents.items())
+        with (
+            patch.object(imported_ids, "_FEW_IDS", 8),
+            ImportedIds(folder, record, most_held=most_held, filter_bits=filter_bits) as imported,
+        ):
+            folded = imported.fold(record, number)
+            ids = sent(imported.new_only(chunks_of(source, rows)), source)
+        if folded is not None:
+            remove_unnamed(folder, record, folded)
+            record = folded
+        changed = {key: content for key, content in contents.items() if latest.get(key) != content}
+        assert sorted(ids) == sorted(keyed(changed.items()))
+        assert imported.skipped == len(source) - len(ids)
+
+        noted = {
+            key: NO_CONTENT if key in unknown else content
+            for key, content in changed.items()
+            if key not in rejected
+        }
+        file = write_ids(folder, number, [packed_ids(keyed(noted.items()), 16)], 16)
+        if file.count:
+            record = msgspec.structs.replace(record, recent=[*record.recent, file])
+        latest |= noted
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(st.integers(0, 15), st.integers(1, 3)),
+    st.lists(PAIR),
+    st.tuples(st.integers(1, 7), st.integers(1, 5), st.integers(1, 12)),
+)
+def test_a_key_that_comes_again_is_compared_with_what_was_sent(
+    latest: dict[int, int], pairs: list[tuple[int, int]], limits: tuple[int, int, int]
+) -> None:
+    rows, most_held, filter_bits = limits
+    folder = Folder(ObjectStoragePath(attached(MemoryFileSystem())))
+    files = [write_ids(folder, 1, [packed_ids(keyed(latest.items()), 16)], 16)] if latest else []
+    record = InsertIdsRecord(["*"], None, files, id_bytes=16)
+    source = keyed(pairs)
+    with ImportedIds(folder, record, most_held=most_held, filter_bits=filter_bits) as imported:
+        ids = sent(imported.new_only(chunks_of(source, rows)), source)
+
+    expected: list[int] = []
+    for pair, one in zip(pairs, source, strict=True):
+        key, content = pair
+        if latest.get(key) != content:
+            expected.append(one)
+        latest[key] = content
+    # Records of other keys may change places, those of one key may not.
+    assert sorted(ids, key=key_of) == sorted(expected, key=key_of)
+    assert imported.skipped == len(source) - len(ids)
+
+
+@pytest.mark.usefixtures("few_ids")
+def test_contents_that_were_replaced_leave_the_filter_when_they_are_folded(folder: Folder) -> None:
+    old, new = keyed([(1, 5 << 56)]), keyed([(1, 6 << 56), (2, 7 << 56), (3, 7 << 56), (4, 7 << 56)])
+    files = [write_ids(folder, number, [packed_ids(ids, 16)], 16) for number, ids in enumerate((old, new))]
+    record = InsertIdsRecord(["*"], None, files, id_bytes=16)
+    filters: list[IdFilter] = []
+
+    def noted(folder: Folder, number: int, scratch: Scratch, older: OlderIds) -> IdsFile:
+        filters.append(older.filter)
+        return write_older(folder, number, scratch, older)
+
+    with patch.object(imported_ids, "write_older", noted), ImportedIds(folder, record) as imported:
+        folded = imported.fold(record, 5)
+    assert folded is not None
+    assert (folded.sorted and folded.sorted.count, folded.recent, folded.id_bytes) == (4, [], 16)
+    assert [content << 56 in filters[0] for content in (5, 6, 7)] == [False, True, True]
+
+
+def test_properties_that_were_left_out_are_counted_although_a_record_is_skipped(folder: Folder) -> None:
+    record = written(folder, [], [1])
+    chunk = dataclasses.replace(chunks_of([1, 2])[0], dropped=Counter({"it is too large": 2}))
+    with ImportedIds(folder, record) as imported:
+        [passed] = [one for one in imported.new_only([chunk]) if one.records]
+    assert (passed.insert_ids, passed.dropped) == ([2], Counter({"it is too large": 2}))

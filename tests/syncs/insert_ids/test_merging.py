@@ -49,3 +49,36 @@ def test_merging_gives_each_id_once_and_in_order(runs: list[set[int]], run: int,
 
 def test_without_files_there_are_no_ids(memory: str) -> None:
     assert list(sorted_once(Folder(ObjectStoragePath(memory)), [])) == []
+
+
+PAIRS = st.lists(st.tuples(IDS, st.integers(0, 3)))
+
+
+def numbers_of(contents: dict[int, int]) -> list[int]:
+    """Return the latest content of each key as files have them."""
+    return list(itertools.chain.from_iterable(sorted(contents.items())))
+
+
+@settings(deadline=None)
+@given(st.lists(PAIRS, max_size=5), st.integers(1, 8))
+def test_of_equal_keys_in_files_the_last_one_counts(files: list[list[tuple[int, int]]], run: int) -> None:
+    folder = Folder(ObjectStoragePath(attached(MemoryFileSystem())))
+    written = [
+        write_ids(folder, number, [struct.pack(">2Q", *pair) for pair in pairs], 16)
+        for number, pairs in enumerate(filter(None, files))
+    ]
+    latest = dict(itertools.chain.from_iterable(files))
+    blocks = sorted_once(folder, written, 16, run_ids=run)
+    assert list(itertools.chain.from_iterable(blocks)) == numbers_of(latest)
+
+
+@settings(deadline=None)
+@given(st.lists(st.dictionaries(IDS, st.integers(0, 3)), max_size=3), st.integers(1, 8), st.integers(0, 9))
+def test_of_equal_keys_in_runs_the_last_one_counts(
+    runs: list[dict[int, int]], run: int, part_bits: int
+) -> None:
+    with Scratch(16) as scratch:
+        written = [write_sorted(scratch, [array("Q", numbers_of(ids))], part_bits) for ids in runs]
+        merged_ids = list(itertools.chain.from_iterable(merged(written, run_ids=run)))
+    latest = {key: content for ids in runs for key, content in ids.items()}
+    assert merged_ids == numbers_of(latest)

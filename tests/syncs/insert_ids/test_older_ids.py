@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import struct
 from array import array
@@ -12,6 +13,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_fullstory.batch_import.storage.folder import Folder
 from airflow_provider_fullstory.exceptions import FullStoryLedgerError
+from airflow_provider_fullstory.records.insert_ids import keyed_ids
 from airflow_provider_fullstory.syncs.insert_ids import older_ids
 from airflow_provider_fullstory.syncs.insert_ids.id_filter import IdFilter
 from airflow_provider_fullstory.syncs.insert_ids.older_ids import OlderIds, open_older, write_older
@@ -132,3 +134,28 @@ def test_damaged_ids_are_refused_though_their_index_is_whole(folder: Folder) -> 
     folder.write(file.name, struct.pack(">1000Q", *OTHERS))
     with pytest.raises(FullStoryLedgerError, match=r"ids/sorted-3\.ids is damaged: its checksum"):
         found(folder, file)
+
+
+def test_keyed_ids_are_found_by_the_index_and_without_it(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = dict(zip(IDS, OTHERS, strict=True))
+    numbers = array("Q", itertools.chain.from_iterable(contents.items()))
+    id_filter = IdFilter(FILTER_BITS)
+    with Scratch(16) as scratch:
+        blocks = id_filter.added([numbers], 16)
+        older = OlderIds(write_sorted(scratch, blocks, part_bits_of(len(contents))), id_filter)
+        file = write_older(folder, 3, scratch, older)
+    assert file.count == len(contents)
+    known = set(keyed_ids(contents, contents.values()))
+    index = content_of(folder, "ids/sorted-3.index")
+
+    for _ in range(2):
+        with Scratch(16) as scratch:
+            older = open_older(folder, file, scratch, FILTER_BITS)
+            assert older.ids.among([*known, *keyed_ids(IDS, IDS)]) == known
+            assert all(content in older.filter for content in OTHERS)
+        folder.remove("ids/sorted-3.index")
+    with Scratch(16) as scratch:
+        open_older(folder, file, scratch, FILTER_BITS)
+    assert folder.read("ids/sorted-3.index") == index

@@ -11,7 +11,13 @@ import pytest
 
 from airflow_provider_fullstory.exceptions import FullStoryDiskError
 from airflow_provider_fullstory.syncs.insert_ids import scratch as module
-from airflow_provider_fullstory.syncs.insert_ids.scratch import Scratch, from_bytes, to_bytes
+from airflow_provider_fullstory.syncs.insert_ids.scratch import (
+    Scratch,
+    contents_of,
+    from_bytes,
+    keys_of,
+    to_bytes,
+)
 
 
 def test_ids_are_8_bytes_with_the_highest_first() -> None:
@@ -41,3 +47,14 @@ def test_a_full_disk_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch) ->
     told = r"No space left on device\. .*set TMPDIR to a larger disk"
     with Scratch() as scratch, pytest.raises(FullStoryDiskError, match=told):
         scratch.append(array("Q", bytes(2**20)))
+
+
+def test_keyed_ids_are_two_numbers_each() -> None:
+    numbers = array("Q", [1, 5, 2, 6, 3, 7])
+    with Scratch(16) as scratch:
+        scratch.append(numbers)
+        assert scratch.count == 3
+        assert scratch.read(1, 2) == numbers[2:]
+        assert list(scratch.blocks()) == [numbers]
+    assert (keys_of(numbers, 16), contents_of(numbers, 16)) == (numbers[::2], numbers[1::2])
+    assert keys_of(numbers, 8) == contents_of(numbers, 8) == numbers
