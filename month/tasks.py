@@ -139,5 +139,6 @@ KINDS: Final = (
     Kind("insert ids", ("record_id", "updated_at")),
     Kind("whole records", ("*",)),
     Kind("watermark alone", ()),
+    UsersKind("whole users", ("*",)),
     UsersKind("users by watermark", ()),
 )
