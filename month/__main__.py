@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from demo.services import temporary_directory
+from month.comparison import KINDS_OF_DIFFERENCES
 from month.tasks import KINDS
 from month.workers import simulate
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 #: So wide is the table at least, also where there is no terminal.
-_WIDTH: Final = 110
+_WIDTH: Final = 145
 
 
 class MonthFailedError(Exception):
@@ -77,8 +78,8 @@ def run(console: Console, seed: int, days: int, directory: Path) -> None:
         )
     compared = sum(outcome.differences.compared for outcome in outcomes if outcome.differences is not None)
     console.print(
-        f"{compared:,} records are in FullStory, each exactly once; nothing is missing, and nothing else is "
-        f"there. Every report adds up. ({time.monotonic() - began:.0f} s)",
+        f"{compared:,} records are in FullStory, each exactly once, and users as they are last; nothing is "
+        f"missing, and nothing else is there. Every report adds up. ({time.monotonic() - began:.0f} s)",
         style="green",
     )
 
@@ -91,7 +92,7 @@ def _table(outcomes: list[Outcome]) -> Table:
     for name in sorted({name for outcome in outcomes for name in outcome.counts}):
         table.add_row(name, *(f"{outcome.counts[name]:,}" for outcome in outcomes))
     table.add_section()
-    for name in ("compared", "missing", "doubled", "altered", "surplus"):
+    for name in ("compared", *KINDS_OF_DIFFERENCES):
         table.add_row(f"records {name}", *(_count(outcome, name) for outcome in outcomes))
     return table
 

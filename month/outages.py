@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from demo.warehouse import Warehouse
     from month.plan import Hour
 
-_UPLOADS: Final[dict[str, Any]] = {"method": "POST", "path": "/v2/events/batch"}
+_UPLOADS: Final[dict[str, Any]] = {"method": "POST", "path": "/v2/*/batch"}
 _FOREVER: Final = 10**9
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from month.runs import kill
 from month.warehouse import fixed_customer
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from month.plan import Hour
     from month.processes import Run
     from month.runs import Runs
+    from month.table import Table
     from month.tasks import Kind
     from month.warehouse import Records, Version
 
@@ -27,17 +28,15 @@ class People:
     :param kind: The kind of sync.
     :param directory: Where the files go.
     :param runs: All runs.
-    :param records: All rows.
+    :param table: The table that is synced.
     :param counts: Counts what they do.
     """
 
-    def __init__(
-        self, kind: Kind, directory: Path, runs: Runs, records: Records, counts: Counter[str]
-    ) -> None:
+    def __init__(self, kind: Kind, directory: Path, runs: Runs, table: Table, counts: Counter[str]) -> None:
         self._kind = kind
         self._directory = directory
         self._runs = runs
-        self._records = records
+        self._table = table
         self._counts = counts
 
     def meddle(self, hour: Hour, chance: random.Random, *, is_failing: bool) -> None:
@@ -81,9 +80,10 @@ class People:
 
     def _fixed(self, path: Path) -> tuple[list[dict[str, Any]], list[Version]]:
         """Return the lines of a file as they should be, and what they are versions of."""
+        records = cast("Records", self._table)
         known = {
             (version.record_id, version.event()["timestamp"]): version
-            for version in self._records.versions.values()
+            for version in records.versions.values()
         }
         lines, versions = [], []
         for text in path.read_text().splitlines():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from month.tasks import Kind
 
+FILE_IMPORTED: Final = "file of refused records imported"
 #: In how many hours each thing happens, as a share of all. At least once, however short the month is.
 SHARES: Final = {
     "killed and retried": 0.08,
@@ -23,7 +24,7 @@ SHARES: Final = {
     "two runs at once": 0.05,
     "second DAG at once": 0.05,
     "no refused record allowed": 0.04,
-    "file of refused records imported": 0.06,
+    FILE_IMPORTED: 0.06,
     "answers lost": 0.05,
     "server errors": 0.05,
 }
@@ -66,7 +67,7 @@ def plan(seed: int, days: int, kind: Kind) -> list[Hour]:
     chance = random.Random(f"{seed} {kind.name}")  # noqa: S311 - Chance that can be repeated is the point.
     count = 24 * days
     happenings: list[set[str]] = [set() for _ in range(count)]
-    for what, share in (SHARES | (SHARES_WITH_IDS if kind.insert_id else {})).items():
+    for what, share in shares(kind).items():
         for number in chance.sample(range(1, count), max(1, round(share * count))):
             happenings[number].add(what)
     outages = _outages(chance, count)
@@ -74,6 +75,12 @@ def plan(seed: int, days: int, kind: Kind) -> list[Hour]:
         Hour(number, chance.randrange(2**32), frozenset(happenings[number]), outages.get(number, ""))
         for number in range(count)
     ]
+
+
+def shares(kind: Kind) -> dict[str, float]:
+    """Return in how many hours of a kind of sync each thing happens, as a share of all."""
+    all_shares = SHARES | (SHARES_WITH_IDS if kind.insert_id else {})
+    return {what: share for what, share in all_shares.items() if kind.imports_files or what != FILE_IMPORTED}
 
 
 def _outages(chance: random.Random, count: int) -> dict[int, str]:

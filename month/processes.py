@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.sdk import TaskDeferred
 
-from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
 from month.surroundings import ask_before_reading, defer_always, die_at, hurry, move_clock
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from pathlib import Path
 
+    from airflow_provider_fullstory.operators.imports import FullStoryImportOperator
     from month.surroundings import Kill
 
 #: No try takes so long, even on a busy machine.
@@ -78,6 +78,7 @@ class Run:
 
     :param dag_id: Its DAG.
     :param run_id: Its run.
+    :param operator: Its operator.
     :param arguments: The operator's arguments.
     :param started_at: When it started, in seconds since the epoch.
     :param conf: The configuration of the DAG run.
@@ -85,6 +86,7 @@ class Run:
 
     dag_id: str
     run_id: str
+    operator: type[FullStoryImportOperator]
     arguments: dict[str, Any]
     started_at: float
     conf: dict[str, Any] = field(default_factory=dict)
@@ -230,7 +232,7 @@ class Try:
             "run_id": self._run.run_id,
             "dag_run": _DagRun(self._run),
         }
-        operator = FullStoryImportEventsOperator(task_id=self._run.task_id, **self._arguments)
+        operator = self._run.operator(task_id=self._run.task_id, **self._arguments)
         if self._deferral is None:
             return operator.execute(context)
         module, _, name = self._deferral.trigger.rpartition(".")

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow_provider_fullstory.emulator.client import EmulatorClient
+    from airflow_provider_fullstory.operators.imports import FullStoryImportOperator
     from month.plan import Hour
     from month.processes import Deferral, Ending
-    from month.warehouse import Records
+    from month.table import Table
 
 #: Seconds after which Airflow tries again.
 RETRY_DELAY: Final = 120
@@ -71,7 +72,8 @@ class Runs:
     Run tasks as Airflow does, and do for a failed one what its message says.
 
     :param log: The file of their log.
-    :param records: The rows that they import.
+    :param operator: The operator of the tasks.
+    :param table: The table that they import.
     :param emulator: FullStory, for which time passes as well.
     :param counts: Counts what happens.
     :param is_failing: Returns whether anything fails, so that a run may fail.
@@ -80,13 +82,16 @@ class Runs:
     def __init__(
         self,
         log: Path,
-        records: Records,
+        operator: type[FullStoryImportOperator],
+        table: Table,
         emulator: EmulatorClient,
         counts: Counter[str],
+        *,
         is_failing: Callable[[], bool],
     ) -> None:
         self._log = log
-        self._records = records
+        self._operator = operator
+        self._table = table
         self._emulator = emulator
         self._counts = counts
         self._is_failing = is_failing
@@ -101,7 +106,7 @@ class Runs:
 
     def new(self, dag_id: str, run_id: str, arguments: dict[str, Any]) -> Run:
         """Return a new run, which is still to be tried."""
-        run = Run(dag_id, run_id, arguments, time.time() + self.ahead)
+        run = Run(dag_id, run_id, self._operator, arguments, time.time() + self.ahead)
         self._runs[dag_id, run_id] = run
         self._counts["runs"] += 1
         return run
@@ -181,7 +186,7 @@ class Runs:
         self._counts["green runs"] += 1
         if run.dag_id in _READS_ALL:
             self.green.append(run)
-            self._records.seen = max(self._records.seen, moment)
+            self._table.seen = max(self._table.seen, moment)
 
     def _note(self, run: Run, ending: Ending) -> None:
         if ending.state == "killed":
@@ -212,7 +217,7 @@ class Runs:
             raise MonthFailedError(f"The message does not name the run: {ending.message}")
         run = self._runs[found.group(2), found.group(1)]
         self._counts["imports that a person finished"] += 1
-        moment = self._records.moment
+        moment = self._table.moment
         ending = self.finish(run, self.cleared(run, max_rejected=ANY_NUMBER), moment, max_rejected=ANY_NUMBER)
         if ending.state != "success" and not self._is_failing():
             raise MonthFailedError(f"{run.run_id} was cleared, and is not green: {ending.message}")

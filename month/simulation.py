@@ -6,12 +6,10 @@ import random
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from demo.comparison import imported_events
-from month.comparison import compare
 from month.outages import Outages
 from month.people import People
 from month.runs import MonthFailedError, Runs, kill
-from month.warehouse import HOUR, REJECTED_NOTE, START, Records
+from month.table import HOUR, REJECTED_NOTE, START
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,9 +54,16 @@ class Simulation:
         self._counts = counts = outcome.counts
         self._log = directory / "tries.log"
         self._outages = Outages(emulator, warehouse, counts)
-        self._records = Records(warehouse, counts, only_grows=not kind.insert_id)
-        self._runs = Runs(self._log, self._records, emulator, counts, lambda: self._outages.is_failing)
-        self._people = People(kind, directory, self._runs, self._records, counts)
+        self._table = kind.table(warehouse, counts)
+        self._runs = Runs(
+            self._log,
+            kind.operator,
+            self._table,
+            emulator,
+            counts,
+            is_failing=lambda: self._outages.is_failing,
+        )
+        self._people = People(kind, directory, self._runs, self._table, counts)
         emulator.order_rejection("properties.note", [REJECTED_NOTE])
 
     def run(self) -> None:
@@ -77,7 +82,7 @@ class Simulation:
         self._runs.wait(max(0.0, (hour.number + 1) * HOUR.total_seconds() - self._runs.ahead))
         self._outages.turn_to(hour.outage)
         if self._outages.has_database:
-            self._records.write(hour.number, chance)
+            self._table.write(hour.number, chance)
         for late in [late for late in self._runs.late if late.due <= hour.number]:
             self._runs.late.remove(late)
             self._counts["deferred runs that came back hours later"] += 1
@@ -94,9 +99,9 @@ class Simulation:
         self._outages.order_faults(hour, chance)
         commits = None
         if "committed during the read" in hour.happenings and self._outages.has_database:
-            self._records.begin(hour.number, chance)
-            commits = self._records.commit
-        moment = self._records.moment
+            self._table.begin(hour.number, chance)
+            commits = self._table.commit
+        moment = self._table.moment
         is_left = "killed and left" in hour.happenings
         victim = chance.choice(runs) if is_left or "killed and retried" in hour.happenings else None
         when = kill(chance)
@@ -108,7 +113,7 @@ class Simulation:
         ]
         endings = [each.end() for each in tries]
         # The query may have failed, or its process may have died before.
-        self._records.commit()
+        self._table.commit()
         for run, ending in zip(runs, endings, strict=True):
             once = {"tries": 1} if is_left and run is victim else {}
             self._runs.finish(run, ending, moment, hour=hour, chance=chance, **once)
@@ -142,29 +147,31 @@ class Simulation:
             arguments["max_rejected"] = 0
         return self._runs.new(dag_id, run_id, arguments)
 
-    def _audit(self) -> None:
+    def _audit(self, *, has_ended: bool = False) -> None:
         """Compare what FullStory has so far: what comes next could make good what was lost."""
         self._counts["comparisons"] += 1
-        self._outcome.differences = differences = compare(
-            self._records.versions.values(), imported_events(self._emulator.url), self._records.seen
-        )
+        differences = self._table.differences(self._emulator)
+        if has_ended:
+            differences.doubled += self._table.sent_again(self._emulator)
+        self._outcome.differences = differences
         if differences:
             raise MonthFailedError(f"FullStory differs from the warehouse: {differences}. See {self._log}.")
 
     def _conclude(self) -> None:
         """Let the sync run once more in peace, and compare all; then a full refresh must find nothing."""
         self._outages.turn_to("")
+        self._table.conclude()
         self._run_alone("last")
-        if self._records.seen != self._records.moment:
+        if self._table.seen != self._table.moment:
             raise MonthFailedError("The last run of the month is not green.")
         self._audit()
         if self._kind.insert_id:
             ending = self._run_alone("refresh", full_refresh=True)
             if ending.report is None or ending.report["imported"]:
                 raise MonthFailedError(f"A full refresh at the end sent records: {ending.report}")
-            self._audit()
+        self._audit(has_ended=True)
 
     def _run_alone(self, run_id: str, **arguments: bool) -> Ending:
         self._runs.wait(HOUR.total_seconds())
         run = self._runs.new("hourly", run_id, self._kind.hourly(self._directory) | arguments)
-        return self._runs.finish(run, self._runs.start(run).end(), self._records.moment)
+        return self._runs.finish(run, self._runs.start(run).end(), self._table.moment)

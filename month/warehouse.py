@@ -1,28 +1,24 @@
-"""The table that is synced, and what becomes of its rows."""
+"""The table of records, each version of which becomes an event."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
+
+from demo.comparison import imported_events
+from month.comparison import Differences, compare
+from month.table import HOUR, LATEST, REJECTED_NOTE, START, Table
 
 if TYPE_CHECKING:
     import random
     from collections import Counter
 
+    from airflow_provider_fullstory.emulator.client import EmulatorClient
     from demo.warehouse import Warehouse
 
-START: Final = datetime(2026, 3, 1, tzinfo=UTC)
-HOUR: Final = timedelta(hours=1)
-#: What the sync subtracts from its watermark.
-LAG: Final = timedelta(minutes=15)
-#: How much later than its value of updated_at a row is committed, at most.
-LATEST: Final = timedelta(minutes=14)
 EVENT: Final = "Record Updated"
-#: FullStory rejects records with this note.
-REJECTED_NOTE: Final = "refused by FullStory"
 _TABLE: Final = """
     CREATE TABLE records (
         record_id   integer NOT NULL,
@@ -94,7 +90,7 @@ def fixed_customer(record_id: int) -> str:
     return f"fixed-{record_id}"
 
 
-class Records:
+class Records(Table):
     """
     Write to the table as an application does, and remember every version of every row.
 
@@ -104,61 +100,40 @@ class Records:
     """
 
     def __init__(self, warehouse: Warehouse, counts: Counter[str], *, only_grows: bool) -> None:
-        self._warehouse = warehouse
-        self._counts = counts
+        super().__init__(warehouse, counts, _TABLE)
         self._only_grows = only_grows
         self._last = START
         self._last_id = 0
-        self._open: list[Version] = []
-        self._transaction = ExitStack()
         self.versions: dict[tuple[int, datetime], Version] = {}
         self._current: dict[int, Version] = {}
-        #: Counts commits.
-        self.moment = 0
-        #: All that was committed up to this moment was seen by a run that is green.
-        self.seen = 0
-        with warehouse.cursor() as cursor:
-            cursor.execute(_TABLE)
 
-    def write(self, hour: int, chance: random.Random) -> None:
-        """Commit what an hour brings."""
-        now = START + (hour + 1) * HOUR
-        with self._warehouse.cursor() as cursor:
-            versions = [self._new(now, chance) for _ in range(chance.randint(4, 14))]
-            if not self._only_grows:
-                versions += self._updated(now, chance)
-                versions += self._repaired(now, chance)
-                versions += [self._late(now - HOUR, chance) for _ in range(chance.randint(0, 3))]
-            self._execute(cursor, versions)
-            if not self._only_grows and chance.random() < 0.2:
-                self._double(cursor, chance.choice(versions))
-        self._commit(versions)
+    def conclude(self) -> None:
+        """Write nothing: each version that is to be imported is there."""
 
-    def begin(self, hour: int, chance: random.Random) -> None:
-        """Write what is committed later, by `commit`."""
-        now = START + (hour + 1) * HOUR
-        cursor = self._transaction.enter_context(self._warehouse.cursor())
+    def differences(self, emulator: EmulatorClient) -> Differences:
+        """Return how the events that FullStory has differ from the versions of all rows."""
+        return compare(self.versions.values(), imported_events(emulator.url), self.seen)
+
+    def _of_an_hour(self, cursor: Any, now: datetime, chance: random.Random) -> list[Version]:
+        versions = [self._new(now, chance) for _ in range(chance.randint(4, 14))]
+        if not self._only_grows:
+            versions += self._updated(now, chance)
+            versions += self._repaired(now, chance)
+            versions += [self._late(now - HOUR, chance) for _ in range(chance.randint(0, 3))]
+        self._execute(cursor, versions)
+        if not self._only_grows and chance.random() < 0.2:
+            self._double(cursor, chance.choice(versions))
+        return versions
+
+    def _during_a_read(self, now: datetime, chance: random.Random) -> list[Version]:
         if self._only_grows:
-            self._open = [self._new(now + timedelta(minutes=1), chance) for _ in range(chance.randint(1, 4))]
-        else:
-            self._open = [self._late(now, chance) for _ in range(chance.randint(1, 4))]
-        self._execute(cursor, self._open)
+            return [self._new(now + timedelta(minutes=1), chance) for _ in range(chance.randint(1, 4))]
+        return [self._late(now, chance) for _ in range(chance.randint(1, 4))]
 
-    def commit(self) -> None:
-        """Commit what was begun."""
-        self._transaction.close()
-        if self._open:
-            self._counts["rows committed during a read"] += len(self._open)
-            self._commit(self._open)
-        self._open = []
-
-    def _commit(self, versions: list[Version]) -> None:
-        self.moment += 1
-        for version in versions:
-            version.committed = self.moment
-            self.versions[version.key] = version
-            self._current[version.record_id] = version
-        self._last = max([self._last, *(version.updated_at for version in versions)])
+    def _note(self, version: Version) -> None:
+        self.versions[version.key] = version
+        self._current[version.record_id] = version
+        self._last = max(self._last, version.updated_at)
 
     def _execute(self, cursor: Any, versions: list[Version]) -> None:
         for version in versions:

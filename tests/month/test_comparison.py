@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from month.comparison import compare
-from month.warehouse import REJECTED_NOTE, Version
+from month.comparison import compare, compare_users, unchanged
+from month.customers import Profile
+from month.table import REJECTED_NOTE
+from month.warehouse import Version
 
 
 def version(number: int, committed: int = 1, **values: Any) -> Version:
@@ -55,3 +57,68 @@ def test_what_was_refused_is_there_once_it_is_fixed(values: dict[str, Any]) -> N
     assert not compare([refused], [refused.event()], seen=1)
     assert refused.event()["user"]["uid"]
     assert "note" not in refused.event()["properties"]
+
+
+def profile(number: int, plan: str, committed: int, **values: Any) -> Profile:
+    moment = datetime(2026, 3, 1, committed, tzinfo=UTC)
+    return Profile(number, plan, seats=3, updated_at=moment, committed=committed, **values)
+
+
+#: A customer who changed to another plan and back, and two who did not change.
+PROFILES = [
+    profile(1, "free", 1),
+    profile(2, "free", 1),
+    profile(3, "free", 1),
+    profile(1, "pro", 2),
+    profile(1, "free", 3),
+]
+USERS = [each.user() for each in (PROFILES[4], *PROFILES[1:3])]
+PRO = PROFILES[3].user()
+
+
+def test_equal_users_in_any_order_are_no_difference() -> None:
+    differences = compare_users(PROFILES, reversed(USERS), seen=3)
+    assert not differences
+    assert differences.compared == 3
+
+
+@pytest.mark.parametrize(
+    ("imported", "found"),
+    [
+        (USERS[1:], "1 missing (such as user customer-1)"),
+        ([PRO, *USERS[1:]], "1 outdated (such as user customer-1)"),
+        ([*USERS[:2], USERS[2] | {"email": "other"}], "1 altered (such as user customer-3)"),
+        ([*USERS[:2], USERS[2] | {"properties": {"plan": "free"}}], "1 altered (such as user customer-3)"),
+        ([*USERS, profile(4, "free", 1).user()], "1 surplus (such as user customer-4)"),
+        ([*USERS, {"email": "1@example.com"}], "1 surplus (such as user nobody)"),
+    ],
+    ids=["lost", "left as it was", "another email", "a property lost", "made up", "anonymous"],
+)
+def test_every_difference_of_users_is_found(imported: list[dict[str, Any]], found: str) -> None:
+    assert str(compare_users(PROFILES, imported, seen=3)) == found
+
+
+def test_users_may_be_ahead_of_what_a_green_run_has_seen_and_not_behind() -> None:
+    assert not compare_users(PROFILES, [PRO, *USERS[1:]], seen=2)
+    # The plan before was the same, so that what is ahead looks like what is behind.
+    assert not compare_users(PROFILES, USERS, seen=2)
+    assert not compare_users(PROFILES, [], seen=0)
+    later = profile(2, "pro", 4)
+    assert not compare_users([*PROFILES, later], [USERS[0], later.user(), USERS[2]], seen=3)
+    assert not compare_users([*PROFILES, later], USERS, seen=3)
+    assert compare_users([*PROFILES, later], USERS, seen=4).outdated
+
+
+@pytest.mark.parametrize("values", [{"has_uid": False}, {"note": REJECTED_NOTE}])
+def test_a_refused_version_changes_no_user(values: dict[str, Any]) -> None:
+    refused = profile(2, "pro", 4, **values)
+    assert not compare_users([*PROFILES, refused], USERS, seen=4)
+    assert compare_users([*PROFILES, refused], [USERS[0], refused.user(), USERS[2]], seen=4).altered
+    only = profile(5, "free", 4, **values)
+    assert not compare_users([*PROFILES, only], USERS, seen=4)
+    assert compare_users([*PROFILES, only], [*USERS, only.user()], seen=4).surplus
+
+
+def test_a_user_who_is_sent_as_before_is_found() -> None:
+    assert unchanged([USERS[0], USERS[1], PRO, USERS[0]]) == []
+    assert unchanged([USERS[0], USERS[1], USERS[0], PRO, PRO]) == ["user customer-1"] * 2

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from month.plan import OUTAGES, SHARES, SHARES_WITH_IDS, plan
+from month.plan import FILE_IMPORTED, OUTAGES, SHARES, SHARES_WITH_IDS, plan
 from month.tasks import KINDS, Kind
 
 EVERY_KIND = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
@@ -20,6 +20,8 @@ def test_a_seed_always_gives_the_same_month(kind: Kind) -> None:
 def test_everything_happens_in_the_shortest_month(kind: Kind) -> None:
     hours = plan(1, 1, kind)
     expected = {*SHARES, *(SHARES_WITH_IDS if kind.insert_id else ())}
+    if not kind.imports_files:
+        expected.remove(FILE_IMPORTED)
     assert len(hours) == 24
     assert set().union(*(hour.happenings for hour in hours)) == expected
     assert {hour.outage for hour in hours} == {"", *OUTAGES}

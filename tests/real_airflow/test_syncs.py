@@ -26,6 +26,8 @@ pytestmark = pytest.mark.all_airflows
 
 HOURLY_SYNC = "example_fullstory_hourly_sync"
 IMPORT_ORDERS = "import_orders"
+USER_PROPERTIES = "example_fullstory_user_properties"
+IMPORT_CUSTOMERS = "import_customers"
 BACKFILL = "example_fullstory_backfill"
 #: The type of a run that an asset starts.
 BY_ASSET = "dataset_triggered" if AIRFLOW_VERSION < (3, 0) else "asset_triggered"
@@ -74,6 +76,78 @@ class OrdersTable:
         """Check that FullStory has each event once."""
         comparison = compare(self.events, Run(self._services, "", "").events())
         assert comparison.missing.most_common(2) == comparison.surplus.most_common(2) == []
+
+
+class CustomersTable:
+    """A table of customers, and the user that each should be in FullStory."""
+
+    COUNT = 40
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._users: dict[str, dict[str, Any]] = {}
+        self._execute(
+            """
+            CREATE TABLE customers (
+                customer_id text PRIMARY KEY, email text, name text, plan text,
+                lifetime_value numeric(10, 2), customer_since date
+            )
+            """
+        )
+        for number in range(self.COUNT):
+            self.add(number)
+
+    def add(self, number: int) -> None:
+        """Add a customer on the free plan."""
+        uid, since = f"secret-customer-{number:02}", datetime(2026, 1, 1) + timedelta(days=number)  # noqa: DTZ001
+        email, name = f"{uid}@example.com", f"Customer {number}"
+        self._execute(
+            "INSERT INTO customers VALUES (%s, %s, %s, 'free', %s, %s)",
+            *(uid, email, name, Decimal(number * 37) / 100, since.date()),
+        )
+        self._users[uid] = {
+            "uid": uid,
+            "display_name": name,
+            "email": email,
+            "properties": {
+                "customer_since": f"{since:%Y-%m-%d}",
+                "lifetime_value": number * 37 / 100,
+                "plan": "free",
+            },
+            "schema": {"properties": {"customer_since": "date"}},
+        }
+
+    def change_plan(self, number: int, plan: str) -> None:
+        """Let a customer change to another plan."""
+        uid = f"secret-customer-{number:02}"
+        self._execute("UPDATE customers SET plan = %s WHERE customer_id = %s", plan, uid)
+        self._users[uid]["properties"]["plan"] = plan
+
+    def clear_up(self) -> None:
+        """Remove the table."""
+        self._execute("DROP TABLE customers")
+
+    def _execute(self, statement: str, *parameters: Any) -> None:
+        with self._services.warehouse.cursor() as cursor:
+            cursor.execute(statement, parameters)
+
+    def check(self) -> None:
+        """Check that FullStory has each customer as the table has it, and nobody else."""
+        users = [line["user"] for line in self._services.emulator.users()]
+        assert {user["uid"]: {name: user[name] for name in user if name != "id"} for user in users} == (
+            self._users
+        )
+        assert len(users) == len(self._users)
+
+
+@pytest.fixture
+def customers(services: Services) -> Iterator[CustomersTable]:
+    """Give the customers, and syncs that remember nothing."""
+    shutil.rmtree(services.directory / "state" / "syncs", ignore_errors=True)
+    table = CustomersTable(services)
+    yield table
+    services.airflow.api.pause(USER_PROPERTIES)
+    table.clear_up()
 
 
 @pytest.fixture
@@ -146,6 +220,29 @@ def test_the_hourly_sync_sends_what_is_new(services: Services, orders: OrdersTab
     refresh = Run(services, HOURLY_SYNC, "full_refresh")
     assert counts(refresh, IMPORT_ORDERS) == (1, len(ORDERS) + 2)
     orders.check()
+
+
+def test_user_properties_are_sent_where_they_changed(services: Services, customers: CustomersTable) -> None:
+    services.airflow.wait_for_dag(USER_PROPERTIES)
+    # The schedule makes no run in between.
+    wait_for("a day with time left", lambda: f"{services.airflow.now():%H:%M}" < "23:55", seconds=330)
+    services.airflow.api.unpause(USER_PROPERTIES)
+    [scheduled] = made_runs(services, USER_PROPERTIES, "scheduled")
+    assert counts(scheduled, IMPORT_CUSTOMERS) == (customers.COUNT, 0)
+    customers.check()
+    assert "Pausing task as DEFERRED" in scheduled.logs(IMPORT_CUSTOMERS)
+    assert_keeps_secrets(scheduled.visible_text(IMPORT_CUSTOMERS), services.emulator, "secret-customer")
+
+    customers.change_plan(7, "pro")
+    customers.add(customers.COUNT)
+    assert counts(undated(services, USER_PROPERTIES), IMPORT_CUSTOMERS) == (2, customers.COUNT - 1)
+    customers.check()
+
+    before = posts(services)
+    services.airflow.api.clear(USER_PROPERTIES, scheduled.run_id, IMPORT_CUSTOMERS)
+    scheduled.wait_for_try(2, "success")
+    assert scheduled.result(IMPORT_CUSTOMERS)["imported"] == 0
+    assert posts(services) == before
 
 
 def test_a_model_that_was_built_starts_a_sync_of_what_has_changed(
