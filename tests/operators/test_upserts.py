@@ -209,6 +209,20 @@ class TestSyncs:
         assert plans(emulator) == {f"u{number}": "pro" if number == 3 else "free" for number in range(25)}
         assert record_of(tmp_path)["watermark"]["value"]["value"] == "50"
 
+    def test_a_retry_waits_for_a_batch_whose_answer_was_lost(
+        self, tmp_path: Path, warehouse: Warehouse, emulator: EmulatorClient
+    ) -> None:
+        warehouse.add((1, 1), status="free")
+        emulator.configure(processing_seconds=1.5)
+        task = UsersRun(tmp_path, "run-1")
+        crash(task, noting_job(1))
+        warehouse.execute("UPDATE orders SET status = 'pro'")
+
+        task.attempt()
+
+        first, second = emulator.jobs()
+        assert second["created"] >= first["finished"]
+
     @pytest.mark.usefixtures("emulator")
     def test_a_row_without_a_watermark_is_sent(self, tmp_path: Path, warehouse: Warehouse) -> None:
         warehouse.add((1, None), status="free")
