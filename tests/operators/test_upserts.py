@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStorySyncOpenError
+from airflow_provider_fullstory.exceptions import (
+    FullStoryBadRequestError,
+    FullStoryInputError,
+    FullStorySyncOpenError,
+)
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportUsersOperator
 from airflow_provider_fullstory.watermark import Watermark
 from tests.operators.syncs import SyncRun, record_of
@@ -72,6 +76,32 @@ def test_a_batch_that_did_not_change_is_not_sent_again(task: UsersTask, emulator
     task.clear()
     task.attempt(users=users("free"))
     assert len(emulator.jobs()) == 1
+
+
+def test_content_that_comes_back_after_fullstory_refused_another_counts(
+    task: UsersTask, emulator: EmulatorClient
+) -> None:
+    for plan in ("free", "pro"):
+        task.attempt(users=users(plan))
+        task.clear()
+    emulator.order_fault(method="POST", path="/v2/users/batch", times=1, status=400)
+    with pytest.raises(FullStoryBadRequestError):
+        task.attempt(users=users("gold"))
+    task.clear()
+
+    task.attempt(users=users("free"))
+
+    assert set(plans(emulator).values()) == {"free"}
+
+
+def test_a_batch_that_comes_back_after_it_was_left_out_counts(
+    task: UsersTask, emulator: EmulatorClient
+) -> None:
+    few = [{"uid": "u2", "plan": "pro"}]
+    for given in (users("free"), few, users("free")):
+        task.attempt(users=given, batch_size=2)
+        task.clear()
+    assert set(plans(emulator).values()) == {"free"}
 
 
 def test_an_earlier_job_is_finished_before_a_changed_user_is_sent(
