@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,17 +10,21 @@ import pytest
 from airflow_provider_fullstory.exceptions import (
     FullStoryBadRequestError,
     FullStoryInputError,
+    FullStoryKilledError,
     FullStorySyncOpenError,
 )
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportUsersOperator
+from airflow_provider_fullstory.sources import CHUNK_ROWS
 from airflow_provider_fullstory.watermark import Watermark
 from tests.operators.syncs import SyncRun, record_of
-from tests.tries import Task, crash, failure_of, noting_job
+from tests.tries import Task, crash, failure_of, join_uploads, noting_job
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from airflow_provider_fullstory.emulator.client import EmulatorClient
+    from tests.logs import Log
     from tests.operators.syncs import Warehouse
 
 SQL = """
@@ -118,6 +123,33 @@ def test_an_earlier_job_is_finished_before_a_changed_user_is_sent(
     changed = [job for job in jobs.values() if job["created"] >= first["finished"]]
     assert len(changed) >= 2
     assert sum(job["imports"] for job in changed) >= 20
+
+
+def test_a_task_that_is_stopped_names_its_own_jobs_not_those_of_earlier_tries(
+    task: UsersTask, emulator: EmulatorClient, log: Log
+) -> None:
+    crash(task, noting_job(3), users=users("free", 25))
+    earlier = {job["id"] for job in emulator.jobs()}
+    emulator.configure(processing_seconds=60)
+    later = 2 * CHUNK_ROWS
+
+    def source() -> Iterator[dict[str, str]]:
+        yield from users("pro", later)
+        while len(emulator.jobs()) < len(earlier) + 3:
+            time.sleep(0.01)
+        operator.on_kill()
+        yield from users("pro", 2 * later)[later:]
+
+    operator = task.operator(users=source())
+    with pytest.raises(FullStoryKilledError):
+        operator.execute(task.next_context())
+    join_uploads()
+
+    [stopped] = log.having("The task was stopped.")
+    assert log.having("Job 1 of 1 is finished")
+    assert log.having("Job 2 of 2 is finished")
+    assert "FullStory may still be working on" in stopped
+    assert not any(job in stopped for job in earlier)
 
 
 def test_a_user_without_uid_may_not_be_made_anew(task: UsersTask, emulator: EmulatorClient) -> None:
