@@ -98,7 +98,7 @@ class FullStoryPermissionError(FullStoryApiError):
 
 
 class FullStoryNotFoundError(FullStoryApiError):
-    """404: the job is unknown, or belongs to another organization."""
+    """404: the job or the user is unknown, or belongs to another organization."""
 
 
 class FullStoryConflictError(FullStoryApiError):

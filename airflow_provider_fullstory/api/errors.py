@@ -46,14 +46,29 @@ _ERRORS: dict[int, tuple[type[FullStoryApiError], str]] = {
         "Too many requests, or 200 batches or 500,000 records of the organization are unfinished.",
     ),
 }
-_NO_JOB = "No such job in this organization: check the id, and the connection that created it."
-_NO_ENDPOINT = "FullStory has no such endpoint: check the host of the connection."
+_FAILED = "FullStory failed; the request may be sent again."
+_FAILED_FOR_GOOD = "FullStory failed, and may have done the work all the same, so it is not asked again."
+#: What to do if FullStory does not know an endpoint.
+NO_ENDPOINT = "FullStory has no such endpoint: check the host of the connection."
 
 
 def error_of(
-    response: Response, secrets: Collection[str] = (), *, purpose: str, level: str, names_job: bool
+    response: Response,
+    secrets: Collection[str] = (),
+    *,
+    purpose: str,
+    level: str,
+    missing: str,
+    is_repeatable: bool,
 ) -> FullStoryError:
-    """Return the error of an answer that reports no success; it shows none of the secrets."""
+    """
+    Return the error of an answer that reports no success; it shows none of the secrets.
+
+    :param purpose: What the request is for.
+    :param level: The lowest level of API key that may make it.
+    :param missing: What to do if FullStory does not find what it names.
+    :param is_repeatable: Whether it may be sent again although FullStory may have done the work.
+    """
     if 300 <= response.status < 400:
         return FullStoryProtocolError(
             f"Asked to {purpose}, the host answered with a redirect (HTTP {response.status}). It is not "
@@ -63,8 +78,7 @@ def error_of(
     code, message = _error_body(response.body, secrets)
     error_type, advice = _ERRORS.get(response.status, (FullStoryApiError, ""))
     if response.status >= 500:
-        error_type, advice = FullStoryServerError, "FullStory failed; the request may be sent again."
-    missing = _NO_JOB if names_job else _NO_ENDPOINT
+        error_type, advice = FullStoryServerError, _FAILED if is_repeatable else _FAILED_FOR_GOOD
     advice = advice.format(level=level, missing=missing)
     if response.retry_after is not None:
         advice += f" FullStory asks to wait {response.retry_after:g} s."

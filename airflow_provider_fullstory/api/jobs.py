@@ -15,7 +15,7 @@ from airflow_provider_fullstory.api.protocol import IDEMPOTENCY_SECONDS, Call
 
 #: Most records that one batch may hold.
 MAX_BATCH_RECORDS = 50_000
-
+_MISSING = "No such job in this organization: check the id, and the connection that created it."
 
 T = TypeVar("T")
 
@@ -120,7 +120,7 @@ class RecordError(msgspec.Struct, frozen=True):
 
 class Page(msgspec.Struct, Generic[T], frozen=True):
     """
-    One page of a job's results.
+    One page of results.
 
     ``total_records`` counts all pages together; None if FullStory leaves it out.
     """
@@ -154,6 +154,7 @@ def job_status(resource: Resource, job_id: str) -> Call[JobStatus]:
         Request("GET", _job_path(resource, job_id)),
         lambda content: decoder(JobStatusAnswer).decode(content).status,
         f"read the status of job {job_id!r} ({resource})",
+        missing=_MISSING,
     )
 
 
@@ -167,6 +168,7 @@ def imports_page(
         decoder(Page[dict[str, Any]]).decode,
         f"read the imported records of job {job_id!r} ({resource})",
         level="Architect",
+        missing=_MISSING,
     )
 
 
@@ -177,6 +179,7 @@ def errors_page(resource: Resource, job_id: str, page_token: str | None = None) 
         decoder(Page[RecordError]).decode,
         f"read the rejected records of job {job_id!r} ({resource})",
         level="Architect",
+        missing=_MISSING,
     )
 
 

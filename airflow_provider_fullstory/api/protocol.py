@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from airflow_provider_fullstory import __version__
 from airflow_provider_fullstory.api.encoding import UNREADABLE
-from airflow_provider_fullstory.api.errors import error_of
+from airflow_provider_fullstory.api.errors import NO_ENDPOINT, error_of
 from airflow_provider_fullstory.api.quoting import quoted
 from airflow_provider_fullstory.exceptions import (
     FullStoryError,
@@ -44,13 +44,14 @@ class Call(Generic[T]):
     """
     One use of an endpoint.
 
-    :param request: What to send. Sending it again never does the work twice: it reads, or carries an
-        idempotency key.
+    :param request: What to send. Sending it again within ``repeatable_for`` never does the work twice: it
+        reads, or carries an idempotency key.
     :param read: Turns the bytes of a good answer into the result.
     :param purpose: What the call is for, as a person would say it; part of every error message.
     :param level: The lowest level of API key that may make it.
+    :param missing: What to do if FullStory does not find what it names.
     :param repeatable_for: Seconds for which FullStory recognizes the request if it is sent again; after that
-        it would do the work twice.
+        it would do the work twice. 0 for a request that is never sent again once it may have arrived.
     :param sent_before: When the request was first sent, in seconds since the epoch, if its answer is unknown.
     """
 
@@ -58,6 +59,7 @@ class Call(Generic[T]):
     read: Callable[[bytes], T]
     purpose: str
     level: str = "Standard"
+    missing: str = NO_ENDPOINT
     repeatable_for: float = math.inf
     sent_before: float | None = None
 
@@ -79,7 +81,8 @@ class Call(Generic[T]):
                 secrets,
                 purpose=self.purpose,
                 level=self.level,
-                names_job="/batch/" in self.request.path,
+                missing=self.missing,
+                is_repeatable=self.repeatable_for > 0,
             )
         if len(response.body) > LONGEST_ANSWER:
             reason = f"it has more than {LONGEST_ANSWER:,} bytes"

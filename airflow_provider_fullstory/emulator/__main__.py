@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--exit-with-parent", action="store_true", help="stop when the parent process has exited")
     defaults = Settings()
     for option, kind, text in (
-        ("--processing-seconds", float, "seconds that FullStory needs for one batch"),
+        ("--processing-seconds", float, "seconds that FullStory needs for one batch, and to delete a user"),
         ("--max-batch-records", int, "records allowed in one batch"),
         ("--concurrent-batches", int, "batches processed at the same time; further ones wait"),
         ("--max-unfinished-batches", int, "unfinished batches from which on the answer is 429"),

@@ -70,8 +70,18 @@ class EmulatorClient:
         return list(self.iterate_events(job_id))
 
     def users(self) -> list[dict[str, Any]]:
-        """Return all users that were created or updated, each with ``id`` and ``user``, ordered by id."""
+        """
+        Return all users that are not yet deleted, ordered by id.
+
+        Each is an object with ``id``, ``user`` (all that was sent of it, merged, without the properties that
+        FullStory drops) and ``is_being_deleted``.
+        """
         return list(self._lines("users"))
+
+    def annotations(self) -> list[dict[str, Any]]:
+        """Return the annotations, oldest first, each with text, start_time, end_time and source."""
+        annotations: list[dict[str, Any]] = self._call("GET", "annotations")["annotations"]
+        return annotations
 
     def requests(self) -> list[dict[str, Any]]:
         """Return the requests, oldest first; see ``LoggedRequest``."""

@@ -30,8 +30,8 @@ class Settings:
     (developer.fullstory.com/server/users/create-batch-user-import-job).
 
     :param organization: Id of the organization, as ``GET /me`` returns it.
-    :param processing_seconds: Seconds that FullStory needs for one batch of any size. Real durations are not
-        documented; the default of 0 keeps tests quick.
+    :param processing_seconds: Seconds that FullStory needs for one batch of any size, and to delete a user.
+        Real durations are not documented; the default of 0 keeps tests quick.
     :param max_batch_records: Records that one batch request may hold.
     :param concurrent_batches: Batches processed at the same time; further ones are accepted and wait.
     :param max_unfinished_batches: Unfinished batches from which on further ones are answered with 429.
@@ -39,11 +39,12 @@ class Settings:
     :param retry_after_seconds: The ``Retry-After`` header of those answers. The real value is unknown.
     :param max_body_bytes: Bytes of a request body above which the answer is 413. No such limit is documented,
         so there is none by default.
-    :param page_size: Results on one page of ``/imports`` and ``/errors``. The real size is unknown.
+    :param page_size: Results on one page of ``/imports`` and ``/errors``, and of users. The real size is
+        unknown.
     :param event_quota: Events that may be imported per calendar month (UTC).
     :param replay_server_errors: Whether an idempotency key also replays 5xx answers, as older revisions of
         the documentation said. Newer ones say that server errors can be retried.
-    :param omit_total_records: Whether pages of ``/imports`` and ``/errors`` come without ``total_records``.
+    :param omit_total_records: Whether these pages come without ``total_records``.
     :param repeat_last_page_token: Whether the last of these pages carries a token that leads to itself. A
         client that stops only at a page without a token never ends.
     :param fail_jobs: Whether jobs end without importing or rejecting a single record, as if FullStory broke

@@ -30,10 +30,25 @@ from airflow_provider_fullstory.hooks.settings import CONNECT_TIMEOUT, Settings
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
+    from aiohttp.connector import Connection
+
     from airflow_provider_fullstory.hooks.time_limit import TimeLimit
 
 #: Connections that one client keeps open: at a distance of 0.1 s they carry a thousand requests a second.
 _POOL_SIZE: Final = 100
+
+
+class _Response(aiohttp.ClientResponse):
+    """An answer that does not come is final where the same request again might do work twice."""
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        try:
+            return await super().start(connection)
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+            # aiohttp itself would send a deletion again.
+            if self.method == "DELETE":
+                raise aiohttp.ClientError(str(error)) from error
+            raise
 
 
 class Client:
@@ -57,6 +72,7 @@ class Client:
             connector=aiohttp.TCPConnector(limit=_POOL_SIZE, ssl=ssl_context),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": protocol.user_agent()},
+            response_class=_Response,
         )
 
     async def send(self, request: http.Request, limit: TimeLimit) -> http.Response:

@@ -63,6 +63,8 @@ def transport_error(
     advice = _PROXY_ADVICE if any(isinstance(one, errors.of_proxy) for one in causes) else ""
     is_unsent = any(isinstance(one, errors.unsent) for one in causes)
     error_type = FullStoryUnreachableError if is_unsent else FullStoryTransportError
+    if not is_unsent and call.repeatable_for <= 0:
+        advice += " FullStory may have done the work all the same, so it is not asked again."
     return error_type(
         f"Could not {call.purpose}: no answer from {settings.base_url}{way} ({reason}).{advice}"
     )

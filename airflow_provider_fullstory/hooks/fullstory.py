@@ -11,19 +11,25 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_fullstory.api import jobs, organization
+from airflow_provider_fullstory.api.annotations import create_annotation, new_annotation
 from airflow_provider_fullstory.api.jobs import Resource
 from airflow_provider_fullstory.exceptions import FullStoryError
 from airflow_provider_fullstory.hooks import connection_form
+from airflow_provider_fullstory.hooks.async_single_records import AsyncSingleRecords
 from airflow_provider_fullstory.hooks.connections import async_settings_of, settings_of
+from airflow_provider_fullstory.hooks.pages import async_pages, pages
 from airflow_provider_fullstory.hooks.retrying import Retries, RetryBudget
+from airflow_provider_fullstory.hooks.single_records import SingleRecords
 from airflow_provider_fullstory.hooks.transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    import datetime
+    from collections.abc import AsyncIterator, Iterator
     from typing import Self
 
     import requests
 
+    from airflow_provider_fullstory.api.annotations import Annotation
     from airflow_provider_fullstory.api.http import Content
     from airflow_provider_fullstory.api.jobs import Job, JobStatus, Page, RecordError
     from airflow_provider_fullstory.api.organization import Account, Quotas
@@ -31,7 +37,6 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.hooks.async_transport import AsyncTransport
     from airflow_provider_fullstory.hooks.settings import Settings
 
-R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -78,7 +83,7 @@ class FullStoryBaseHook(BaseHook):
         return RetryBudget(self.retry_for, self.rate_limited_for, self.deadline)
 
 
-class FullStoryHook(FullStoryBaseHook):
+class FullStoryHook(SingleRecords, FullStoryBaseHook):
     """
     Call FullStory's server API from a task.
 
@@ -180,7 +185,7 @@ class FullStoryHook(FullStoryBaseHook):
         :raises FullStoryNotReadyError: If the job is still processed after ``retry_for`` seconds.
         """
         kind = Resource(resource)
-        return _pages(
+        return pages(
             lambda token: self._call(jobs.imports_page(kind, job_id, token, include_schema=include_schema))
         )
 
@@ -194,7 +199,33 @@ class FullStoryHook(FullStoryBaseHook):
         :raises FullStoryNotReadyError: If the job is still processed after ``retry_for`` seconds.
         """
         kind = Resource(resource)
-        return _pages(lambda token: self._call(jobs.errors_page(kind, job_id, token)))
+        return pages(lambda token: self._call(jobs.errors_page(kind, job_id, token)))
+
+    def create_annotation(
+        self,
+        text: str,
+        *,
+        start_time: datetime.datetime | str | None = None,
+        end_time: datetime.datetime | str | None = None,
+        source: str | None = None,
+    ) -> Annotation:
+        """
+        Put a mark into FullStory's charts, and return it as FullStory has it.
+
+        FullStory recognizes no mark that it has already, and can neither list nor delete one. So a request
+        that may have arrived is not sent again: ``is_ambiguous`` of the error then is True, and nobody can
+        know whether the mark is there. What surely did not arrive, or was refused for the rate limit, is sent
+        again as ``retry_for`` says.
+
+        :param text: What the mark says, up to 200 characters.
+        :param start_time: When it starts: a datetime, or text in ISO 8601. Without a time zone it is in UTC.
+            By default FullStory takes the time of the request.
+        :param end_time: When it ends, by default at its start.
+        :param source: Where the mark comes from, up to 40 characters.
+        :raises FullStoryInputError: Before anything is sent, if FullStory would not take it.
+        :raises FullStoryError: If no answer says that FullStory has it.
+        """
+        return self._call(create_annotation(new_annotation(text, start_time, end_time, source)))
 
     def get_quotas(self) -> Quotas:
         """Return the organization's quotas for sessions and server events."""
@@ -269,7 +300,7 @@ class ResourceImports:
         return self._hook.iter_errors(self._resource, job_id)
 
 
-class FullStoryAsyncHook(FullStoryBaseHook):
+class FullStoryAsyncHook(AsyncSingleRecords, FullStoryBaseHook):
     """
     Call FullStory's server API from a trigger, without blocking its event loop.
 
@@ -307,14 +338,25 @@ class FullStoryAsyncHook(FullStoryBaseHook):
     ) -> AsyncIterator[Page[dict[str, Any]]]:
         """Yield the records that a job imported; see :meth:`FullStoryHook.iter_imports`."""
         kind = Resource(resource)
-        return _async_pages(
+        return async_pages(
             lambda token: self._call(jobs.imports_page(kind, job_id, token, include_schema=include_schema))
         )
 
     def iter_errors(self, resource: Resource | str, job_id: str) -> AsyncIterator[Page[RecordError]]:
         """Yield the records that FullStory rejected; see :meth:`FullStoryHook.iter_errors`."""
         kind = Resource(resource)
-        return _async_pages(lambda token: self._call(jobs.errors_page(kind, job_id, token)))
+        return async_pages(lambda token: self._call(jobs.errors_page(kind, job_id, token)))
+
+    async def create_annotation(
+        self,
+        text: str,
+        *,
+        start_time: datetime.datetime | str | None = None,
+        end_time: datetime.datetime | str | None = None,
+        source: str | None = None,
+    ) -> Annotation:
+        """Put a mark into FullStory's charts; see :meth:`FullStoryHook.create_annotation`."""
+        return await self._call(create_annotation(new_annotation(text, start_time, end_time, source)))
 
     async def get_quotas(self) -> Quotas:
         """Return the organization's quotas for sessions and server events."""
@@ -331,24 +373,3 @@ class FullStoryAsyncHook(FullStoryBaseHook):
 
     async def _read_settings(self) -> Settings:
         return await async_settings_of(self, self.fullstory_conn_id)
-
-
-def _pages(read: Callable[[str | None], Page[R]]) -> Iterator[Page[R]]:
-    """Yield all pages; a token that comes again would read the same pages endlessly."""
-    seen: set[str | None] = set()
-    token: str | None = None
-    while token not in seen:
-        seen.add(token)
-        page = read(token)
-        yield page
-        token = page.next_page_token or None
-
-
-async def _async_pages(read: Callable[[str | None], Awaitable[Page[R]]]) -> AsyncIterator[Page[R]]:
-    seen: set[str | None] = set()
-    token: str | None = None
-    while token not in seen:
-        seen.add(token)
-        page = await read(token)
-        yield page
-        token = page.next_page_token or None

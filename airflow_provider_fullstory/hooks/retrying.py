@@ -70,7 +70,10 @@ class UnknownOutcome(stop_base):
             raise
 
     def _is_repeatable(self, wait: float = 0.0) -> bool:
-        return self._since is None or time.time() + wait < self._since + self._repeatable_for
+        if self._since is None:
+            return True
+        # A clock that is set back must not make a request repeatable that never is.
+        return self._repeatable_for > 0 and time.time() + wait < self._since + self._repeatable_for
 
 
 class StopBeforeDeadline(stop_base):

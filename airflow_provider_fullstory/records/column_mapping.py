@@ -326,7 +326,8 @@ class _Leaf:
         if limits is not None and options.drops_invalid_properties:
             chunk.drop(drop_invalid(name, values, column, limits, convert))
         elif limits is not None:
-            column.refusals = oversized(name, column, limits) | column.refusals
+            # Unlike a value that cannot be sent, it is in the record as that is written down.
+            chunk.refuse(oversized(name, column, limits))
         return column
 
 

@@ -18,8 +18,9 @@ from msgspec import UNSET, UnsetType
 
 from airflow_provider_fullstory.api.encoding import ENCODER
 from airflow_provider_fullstory.records import rules
-from airflow_provider_fullstory.records.rules import property_name_problem, quoted
-from airflow_provider_fullstory.records.values import unwrapped
+from airflow_provider_fullstory.records.refusals import ValueRefusedError
+from airflow_provider_fullstory.records.rules import MAX_LEVELS, property_name_problem, quoted
+from airflow_provider_fullstory.records.values import plain_key, unwrapped
 
 if TYPE_CHECKING:
     from airflow_provider_fullstory.records.columns import Column
@@ -48,10 +49,10 @@ def oversized(name: str, column: Column, limits: PropertyLimits) -> dict[int, Re
     :param column: Its values as they are sent.
     :param limits: The limits.
     """
-    types = set(map(type, column.values)) - _SMALL
-    if not types:
+    types = set(map(type, column.values))
+    if types <= _SMALL:
         return {}
-    if types == {str} and column.is_full and not _may_be_large(max(map(len, column.values)), limits):
+    if types == {str} and not _may_be_large(max(map(len, column.values)), limits):
         return {}
     large = ((row, next(_oversized(name, value, limits), None)) for row, value in enumerate(column.values))
     return {
@@ -76,7 +77,11 @@ def drop_invalid(
     dropped: Dropped = []
     for row in sorted({*column.refusals, *oversized(name, column, limits)}):
         reasons: list[str] = []
-        kept = convert(name, [_kept(name, values[row], limits, convert, reasons)])
+        try:
+            kept = convert(name, [_kept(name, values[row], limits, convert, reasons)])
+        except ValueRefusedError as error:
+            column.refusals[row] = error.refusal
+            continue
         if reasons:
             column.put(row, kept.values[0], next(iter(kept.declared_by_row)))
             column.refusals |= dict(zip([row], kept.refusals.values(), strict=False))
@@ -159,13 +164,16 @@ def _kept(name: str, value: Any, limits: PropertyLimits, convert: Conversion, re
     value = unwrapped(value)
     if isinstance(value, Mapping):
         kept = {}
-        for key, item in value.items():
+        for given, item in value.items():
+            key = plain_key(f"property {quoted(name)}", given)
             path = f"{name}.{key}"
-            if isinstance(key, str) and (problem := property_name_problem(path)):
+            if path.count(".") > MAX_LEVELS:
+                raise rules.TOO_DEEP.broken(field=f"property {quoted(path)}")
+            if problem := property_name_problem(path):
                 reasons.append(f"property {quoted(path)}: {problem}")
-            else:
-                kept[key] = _kept(path, item, limits, convert, reasons)
-        return kept
+            elif (left := _kept(path, item, limits, convert, reasons)) is not None:
+                kept[given] = left
+        return kept or None
     if any(_is_large(sent, limits) for sent in convert(name, [value]).values):
         reasons.append(f"property {quoted(name)} is larger than {limits.longest_bytes:,} bytes")
         return None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from airflow_provider_fullstory.emulator.organization.organization import Organization
-    from airflow_provider_fullstory.emulator.store.entries import Job, StoredRecord
+    from airflow_provider_fullstory.emulator.store.entries import Job, StoredRecord, StoredUser
 
 Shape = TypeVar("Shape")
 
@@ -57,6 +57,7 @@ class Control:
             ("GET", "requests"): self._requests,
             ("GET", "jobs"): self._jobs,
             ("GET", "most_unfinished"): self._most_unfinished,
+            ("GET", "annotations"): self._annotations,
             ("GET", "faults"): self._faults,
             ("POST", "faults"): lambda: self._order_fault(body),
             ("DELETE", "faults"): self._forget_faults,
@@ -81,7 +82,7 @@ class Control:
 
     def _users(self) -> Iterator[bytes]:
         users = self.organization.users.all()
-        return _chunked(b'{"id":"%b","user":%b}\n' % (user.id.encode(), user.text) for user in users)
+        return _chunked(map(_user_line, users))
 
     async def _stream(self, request: web.Request, chunks: Iterator[bytes]) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
@@ -101,6 +102,10 @@ class Control:
     def _most_unfinished(self) -> Answer:
         batches, records = self.organization.jobs.most_unfinished()
         return json_answer({"batches": batches, "records": records})
+
+    def _annotations(self) -> Answer:
+        stored = self.organization.annotations.store.all()
+        return json_answer({"annotations": [msgspec.Raw(text) for text in stored]})
 
     def _described(self, job: Job) -> dict[str, object]:
         return {
@@ -175,6 +180,11 @@ def _event_lines(job: Job, records: Iterable[StoredRecord]) -> Iterator[bytes]:
     head = b'{"job_id":%b,"ordinal":' % msgspec.json.encode(job.id)
     tail = b',"shared":%b}\n' % job.shared if job.shared else b"}\n"
     return (b'%b%d,"event":%b%b' % (head, record.ordinal, record.text, tail) for record in records)
+
+
+def _user_line(user: StoredUser) -> bytes:
+    line = {"id": user.id, "user": msgspec.Raw(user.text), "is_being_deleted": user.is_being_deleted}
+    return msgspec.json.encode(line) + b"\n"
 
 
 def _chunked(lines: Iterable[bytes]) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 from airflow_provider_fullstory.emulator.answers import Answer, ApiError, invalid, json_answer, not_found
 from airflow_provider_fullstory.emulator.settings import KEYS, Level
+from airflow_provider_fullstory.emulator.store.users import UserFilter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,7 +25,7 @@ class Call:
     :param level: Level of the caller's key.
     :param body: Bytes of the request.
     :param query: Parameters of the query string.
-    :param job_id: The job in the path, decoded.
+    :param id: The job or the user in the path, decoded.
     :param idempotency_key: The ``Idempotency-Key`` header.
     :param arrived: When the whole request had arrived, in seconds since 1970.
     """
@@ -32,19 +33,28 @@ class Call:
     level: Level
     body: bytes
     query: Mapping[str, str]
-    job_id: str
+    id: str
     idempotency_key: str | None
     arrived: float
 
 
 @dataclasses.dataclass(frozen=True)
 class Route:
-    """Describe one endpoint; ``*`` in the path stands for the job id, and lower levels may not use it."""
+    """
+    Describe one endpoint.
+
+    :param method: HTTP method.
+    :param path: Its path; ``*`` stands for the id of a job or a user.
+    :param level: The lowest level of API key that may use it.
+    :param endpoint: Answers a request.
+    :param takes_key: Whether it does the work of a request once for each ``Idempotency-Key``.
+    """
 
     method: str
     path: str
     level: Level
     endpoint: Callable[[Organization, Call], Answer]
+    takes_key: bool = False
 
 
 def _routes_of(resource: Resource) -> list[Route]:
@@ -55,27 +65,58 @@ def _routes_of(resource: Resource) -> list[Route]:
         return organization.imports.create_one(resource, call.body, call.idempotency_key)
 
     def status(organization: Organization, call: Call) -> Answer:
-        return organization.results.status(resource, call.job_id)
+        return organization.results.status(resource, call.id)
 
     def imported(organization: Organization, call: Call) -> Answer:
-        include_schema = call.query.get("include_schema", "false")
-        if include_schema not in {"true", "false"}:
-            raise invalid("include_schema must be true or false")
         token = call.query.get("page_token", "")
-        return organization.results.imported(
-            resource, call.job_id, token, include_schema=include_schema == "true"
-        )
+        return organization.results.imported(resource, call.id, token, include_schema=_include_schema(call))
 
     def rejected(organization: Organization, call: Call) -> Answer:
-        return organization.results.rejected(resource, call.job_id, call.query.get("page_token", ""))
+        return organization.results.rejected(resource, call.id, call.query.get("page_token", ""))
 
     return [
-        Route("POST", f"/v2/{resource}/batch", Level.STANDARD, create_batch),
-        Route("POST", f"/v2/{resource}", Level.STANDARD, create_one),
+        Route("POST", f"/v2/{resource}/batch", Level.STANDARD, create_batch, takes_key=True),
+        Route("POST", f"/v2/{resource}", Level.STANDARD, create_one, takes_key=True),
         Route("GET", f"/v2/{resource}/batch/*", Level.STANDARD, status),
         Route("GET", f"/v2/{resource}/batch/*/imports", Level.ARCHITECT, imported),
         Route("GET", f"/v2/{resource}/batch/*/errors", Level.ARCHITECT, rejected),
     ]
+
+
+def _get_user(organization: Organization, call: Call) -> Answer:
+    return organization.single_users.get(call.id, include_schema=_include_schema(call))
+
+
+def _list_users(organization: Organization, call: Call) -> Answer:
+    query = call.query
+    wanted = UserFilter(
+        query.get("uid"), query.get("email"), query.get("display_name"), _flag(call, "is_identified")
+    )
+    token = query.get("page_token", "")
+    return organization.single_users.list(wanted, token, include_schema=_include_schema(call))
+
+
+def _update_user(organization: Organization, call: Call) -> Answer:
+    return organization.single_users.update(call.id, call.body)
+
+
+def _delete_user(organization: Organization, call: Call) -> Answer:
+    return organization.single_users.delete(call.id)
+
+
+def _delete_user_by_uid(organization: Organization, call: Call) -> Answer:
+    return organization.single_users.delete_by_uid(call.query.get("uid", ""))
+
+
+def _include_schema(call: Call) -> bool:
+    return _flag(call, "include_schema") or False
+
+
+def _flag(call: Call, name: str) -> bool | None:
+    value = call.query.get(name)
+    if value not in {"true", "false", None}:
+        raise invalid(f"{name} must be true or false")
+    return None if value is None else value == "true"
 
 
 def _me(organization: Organization, call: Call) -> Answer:
@@ -89,20 +130,31 @@ def _quotas(organization: Organization, _call: Call) -> Answer:
     return organization.results.quotas()
 
 
+def _annotate(organization: Organization, call: Call) -> Answer:
+    return organization.annotations.create(call.body)
+
+
 ROUTES = [
     *_routes_of("events"),
     *_routes_of("users"),
+    Route("GET", "/v2/users", Level.ARCHITECT, _list_users),
+    Route("DELETE", "/v2/users", Level.ARCHITECT, _delete_user_by_uid),
+    Route("GET", "/v2/users/*", Level.ARCHITECT, _get_user),
+    Route("POST", "/v2/users/*", Level.STANDARD, _update_user),
+    Route("DELETE", "/v2/users/*", Level.ARCHITECT, _delete_user),
     Route("GET", "/me", Level.STANDARD, _me),
     Route("GET", "/v2/organization/quotas", Level.STANDARD, _quotas),
+    # Its documentation names no Idempotency-Key. Unknown: what becomes of one. Here it is ignored.
+    Route("POST", "/v2/annotations", Level.STANDARD, _annotate),
 ]
 
 
 def find_route(method: str, path: str) -> tuple[Route, str]:
     """
-    Return the endpoint of a request, and the job id in its path.
+    Return the endpoint of a request, and the id in its path.
 
     The path is as it was sent, without the query. It is split before it is decoded, so that an encoded slash
-    stays part of the job id.
+    stays part of the id.
 
     :raises ApiError: If there is no such endpoint.
     """
@@ -114,8 +166,8 @@ def find_route(method: str, path: str) -> tuple[Route, str]:
         if route.method == method and len(expected) == len(segments):
             pairs = list(zip(expected, segments, strict=True))
             if all(name in {"*", segment} for name, segment in pairs):
-                job_id = next((unquote(segment) for name, segment in pairs if name == "*"), "")
-                return route, job_id
+                found_id = next((unquote(segment) for name, segment in pairs if name == "*"), "")
+                return route, found_id
     raise not_found()
 
 

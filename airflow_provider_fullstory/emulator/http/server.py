@@ -125,11 +125,11 @@ class Server:
         logged.body_bytes, logged.body_sha256 = len(body), await self._in_thread(_sha256, body)
         level = level_of(request.headers.get("Authorization", ""))
         fault = self._organization.faults.take(request.method, logged.path) or Fault()
-        route, job_id = find_route(request.method, logged.path)
+        route, found_id = find_route(request.method, logged.path)
         check_level(route, level)
         self._check_body(request, body)
-        key = logged.idempotency_key if route.method == "POST" else None
-        call = Call(level, body, request.query, job_id, key, self._organization.clock.now())
+        key = logged.idempotency_key if route.takes_key else None
+        call = Call(level, body, request.query, found_id, key, self._organization.clock.now())
         if call.idempotency_key is None:
             return await self._faulty(fault, route, call, logged)
         with self._organization.idempotency.executing(route.path, call.idempotency_key):

@@ -1,4 +1,4 @@
-"""Events and users in the form that ``/imports`` shows."""
+"""Events and users in the form in which the API shows them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 from airflow_provider_fullstory.emulator.clock import timestamp
 from airflow_provider_fullstory.emulator.organization.users import SentUser, anonymous_user_id, user_id_of
-from airflow_provider_fullstory.emulator.rules.properties import Schema, types_of, without_oversized
+from airflow_provider_fullstory.emulator.rules.properties import Schema, kept_properties, types_of
 
 if TYPE_CHECKING:
     from airflow_provider_fullstory.emulator.store.entries import Job, StoredRecord
@@ -57,15 +57,13 @@ def describe_event(job: Job, record: StoredRecord, *, include_schema: bool) -> d
     return described
 
 
-def describe_user(job: Job, record: StoredRecord, *, include_schema: bool) -> dict[str, object]:
-    """Return an imported user in the form that ``/imports`` shows."""
-    user = msgspec.json.decode(record.text, type=SentUser)
-    user_id = user_id_of(user.uid) if user.uid else anonymous_user_id(job.number, record.ordinal)
-    properties = without_oversized(user.properties or {})
+def describe_user(user_id: str, user: SentUser, *, include_schema: bool) -> dict[str, object]:
+    """Return a user in the form that ``/imports`` shows."""
+    properties = kept_properties(user.properties or {})
     schema = _schema(msgspec.Raw(msgspec.json.encode(properties)), user.schema) if include_schema else None
     described = {"uid": user.uid, "display_name": user.display_name, "email": user.email}
     return {
-        "id": user.id or user_id,
+        "id": user_id,
         **without_null(described),
         "properties": properties,
         "schema": schema,

@@ -7,14 +7,20 @@ import dataclasses
 import secrets
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
+
 from airflow_provider_fullstory.emulator.answers import Answer, ApiError, invalid, json_answer
 from airflow_provider_fullstory.emulator.clock import Clock, month_of, timestamp
-from airflow_provider_fullstory.emulator.organization.descriptions import describe_user
-from airflow_provider_fullstory.emulator.organization.users import anonymous_user_id, upserted_user
+from airflow_provider_fullstory.emulator.organization.users import (
+    SentUser,
+    anonymous_user_id,
+    id_of,
+    upserted_user,
+)
 from airflow_provider_fullstory.emulator.rules.bodies import Batch, read_events, read_one, read_users
 from airflow_provider_fullstory.emulator.rules.properties import RecordError
 from airflow_provider_fullstory.emulator.rules.records import Event, NewUser, check_event, check_user
-from airflow_provider_fullstory.emulator.store.entries import Job, StoredRecord, StoredRejection
+from airflow_provider_fullstory.emulator.store.entries import Job, StoredRejection
 
 if TYPE_CHECKING:
     from airflow_provider_fullstory.emulator.injection.rejections import OrderedRejections
@@ -73,9 +79,10 @@ class Imports:
         for rejection in batch.rejections.values():
             raise invalid(rejection.message, rejection.code)
         self._save(job, batch)
-        user_id = describe_user(job, StoredRecord(0, batch.texts[0]), include_schema=False)["id"]
-        value = {} if resource == "events" else {"id": user_id}
-        return dataclasses.replace(json_answer(value), records=1)
+        if resource == "events":
+            return dataclasses.replace(json_answer({}), records=1)
+        user = msgspec.json.decode(batch.texts[0], type=SentUser)
+        return dataclasses.replace(json_answer({"id": id_of(self.users, user, job.number, 0)}), records=1)
 
     def _check_limits(self, now: float, new_records: int) -> None:
         # Unknown: whether users and events count together. The limits are "per org", so here they do.
@@ -130,7 +137,8 @@ class Imports:
         for ordinal, text in enumerate(batch.texts):
             if ordinal not in batch.rejections:
                 try:
-                    user = upserted_user(self.users, text, anonymous_user_id(number, ordinal))
+                    sent = msgspec.json.decode(text, type=SentUser)
+                    user = upserted_user(self.users, sent, anonymous_user_id(number, ordinal))
                 except RecordError as error:
                     batch.rejections[ordinal] = error.with_traceback(None)
                     batch.ordered.pop(ordinal, None)

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 from airflow_provider_fullstory.emulator.clock import Clock
 from airflow_provider_fullstory.emulator.injection.faults import Faults
 from airflow_provider_fullstory.emulator.injection.rejections import OrderedRejections
+from airflow_provider_fullstory.emulator.organization.annotations import Annotations
 from airflow_provider_fullstory.emulator.organization.idempotency import IdempotencyMemory
 from airflow_provider_fullstory.emulator.organization.imports import Imports
 from airflow_provider_fullstory.emulator.organization.results import Results
+from airflow_provider_fullstory.emulator.organization.single_users import SingleUsers
+from airflow_provider_fullstory.emulator.store.annotations import AnnotationStore
 from airflow_provider_fullstory.emulator.store.database import Database
 from airflow_provider_fullstory.emulator.store.jobs import JobStore
 from airflow_provider_fullstory.emulator.store.users import UserStore
@@ -63,11 +66,13 @@ class Organization:
         self.settings = settings
         self.database = Database(data)
         self.jobs = JobStore(self.database)
-        self.users = UserStore(self.database)
         self.clock = Clock(self.database.advanced_seconds())
+        self.users = UserStore(self.database, self.clock)
         self.rejections = OrderedRejections()
         self.imports = Imports(self.jobs, self.users, self.clock, settings, self.rejections)
-        self.results = Results(self.jobs, self.clock, settings)
+        self.results = Results(self.jobs, self.users, self.clock, settings)
+        self.single_users = SingleUsers(self.users, self.clock, settings)
+        self.annotations = Annotations(AnnotationStore(self.database), self.clock)
         self.idempotency = IdempotencyMemory(self.database, self.clock)
         self.faults = Faults()
         # Only the latest ones are kept, so that polling for days does not fill the memory.
@@ -78,6 +83,7 @@ class Organization:
         self.settings = settings
         self.imports.settings = settings
         self.results.settings = settings
+        self.single_users.settings = settings
 
     def advance_clock(self, seconds: float) -> None:
         """Move the clock forward."""

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import dataclasses
 import itertools
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from airflow_provider_fullstory.emulator.answers import Answer, invalid, json_answer, not_found
+from airflow_provider_fullstory.emulator.answers import Answer, json_answer, not_found
 from airflow_provider_fullstory.emulator.clock import Clock, month_of, timestamp
 from airflow_provider_fullstory.emulator.organization.descriptions import (
     describe_event,
     describe_user,
     without_null,
 )
+from airflow_provider_fullstory.emulator.organization.pages import page, place_of
+from airflow_provider_fullstory.emulator.organization.users import SentUser, id_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_provider_fullstory.emulator.organization.imports import Resource
     from airflow_provider_fullstory.emulator.settings import Settings
-    from airflow_provider_fullstory.emulator.store.entries import Job, StoredRejection
+    from airflow_provider_fullstory.emulator.store.entries import Job, StoredRecord, StoredRejection
     from airflow_provider_fullstory.emulator.store.jobs import JobStore
+    from airflow_provider_fullstory.emulator.store.users import UserStore
 
 _BEFORE_ALL = -1
 
@@ -34,6 +35,7 @@ class Results:
     """Answer questions about jobs and quotas."""
 
     jobs: JobStore
+    users: UserStore
     clock: Clock
     settings: Settings
 
@@ -54,7 +56,7 @@ class Results:
     def imported(self, resource: Resource, job_id: str, page_token: str, *, include_schema: bool) -> Answer:
         """Return a page of the imported records of a job, the first one for an empty token."""
         job = self._find(resource, job_id)
-        describe = describe_event if resource == "events" else describe_user
+        describe = describe_event if resource == "events" else self._describe_user
 
         def read(after: int, size: int) -> list[tuple[int, dict[str, object]]]:
             records = itertools.islice(self.jobs.imported(job, after), size)
@@ -99,6 +101,11 @@ class Results:
             return "PROCESSING"
         return "FAILED" if job.errors or not job.records else "COMPLETED"
 
+    def _describe_user(self, job: Job, record: StoredRecord, *, include_schema: bool) -> dict[str, object]:
+        user = msgspec.json.decode(record.text, type=SentUser)
+        user_id = id_of(self.users, user, job.number, record.ordinal)
+        return describe_user(user_id, user, include_schema=include_schema)
+
     def _is_finished(self, job: Job) -> bool:
         return job.finished <= self.clock.now()
 
@@ -117,28 +124,5 @@ class Results:
     ) -> Answer:
         if not self._is_finished(job):
             return json_answer({}, status=202)
-        size = self.settings.page_size
-        # Reading one more than fits shows whether there is a next page.
-        results = read(_read_page_token(page_token), size + 1)
-        value: dict[str, object] = {"results": [described for _, described in results[:size]]}
-        if not self.settings.omit_total_records:
-            value["total_records"] = str(total)
-        if len(results) > size:
-            last, _ = results[size - 1]
-            value["next_page_token"] = _page_token(last)
-        elif self.settings.repeat_last_page_token:
-            value["next_page_token"] = page_token or _page_token(_BEFORE_ALL)
-        return json_answer(value)
-
-
-def _page_token(ordinal: int) -> str:
-    return base64.b64encode(f"after:{ordinal}".encode()).decode()
-
-
-def _read_page_token(token: str) -> int:
-    if not token:
-        return _BEFORE_ALL
-    try:
-        return int(base64.b64decode(token, validate=True).removeprefix(b"after:"))
-    except (ValueError, binascii.Error) as error:
-        raise invalid("page_token is not one that this API gave out") from error
+        results = read(place_of(page_token, int, _BEFORE_ALL), self.settings.page_size + 1)
+        return json_answer(page(results, total, page_token, self.settings, _BEFORE_ALL))

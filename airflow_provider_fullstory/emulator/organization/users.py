@@ -11,7 +11,7 @@ from airflow_provider_fullstory.emulator.rules.properties import (
     PropertyType,
     RecordError,
     Schema,
-    without_oversized,
+    kept_properties,
 )
 from airflow_provider_fullstory.emulator.store.entries import StoredUser
 
@@ -40,17 +40,26 @@ def anonymous_user_id(job: int, ordinal: int) -> str:
     return user_id_of(f"\0anonymous {job} {ordinal}")
 
 
-def upserted_user(users: UserStore, text: msgspec.Raw, anonymous_id: str) -> StoredUser:
+def id_of(users: UserStore, sent: SentUser, job: int, ordinal: int) -> str:
+    """Return FullStory's identifier for an imported user, by its job and its place in the batch."""
+    known = users.find_by_uid(sent.uid) if sent.uid is not None else None
+    # An anonymous user that was given a uid later keeps its id.
+    found = sent.id or (known and known.id)
+    return found or (anonymous_user_id(job, ordinal) if sent.uid is None else user_id_of(sent.uid))
+
+
+def upserted_user(users: UserStore, sent: SentUser, anonymous_id: str) -> StoredUser:
     """
     Return a new user, or a known user with the update merged in; the latest value of each property counts.
 
+    Unknown: what becomes of a user that is sent while it is being deleted. Here it is a new one.
+
     :raises RecordError: If the user contradicts a known user.
     """
-    sent = msgspec.json.decode(text, type=SentUser)
-    by_id = users.find(sent.id) if sent.id is not None else None
+    by_id = _known(users.find(sent.id)) if sent.id is not None else None
     if sent.id is not None and by_id is None:
         raise RecordError("user_not_found", f"there is no user with the id {sent.id}")
-    by_uid = users.find_by_uid(sent.uid) if sent.uid is not None else None
+    by_uid = _known(users.find_by_uid(sent.uid)) if sent.uid is not None else None
     if by_id is not None and sent.uid is not None and (by_id.uid or sent.uid) != sent.uid:
         raise RecordError("invalid_argument", "the uid of a user cannot be changed")
     if by_id is not None and by_uid is not None and by_id.id != by_uid.id:
@@ -65,11 +74,15 @@ def upserted_user(users: UserStore, text: msgspec.Raw, anonymous_id: str) -> Sto
     return StoredUser(known.id, merged.uid, msgspec.json.encode(merged))
 
 
+def _known(user: StoredUser | None) -> StoredUser | None:
+    return None if user is None or user.is_being_deleted else user
+
+
 def _merged(known: SentUser, sent: SentUser) -> SentUser:
     return SentUser(
         display_name=sent.display_name if sent.display_name is not None else known.display_name,
         email=sent.email if sent.email is not None else known.email,
-        properties=(known.properties or {}) | without_oversized(sent.properties or {}),
+        properties=(known.properties or {}) | kept_properties(sent.properties or {}),
         schema=Schema(_declared(known) | _declared(sent)),
     )
 

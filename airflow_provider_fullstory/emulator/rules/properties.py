@@ -1,7 +1,8 @@
 """
 Custom properties: names, values and declared types (developer.fullstory.com/server/custom-properties).
 
-The rules for names are documented for users; here they hold for events as well.
+The rules for names are documented for users; here they hold for events as well. An event that breaks one is
+rejected, a user is imported without the property.
 """
 
 from __future__ import annotations
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
 MAX_NAME_LENGTH = 512
 MAX_VALUE_BYTES = 8192
+MAX_USER_PROPERTIES = 500
+
+_OBJECT = ord("{")
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_TEXT = msgspec.json.Decoder(str)
 
 PropertyType = Literal["str", "strs", "int", "ints", "real", "reals", "bool", "bools", "date", "dates"]
 
@@ -108,13 +114,24 @@ def types_of(values: Mapping[str, object], schema: Schema | None) -> dict[str, s
     return types | dict((schema and schema.properties) or {})
 
 
-def without_oversized(values: Mapping[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
+def kept_properties(values: Mapping[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
     """
-    Drop properties whose value is larger than 8192 bytes; the record itself is imported.
+    Drop what FullStory does not take of a user's properties; the user itself is imported.
 
-    Unknown: how the size is measured. Here it is the size of the JSON text.
+    Documented: a value that is larger than 8192 bytes is rejected as a property. Unknown, and decided here:
+    the same holds for a name that is not allowed, and for what is beyond 500 properties. The size of text is
+    that of its UTF-8, the size of anything else that of its JSON. An object has no size: each property inside
+    it is measured, and counted, on its own. Of too many, those that come last in the JSON are dropped.
     """
-    return {name: value for name, value in values.items() if len(bytes(value)) <= MAX_VALUE_BYTES}
+    # Almost all users keep all properties.
+    if (
+        len(values) <= MAX_USER_PROPERTIES
+        and _problem_of_names(tuple(values), "") is None
+        and all(len(value) <= MAX_VALUE_BYTES and bytes(value)[0] != _OBJECT for value in values.values())
+    ):
+        return dict(values)
+    kept, _ = _kept(values, "", MAX_USER_PROPERTIES)
+    return kept
 
 
 def is_iso_date(value: str) -> bool:
@@ -126,14 +143,43 @@ def is_iso_date(value: str) -> bool:
     return True
 
 
+def _kept(values: Mapping[str, msgspec.Raw], parents: str, left: int) -> tuple[dict[str, msgspec.Raw], int]:
+    """Return the properties that are kept, and how many more may be."""
+    kept: dict[str, msgspec.Raw] = {}
+    for name, value in values.items():
+        if _problem_of_name(name, parents) is not None:
+            continue
+        if bytes(value)[0] == _OBJECT:
+            members, left = _kept(_MEMBERS.decode(value), f"{parents}{name}.", left)
+            if members:
+                kept[name] = msgspec.Raw(msgspec.json.encode(members))
+        elif left and _size(value) <= MAX_VALUE_BYTES:
+            kept[name] = value
+            left -= 1
+    return kept, left
+
+
+def _size(value: msgspec.Raw) -> int:
+    text = bytes(value)
+    # JSON text is at least as long as what it says.
+    if len(text) > MAX_VALUE_BYTES and text.startswith(b'"'):
+        return len(_TEXT.decode(text).encode())
+    return len(text)
+
+
 # The records of a batch mostly share their names, so each set of names is checked once.
 @functools.lru_cache(maxsize=1_000)
 def _problem_of_names(names: tuple[str, ...], parents: str) -> str | None:
-    for name in names:
-        if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
-            return f"{name} must start with a letter and consist of letters, digits and underscores"
-        if len(parents) + len(name) > MAX_NAME_LENGTH:
-            return f"{name} is longer than {MAX_NAME_LENGTH} characters, parents included"
+    problems = (_problem_of_name(name, parents) for name in names)
+    return next((problem for problem in problems if problem is not None), None)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _problem_of_name(name: str, parents: str) -> str | None:
+    if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
+        return f"{name} must start with a letter and consist of letters, digits and underscores"
+    if len(parents) + len(name) > MAX_NAME_LENGTH:
+        return f"{name} is longer than {MAX_NAME_LENGTH} characters, parents included"
     return None
 
 

@@ -22,10 +22,8 @@ from airflow_provider_fullstory.emulator.rules.properties import (
     check_declared_types,
     check_properties,
     is_iso_date,
-    leaves,
+    kept_properties,
 )
-
-MAX_USER_PROPERTIES = 500
 
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _SHARED_FIELDS = ("user", "session", "context", "page_properties", "page_properties_schema")
@@ -113,7 +111,7 @@ class NewUser(_Object):
     uid: Identifier | None = None
     display_name: Annotated[str, msgspec.Meta(max_length=256)] | None = None
     email: Annotated[str, msgspec.Meta(max_length=128)] | None = None
-    properties: dict[str, object] | None = None
+    properties: dict[str, msgspec.Raw] | None = None
     schema: Schema | None = None
 
 
@@ -134,7 +132,7 @@ def check_event(event: Event, shared: Shared | None) -> None:
     if not event.name:
         raise RecordError("invalid_argument", "events must have a non-empty name")
     if event.timestamp is not None:
-        _check_timestamp(event.timestamp)
+        check_timestamp(event.timestamp, "timestamp")
     if event.properties is not None:
         check_properties(event.properties, "properties")
         check_declared_types(event.properties, event.schema, "properties")
@@ -163,25 +161,28 @@ def check_shared(shared: Shared) -> None:
 
 def check_user(user: NewUser) -> None:
     """
-    Check a user against all rules.
+    Check a user against all rules, without the properties that are dropped.
 
     :raises RecordError: If the user breaks a rule.
     """
     _check_not_empty(user.uid, "uid")
     if user.properties is not None:
-        check_properties(user.properties, "properties")
-        check_declared_types(user.properties, user.schema, "properties")
-        if sum(1 for _ in leaves(user.properties)) > MAX_USER_PROPERTIES:
-            raise RecordError("invalid_argument", f"a user may have at most {MAX_USER_PROPERTIES} properties")
+        kept = msgspec.json.decode(msgspec.json.encode(kept_properties(user.properties)))
+        check_properties(kept, "properties")
+        check_declared_types(kept, user.schema, "properties")
 
 
-def _check_timestamp(timestamp: str) -> None:
+def check_timestamp(timestamp: str, name: str) -> None:
+    """
+    Check a point in time.
+
+    :param name: Name of its field.
+    :raises RecordError: If it is none.
+    """
     # The contract says "ISO 8601" and no more. Unknown: whether a timestamp without an offset, or a date
     # alone, is accepted. Here both are rejected, since FullStory would have to guess.
     if not _DATE_TIME.fullmatch(timestamp) or not is_iso_date(timestamp):
-        raise RecordError(
-            "invalid_argument", "timestamp must be ISO 8601 with an offset: 2022-03-15T14:23:23Z"
-        )
+        raise RecordError("invalid_argument", f"{name} must be ISO 8601 with an offset: 2022-03-15T14:23:23Z")
 
 
 def _check_not_empty(identifier: str | None, path: str) -> None:

@@ -30,7 +30,8 @@ CREATE TABLE IF NOT EXISTS rejections (
     job INTEGER NOT NULL, ordinal INTEGER NOT NULL, code TEXT, message TEXT,
     PRIMARY KEY (job, ordinal)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS users (id TEXT PRIMARY KEY, uid TEXT UNIQUE, text BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS users (id TEXT PRIMARY KEY, uid TEXT UNIQUE, text BLOB NOT NULL, gone REAL);
+CREATE TABLE IF NOT EXISTS annotations (number INTEGER PRIMARY KEY, text BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS answers (
     scope TEXT NOT NULL, key TEXT NOT NULL, digest TEXT NOT NULL, created REAL NOT NULL,
     status INTEGER NOT NULL, body BLOB NOT NULL, records INTEGER, PRIMARY KEY (scope, key)
@@ -43,6 +44,7 @@ _CLEAR = (
     "DELETE FROM texts",
     "DELETE FROM rejections",
     "DELETE FROM users",
+    "DELETE FROM annotations",
     "DELETE FROM answers",
     "DELETE FROM clock",
 )
@@ -50,7 +52,7 @@ _CLEAR = (
 
 class Database:
     """
-    Hold the tables of jobs, records, users and remembered answers, and the clock.
+    Hold the tables of jobs, records, users, annotations and remembered answers, and the clock.
 
     Any thread may use it: each has its own connection, and reading never waits for a writer.
 

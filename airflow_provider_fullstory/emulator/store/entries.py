@@ -72,8 +72,15 @@ class StoredUser:
     :param id: FullStory's own identifier.
     :param uid: The customer's identifier; none for an anonymous user.
     :param text: JSON of everything that is known about the user.
+    :param gone: When its deletion ends, in seconds since 1970; none for a user that is not being deleted.
     """
 
     id: str
     uid: str | None
     text: bytes
+    gone: float | None = None
+
+    @property
+    def is_being_deleted(self) -> bool:
+        """Whether its deletion has begun."""
+        return self.gone is not None

@@ -57,10 +57,11 @@ def test_reset_forgets_everything(api, fullstory_emulator):
     path = api.import_events({"name": "A"})
     api.import_users({"uid": "u"})
     api.post("/v2/events", {"name": "A"}, Idempotency_Key="k")
+    api.post("/v2/annotations", {"text": "A"})
 
     fullstory_emulator.reset()
 
-    for listed in ("events", "users", "jobs", "requests", "faults", "rejections"):
+    for listed in ("events", "users", "jobs", "annotations", "requests", "faults", "rejections"):
         assert getattr(fullstory_emulator, listed)() == []
     assert before <= api.get("/_emulator/clock").json()["now"] < before.replace("T", "U")
     assert api.get("/_emulator/settings").json()["page_size"] == 100
