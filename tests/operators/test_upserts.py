@@ -173,6 +173,24 @@ def test_properties_that_are_dropped_count_where_other_users_are_skipped(task: U
     assert sum(report["dropped_properties"].values()) == 1
 
 
+@pytest.mark.parametrize(
+    ("insert_id", "mapping"), [("uid", {}), (["UID", "id"], {}), ("customer", {"uid": "customer"})]
+)
+def test_an_insert_id_that_no_change_alters_is_refused(
+    task: UsersTask, emulator: EmulatorClient, insert_id: Any, mapping: dict[str, str]
+) -> None:
+    message = failure_of(task, FullStoryInputError, users=users("free"), insert_id=insert_id, mapping=mapping)
+    assert 'Set insert_id="*"' in message
+    assert emulator.jobs() == []
+
+
+def test_an_insert_id_may_hold_the_uid(task: UsersTask, emulator: EmulatorClient) -> None:
+    for plan in ("free", "pro"):
+        task.attempt(users=users(plan), insert_id=["uid", "plan"])
+        task.clear()
+        assert set(plans(emulator).values()) == {plan}
+
+
 @pytest.mark.usefixtures("dead_runs_hold_a_sync_for_a_second")
 class TestSyncs:
     """A watermark alone is enough: what is read again is changed to what it is already."""
