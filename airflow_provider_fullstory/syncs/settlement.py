@@ -105,6 +105,12 @@ class Settlement:
         """Whether FullStory may have any record of the import that matters to later ones."""
         return any(not entry.is_refused or self._is_doubtful(entry) for entry in self._leaves())
 
+    def ask_for_answers(self) -> None:
+        """Learn the jobs of batches whose answers were lost, as long as FullStory repeats these."""
+        for entry in self._leaves():
+            if entry.job_id is None and not entry.is_refused and _is_recognized(entry):
+                self._post_again(entry)
+
     def settle(self) -> None:
         """
         Learn the outcome of every batch.
@@ -160,7 +166,7 @@ class Settlement:
     def _post_again(self, entry: Entry) -> None:
         """Post a batch whose answer was lost; FullStory gives the answer that it gave before."""
         body = self._files.body(entry.name)
-        is_recognized = time.time() < entry.at + IDEMPOTENCY_SECONDS
+        is_recognized = _is_recognized(entry)
         if body is None or not is_recognized or body.digest != entry.digest:
             why = "a day ago or more" if body is not None and not is_recognized else "and its body is gone"
             self._give_up(entry, f"its answer was lost, {why}")
@@ -313,3 +319,8 @@ class Settlement:
             if None not in values:
                 ids.update(ids_of_values([[value] for value in values]))
         return ids
+
+
+def _is_recognized(entry: Entry) -> bool:
+    """Return whether FullStory still knows the key of a batch."""
+    return time.time() < entry.at + IDEMPOTENCY_SECONDS

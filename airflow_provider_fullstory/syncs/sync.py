@@ -191,6 +191,9 @@ class Sync:
             return record
         # Without insert ids, a task resumes what it began itself.
         if not self._definition.insert_id and left.is_of(self._me):
+            if self._definition.is_upserted:
+                # Their jobs must be finished before the task sends what has changed since.
+                self._settlement(left).ask_for_answers()
             return record
         if self._definition.is_repeatable:
             log.info("%s left import %d open, which is settled first.", _capital(left), left.number)

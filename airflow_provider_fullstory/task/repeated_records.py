@@ -25,7 +25,7 @@ from airflow_provider_fullstory.sources import CHUNK_ROWS
 from airflow_provider_fullstory.syncs.insert_ids.sent_ids import SentIds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     import msgspec
 

@@ -96,6 +96,7 @@ def sync_definition(
             "FullStory's jobs have verified. Nothing was sent. Leave it out; with deferrable=True the task "
             "waits without a worker slot."
         )
+    _check_insert_id(options)
     if watermark is not None:
         if arguments.sql is None:
             raise FullStoryInputError("parameters has a Watermark, but there is no sql that it could be for.")
@@ -111,6 +112,19 @@ def sync_definition(
         is_upserted=is_upserted,
         is_full_refresh=_is_full_refresh(arguments, task_id, conf, is_upserted=is_upserted),
     )
+
+
+def _check_insert_id(options: MappingOptions) -> None:
+    """Refuse an insert id that names what a record changes, rather than the change."""
+    paths = {".".join(path) for path in options.insert_id_paths()}
+    if paths and paths.issubset(options.kind.upsert_key):
+        kind = options.kind
+        raise FullStoryInputError(
+            f"insert_id is {', '.join(sorted(paths))}, which names a {kind.noun} forever: each {kind.noun} "
+            "would be sent once, and no change of it ever after. Nothing was sent. "
+            f'Set insert_id="*", which sends {kind.resource} whose content changed; or name the column of '
+            "their last update too."
+        )
 
 
 def _state_uri(arguments: ImportArguments) -> str:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStorySyncOpenError
+from airflow_provider_fullstory.exceptions import (
+    FullStoryBadRequestError,
+    FullStoryInputError,
+    FullStoryKilledError,
+    FullStorySyncOpenError,
+)
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportUsersOperator
+from airflow_provider_fullstory.sources import CHUNK_ROWS
 from airflow_provider_fullstory.watermark import Watermark
 from tests.operators.syncs import SyncRun, record_of
-from tests.tries import Task, crash, failure_of, noting_job
+from tests.tries import Task, crash, failure_of, join_uploads, noting_job
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from airflow_provider_fullstory.emulator.client import EmulatorClient
+    from tests.logs import Log
     from tests.operators.syncs import Warehouse
 
 SQL = """
@@ -74,6 +83,32 @@ def test_a_batch_that_did_not_change_is_not_sent_again(task: UsersTask, emulator
     assert len(emulator.jobs()) == 1
 
 
+def test_content_that_comes_back_after_fullstory_refused_another_counts(
+    task: UsersTask, emulator: EmulatorClient
+) -> None:
+    for plan in ("free", "pro"):
+        task.attempt(users=users(plan))
+        task.clear()
+    emulator.order_fault(method="POST", path="/v2/users/batch", times=1, status=400)
+    with pytest.raises(FullStoryBadRequestError):
+        task.attempt(users=users("gold"))
+    task.clear()
+
+    task.attempt(users=users("free"))
+
+    assert set(plans(emulator).values()) == {"free"}
+
+
+def test_a_batch_that_comes_back_after_it_was_left_out_counts(
+    task: UsersTask, emulator: EmulatorClient
+) -> None:
+    few = [{"uid": "u2", "plan": "pro"}]
+    for given in (users("free"), few, users("free")):
+        task.attempt(users=given, batch_size=2)
+        task.clear()
+    assert set(plans(emulator).values()) == {"free"}
+
+
 def test_an_earlier_job_is_finished_before_a_changed_user_is_sent(
     task: UsersTask, emulator: EmulatorClient
 ) -> None:
@@ -88,6 +123,33 @@ def test_an_earlier_job_is_finished_before_a_changed_user_is_sent(
     changed = [job for job in jobs.values() if job["created"] >= first["finished"]]
     assert len(changed) >= 2
     assert sum(job["imports"] for job in changed) >= 20
+
+
+def test_a_task_that_is_stopped_names_its_own_jobs_not_those_of_earlier_tries(
+    task: UsersTask, emulator: EmulatorClient, log: Log
+) -> None:
+    crash(task, noting_job(3), users=users("free", 25))
+    earlier = {job["id"] for job in emulator.jobs()}
+    emulator.configure(processing_seconds=60)
+    later = 2 * CHUNK_ROWS
+
+    def source() -> Iterator[dict[str, str]]:
+        yield from users("pro", later)
+        while len(emulator.jobs()) < len(earlier) + 3:
+            time.sleep(0.01)
+        operator.on_kill()
+        yield from users("pro", 2 * later)[later:]
+
+    operator = task.operator(users=source())
+    with pytest.raises(FullStoryKilledError):
+        operator.execute(task.next_context())
+    join_uploads()
+
+    [stopped] = log.having("The task was stopped.")
+    assert log.having("Job 1 of 1 is finished")
+    assert log.having("Job 2 of 2 is finished")
+    assert "FullStory may still be working on" in stopped
+    assert not any(job in stopped for job in earlier)
 
 
 def test_a_user_without_uid_may_not_be_made_anew(task: UsersTask, emulator: EmulatorClient) -> None:
@@ -109,6 +171,24 @@ def test_properties_that_are_dropped_count_where_other_users_are_skipped(task: U
 
     assert (report["skipped"], report["imported"]) == (1, 1)
     assert sum(report["dropped_properties"].values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("insert_id", "mapping"), [("uid", {}), (["UID", "id"], {}), ("customer", {"uid": "customer"})]
+)
+def test_an_insert_id_that_no_change_alters_is_refused(
+    task: UsersTask, emulator: EmulatorClient, insert_id: Any, mapping: dict[str, str]
+) -> None:
+    message = failure_of(task, FullStoryInputError, users=users("free"), insert_id=insert_id, mapping=mapping)
+    assert 'Set insert_id="*"' in message
+    assert emulator.jobs() == []
+
+
+def test_an_insert_id_may_hold_the_uid(task: UsersTask, emulator: EmulatorClient) -> None:
+    for plan in ("free", "pro"):
+        task.attempt(users=users(plan), insert_id=["uid", "plan"])
+        task.clear()
+        assert set(plans(emulator).values()) == {plan}
 
 
 @pytest.mark.usefixtures("dead_runs_hold_a_sync_for_a_second")
@@ -208,6 +288,20 @@ class TestSyncs:
         assert report["imported"] == 25
         assert plans(emulator) == {f"u{number}": "pro" if number == 3 else "free" for number in range(25)}
         assert record_of(tmp_path)["watermark"]["value"]["value"] == "50"
+
+    def test_a_retry_waits_for_a_batch_whose_answer_was_lost(
+        self, tmp_path: Path, warehouse: Warehouse, emulator: EmulatorClient
+    ) -> None:
+        warehouse.add((1, 1), status="free")
+        emulator.configure(processing_seconds=1.5)
+        task = UsersRun(tmp_path, "run-1")
+        crash(task, noting_job(1))
+        warehouse.execute("UPDATE orders SET status = 'pro'")
+
+        task.attempt()
+
+        first, second = emulator.jobs()
+        assert second["created"] >= first["finished"]
 
     @pytest.mark.usefixtures("emulator")
     def test_a_row_without_a_watermark_is_sent(self, tmp_path: Path, warehouse: Warehouse) -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Makes a new key for a batch whose outcome under the old one is unknown.
 _RESENT: Final = "resent"
+#: The digest of a batch that no batch equals.
+_LEFT_OUT: Final = "left out"
 
 log = logging.getLogger(__name__)
 
@@ -174,6 +176,10 @@ class BatchLedger:
             raise self._changed(what)
         self._import.change(has_more=True)
         log.warning('%s. It is left out, since on_source_change="resend".', what)
+        if self._policy.is_upserted:
+            # Its records may have been sent in another batch since, so it is sent again if it comes back.
+            for entry in self._entries.in_order(batches + 1):
+                self._entries.write(dataclasses.replace(entry, digest=_LEFT_OUT))
 
     def enter(self, batch: Batch, decision: Decision, known: Entry | None) -> Entry:
         """
@@ -217,10 +223,10 @@ class BatchLedger:
                 known.name,
                 fate(known),
             )
-            if self._policy.is_upserted:
-                # Content that comes back would otherwise have the key under which it was sent before, and
-                # FullStory would only repeat its answer.
-                return str(uuid.uuid5(uuid.UUID(known.idempotency_key), batch.digest))
+        if known.digest != batch.digest and self._policy.is_upserted:
+            # Content that comes back would otherwise have the key under which it was sent before, and
+            # FullStory would only repeat its answer.
+            return str(uuid.uuid5(uuid.UUID(known.idempotency_key), batch.digest))
         return batch.idempotency_key
 
     def note(self, entry: Entry, **changes: Any) -> None:

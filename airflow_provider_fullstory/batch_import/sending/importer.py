@@ -166,6 +166,9 @@ class Importer:
         for job_id in jobs:
             with suppress(FullStoryNotFoundError):
                 self.wait([job_id])
+        # None of these is a job of this try.
+        self._followed = None
+        self._logged.clear()
 
     def stop(self) -> None:
         """
@@ -321,8 +324,8 @@ class Importer:
         """Log that a job is finished, at most once."""
         if outcome.job_id not in self._logged:
             self._logged.add(outcome.job_id)
-            jobs = max(len(self._uploads.submissions), len(self._followed.job_ids if self._followed else ()))
-            if line := finished(outcome, len(self._logged), jobs):
+            number, followed = len(self._logged), self._followed.job_ids if self._followed else ()
+            if line := finished(outcome, number, max(number, len(self._uploads.submissions), len(followed))):
                 log.info("%s", line)
 
     def _log_now_and_then(self, line: str) -> None:
