@@ -232,7 +232,9 @@ def import_state(
         )
     else:
         folder = None if run_folder is None else run_folder.folder(digest(run))
-        stores = _stores(context, run, run_folder, outages, durable=arguments.durable)
+        stores = _stores(
+            context, run, run_folder, outages, durable=arguments.durable, is_upserted=is_upserted
+        )
     return ImportState(
         context,
         run if sync_import is None else sync_import.identity(run, sync_import.number),
@@ -284,9 +286,19 @@ def of_task(run: RunIdentity, context: Context) -> RunIdentity:
 
 
 def _stores(
-    context: Context, run: RunIdentity, run_folder: Folder | None, outages: Outages, *, durable: bool
+    context: Context,
+    run: RunIdentity,
+    run_folder: Folder | None,
+    outages: Outages,
+    *,
+    durable: bool,
+    is_upserted: bool,
 ) -> Stores:
-    keys_only = "Idempotency keys alone keep a retry from sending a batch twice, for 24 hours"
+    keys_only = (
+        "A retry sends all records again, which changes nothing that FullStory has already"
+        if is_upserted
+        else "Idempotency keys alone keep a retry from sending a batch twice, for 24 hours"
+    )
     if not durable:
         return Stores(MemoryStore(), MemoryStore(), f"no ledger, since durable=False.\n{keys_only}")
     accessor = context.get("task_state_store")

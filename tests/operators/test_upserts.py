@@ -76,6 +76,15 @@ def test_content_that_comes_back_within_a_day_counts(task: UsersTask, emulator: 
     assert len(emulator.jobs()) == 4
 
 
+@pytest.mark.parametrize("durable", [True, False])
+def test_without_a_ledger_all_is_sent_again(emulator: EmulatorClient, *, durable: bool) -> None:
+    task = UsersTask(None, None, durable=durable)
+    for plan in ("free", "pro", "free"):
+        task.attempt(users=users(plan))
+        assert set(plans(emulator).values()) == {plan}
+    assert len(emulator.jobs()) == 3
+
+
 def test_a_batch_that_did_not_change_is_not_sent_again(task: UsersTask, emulator: EmulatorClient) -> None:
     task.attempt(users=users("free"))
     task.clear()

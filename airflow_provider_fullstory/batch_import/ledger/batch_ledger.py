@@ -75,6 +75,8 @@ class BatchLedger:
         )
         self._is_resumed = False
         self._has_other_arguments = False
+        #: What makes the keys of this try differ from those of earlier ones; empty if they must be equal.
+        self._new_keys = ""
 
     @property
     def resends_unknown(self) -> bool:
@@ -194,6 +196,8 @@ class BatchLedger:
             return known
         record = self._import.record
         now, key = time.time(), batch.idempotency_key
+        if self._new_keys:
+            key = str(uuid.uuid5(uuid.UUID(key), self._new_keys))
         if decision is Decision.REPLAY:
             now = min(now, self._policy.sent_since or now)
         if known is not None:

@@ -60,6 +60,8 @@ class Ledger(BatchLedger):
         """
         if self.is_lasting:
             return f"{who} waits for these jobs and sends only the rest."
+        if self._policy.is_upserted:
+            return f"{who} sends all again, which changes nothing that FullStory has already."
         return f"{who} sends equal batches under the same keys: for 24 hours FullStory takes none twice."
 
     def begin(
@@ -78,6 +80,10 @@ class Ledger(BatchLedger):
             finished.
         """
         known = self._import.load()
+        if self._policy.is_upserted and sent_since is not None:
+            # All is sent again, since what was sent last must count: under its old key, FullStory would not
+            # even look at content that it had before.
+            self._new_keys, sent_since = uuid.uuid4().hex, None
         self._policy = dataclasses.replace(self._policy, sent_since=sent_since)
         if known is None:
             self.is_new = True
