@@ -184,7 +184,9 @@ class RecordKind:
         return (root.casefold(), *rest.split(".")) if root.casefold() in self.property_roots else None
 
     def _suggestion(self, name: str) -> str:
-        close = difflib.get_close_matches(name, self.fields, n=1)
+        # Another kind may have the same field inside an object, such as user.uid.
+        last = name.rpartition(".")[2]
+        close = [last] if last in self.fields else difflib.get_close_matches(name, self.fields, n=1)
         meant = f" (did you mean {close[0]!r}?)" if close else ""
         return f"{meant}; a property of that name is written {quoted(f'{self.default_root}.{name}')}"
 

@@ -59,7 +59,7 @@ ANONYMOUS: Final = Rule(
 ANONYMOUS_USER: Final = Rule(
     REQUIRED_FIELD,
     "neither uid nor id is given, so FullStory would create an anonymous user each time it is sent; "
-    "set allow_anonymous=True if that is wanted",
+    "select your own id of the user AS uid, or set allow_anonymous=True if that is wanted",
     _USERS_SOURCE,
 )
 
@@ -135,9 +135,10 @@ USERS: Final = RecordKind(
     upsert_key=("uid", "id"),
 )
 
-_KINDS: Final = {kind.resource: kind for kind in (EVENTS, USERS)}
+#: All kinds by their resource.
+KINDS: Final = {kind.resource: kind for kind in (EVENTS, USERS)}
 
 
 def kind_of(resource: str) -> RecordKind:
     """Return the kind of the records of an import."""
-    return _KINDS[Resource(resource)]
+    return KINDS[Resource(resource)]

@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_fullstory.api.encoding import DECODER, ENCODER
+from airflow_provider_fullstory.exceptions import FullStoryInputError
+from airflow_provider_fullstory.records.kinds import KINDS
 from airflow_provider_fullstory.records.written_values import Writing, as_text
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 #: The key of a line in a file of refused records that follows the record.
 REFUSAL: Final = "refusal"
+#: The key in it that says whether the record is invalid or rejected.
+OUTCOME: Final = "outcome"
 
 
 def refused_record(
@@ -113,9 +117,23 @@ def _reals(values: Any, parents: str) -> Iterator[tuple[str, str]]:
 
 
 def record_of_line(kind: RecordKind, line: Any) -> Any:
-    """Return the record in a line of a file of refused records; any other line is the record itself."""
-    if isinstance(line, dict) and line.keys() == {kind.noun, REFUSAL} and isinstance(line[REFUSAL], dict):
+    """
+    Return the record in a line of a file of refused records; any other line is the record itself.
+
+    :param kind: The kind of records that is imported.
+    :param line: The line.
+    :raises FullStoryInputError: If the line holds a refused record of another kind.
+    """
+    if not (isinstance(line, dict) and len(line) == 2 and isinstance(line.get(REFUSAL), dict)):
+        return line
+    if kind.noun in line:
         return line[kind.noun]
+    for other in KINDS.values():
+        if other.noun in line and OUTCOME in line[REFUSAL]:
+            raise FullStoryInputError(
+                f"{kind.resource} is a file of refused {other.resource}: give it as {other.resource}= to the "
+                f"operator that imports {other.resource}."
+            )
     return line
 
 

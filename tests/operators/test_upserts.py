@@ -317,3 +317,14 @@ class TestSyncs:
         warehouse.add((1, None), status="free")
         sql = "SELECT customer AS uid, status AS plan, updated_at FROM orders WHERE updated_at > :since OR 1"
         assert UsersRun(tmp_path, "run-1", sql=sql).attempt()["imported"] == 1
+
+
+def test_refused_users_are_no_events(task: UsersTask, emulator: EmulatorClient, tmp_path: Path) -> None:
+    uri = f"file://{tmp_path / 'refused.ndjson'}"
+    task.attempt(users=[{"uid": ""}], rejected_uri=uri, max_rejected=1)
+    events = Task(None, None, events=uri, event_name="Refused")
+    message = failure_of(events, FullStoryInputError)
+    assert (
+        "events is a file of refused users: give it as users= to the operator that imports users" in message
+    )
+    assert emulator.events() == []

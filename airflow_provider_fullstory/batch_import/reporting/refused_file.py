@@ -36,7 +36,7 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryStorageError,
 )
 from airflow_provider_fullstory.records.redaction import value_at
-from airflow_provider_fullstory.records.refused_records import REFUSAL, with_types
+from airflow_provider_fullstory.records.refused_records import OUTCOME, REFUSAL, with_types
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -213,8 +213,8 @@ class RefusedFile:
         here, by_job = 0, Counter[str]()
         for refusal in map(_refusal_of, self._lines()):
             if self._is_own(refusal):
-                here += refusal.get("outcome") == INVALID
-                by_job.update([str(refusal["job_id"])] if refusal.get("outcome") == REJECTED else [])
+                here += refusal.get(OUTCOME) == INVALID
+                by_job.update([str(refusal["job_id"])] if refusal.get(OUTCOME) == REJECTED else [])
         return here == invalid and by_job == rejected
 
     def add_rejected(self, rejected: Iterable[tuple[str, Sequence[RecordError]]], invalid: int) -> None:
@@ -228,7 +228,7 @@ class RefusedFile:
         with Spool(self._name) as spool:
             for line in self._lines():
                 refusal = _refusal_of(line)
-                if refusal.get("outcome") != REJECTED or not self._is_own(refusal):
+                if refusal.get(OUTCOME) != REJECTED or not self._is_own(refusal):
                     spool.write(line)
             if spool.records < invalid:
                 log.warning(
@@ -294,7 +294,7 @@ class RefusedFile:
         positions = fingerprints.positions(self._kind, batch, echoes)
         for record, echo, position in zip(records, echoes, positions, strict=True):
             refusal = {
-                "outcome": REJECTED,
+                OUTCOME: REJECTED,
                 "code": record.code,
                 "message": record.message,
                 "position": position,
@@ -374,7 +374,7 @@ class InvalidRecords:
         """Take records."""
         for record in invalid:
             refusal = {
-                "outcome": INVALID,
+                OUTCOME: INVALID,
                 "code": record.refusal.code,
                 "message": record.refusal.reason,
                 "position": record.position,
