@@ -352,7 +352,7 @@ def test_a_key_that_comes_again_is_compared_with_what_was_sent(
 def test_contents_that_were_replaced_leave_the_filter_when_they_are_folded(folder: Folder) -> None:
     old, new = keyed([(1, 5 << 56)]), keyed([(1, 6 << 56), (2, 7 << 56), (3, 7 << 56), (4, 7 << 56)])
     files = [write_ids(folder, number, [packed_ids(ids, 16)], 16) for number, ids in enumerate((old, new))]
-    record = InsertIdsRecord(["*"], None, files, id_bytes=16)
+    record = InsertIdsRecord(["*"], files[0], files[1:], id_bytes=16)
     filters: list[IdFilter] = []
 
     def noted(folder: Folder, number: int, scratch: Scratch, older: OlderIds) -> IdsFile:
