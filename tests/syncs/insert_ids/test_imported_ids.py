@@ -18,6 +18,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given, settings, strategies as st
 
+from airflow_provider_fullstory.api.encoding import ENCODER
 from airflow_provider_fullstory.api.events import Event
 from airflow_provider_fullstory.batch_import.storage.folder import Folder
 from airflow_provider_fullstory.exceptions import FullStoryDiskError, FullStoryLedgerError
@@ -164,6 +165,15 @@ def test_records_that_are_held_back_come_in_chunks_of_the_usual_size(folder: Fol
     with ImportedIds(folder, InsertIdsRecord(["id"]), filter_bits=0) as imported:
         assert sorted(sent(imported.new_only(chunks_of(source)), source)) == list(range(1, 1_201))
     assert imported.skipped == 1_200
+
+
+def test_few_bytes_are_held_back(folder: Folder) -> None:
+    source = [1, 1, 2, 2, 3, 3]
+    size = len(ENCODER.encode_lines([Event(name="1")]))
+    with ImportedIds(folder, InsertIdsRecord(["id"]), most_held_bytes=3 * size) as imported:
+        passed = [chunk.insert_ids for chunk in imported.new_only(chunks_of(source, 2))]
+    # Both records of a chunk are in doubt, so those of two chunks are too many.
+    assert passed == [[], [], [1, 2], [], [3]]
 
 
 @pytest.mark.parametrize("name", ["ids/sorted-1.ids", "ids/import-1.ids"])
