@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import msgspec
 
+from airflow_provider_fullstory.api.encoding import ENCODER
 from airflow_provider_fullstory.records.column_mapping import MappedChunk
 from airflow_provider_fullstory.records.insert_ids import key_of
 from airflow_provider_fullstory.sources import CHUNK_ROWS
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 #: 16 MB: one in 14 new ids passes when 10,000,000 are known, and costs a look-up.
 _FILTER_BITS: Final = 24
 _MOST_HELD: Final = 20_000
+_MOST_HELD_BYTES: Final = 16 * 2**20
 #: Less is sorted again at each import, which takes less time than to write all.
 _FEW_IDS: Final = 100_000
 _FEW_FILES: Final = 200
@@ -53,6 +55,7 @@ class ImportedIds:
     :param folder: The folder of the sync.
     :param record: What the record of the sync says about them.
     :param most_held: How many records are held back until it is looked up whether the import has sent them.
+    :param most_held_bytes: How many bytes of JSON they have at most, beside those of one chunk.
     :param filter_bits: The size of the filter, as a power of two.
     """
 
@@ -62,11 +65,13 @@ class ImportedIds:
         record: InsertIdsRecord,
         *,
         most_held: int = _MOST_HELD,
+        most_held_bytes: int = _MOST_HELD_BYTES,
         filter_bits: int = _FILTER_BITS,
     ) -> None:
         self._folder = folder
         self._record = record
         self._most_held = most_held
+        self._most_held_bytes = most_held_bytes
         self._filter_bits = filter_bits
         self._stack = ExitStack()
         self._held: list[_Held] = []
@@ -111,10 +116,14 @@ class ImportedIds:
 
         :param chunks: Records with their insert ids.
         """
+        held_bytes = 0
         for chunk in chunks:
+            before = len(self._held)
             yield self._sifted(chunk)
-            if len(self._held) >= self._most_held:
+            held_bytes += len(ENCODER.encode_lines([one.record for one in self._held[before:]]))
+            if len(self._held) >= self._most_held or held_bytes >= self._most_held_bytes:
                 yield from self._released()
+                held_bytes = 0
         yield from self._released()
 
     def _sifted(self, chunk: MappedChunk) -> MappedChunk:

@@ -18,6 +18,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given, settings, strategies as st
 
+from airflow_provider_fullstory.api.encoding import ENCODER
 from airflow_provider_fullstory.api.events import Event
 from airflow_provider_fullstory.batch_import.storage.folder import Folder
 from airflow_provider_fullstory.exceptions import FullStoryDiskError, FullStoryLedgerError
@@ -164,6 +165,15 @@ def test_records_that_are_held_back_come_in_chunks_of_the_usual_size(folder: Fol
     with ImportedIds(folder, InsertIdsRecord(["id"]), filter_bits=0) as imported:
         assert sorted(sent(imported.new_only(chunks_of(source)), source)) == list(range(1, 1_201))
     assert imported.skipped == 1_200
+
+
+def test_few_bytes_are_held_back(folder: Folder) -> None:
+    source = [1, 1, 2, 2, 3, 3]
+    size = len(ENCODER.encode_lines([Event(name="1")]))
+    with ImportedIds(folder, InsertIdsRecord(["id"]), most_held_bytes=3 * size) as imported:
+        passed = [chunk.insert_ids for chunk in imported.new_only(chunks_of(source, 2))]
+    # Both records of a chunk are in doubt, so those of two chunks are too many.
+    assert passed == [[], [], [1, 2], [], [3]]
 
 
 @pytest.mark.parametrize("name", ["ids/sorted-1.ids", "ids/import-1.ids"])
@@ -352,7 +362,7 @@ def test_a_key_that_comes_again_is_compared_with_what_was_sent(
 def test_contents_that_were_replaced_leave_the_filter_when_they_are_folded(folder: Folder) -> None:
     old, new = keyed([(1, 5 << 56)]), keyed([(1, 6 << 56), (2, 7 << 56), (3, 7 << 56), (4, 7 << 56)])
     files = [write_ids(folder, number, [packed_ids(ids, 16)], 16) for number, ids in enumerate((old, new))]
-    record = InsertIdsRecord(["*"], None, files, id_bytes=16)
+    record = InsertIdsRecord(["*"], files[0], files[1:], id_bytes=16)
     filters: list[IdFilter] = []
 
     def noted(folder: Folder, number: int, scratch: Scratch, older: OlderIds) -> IdsFile:
