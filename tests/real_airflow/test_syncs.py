@@ -238,6 +238,11 @@ def test_user_properties_are_sent_where_they_changed(services: Services, custome
     assert counts(undated(services, USER_PROPERTIES), IMPORT_CUSTOMERS) == (2, customers.COUNT - 1)
     customers.check()
 
+    # Back to what was imported once.
+    customers.change_plan(7, "free")
+    assert counts(undated(services, USER_PROPERTIES), IMPORT_CUSTOMERS) == (1, customers.COUNT)
+    customers.check()
+
     before = posts(services)
     services.airflow.api.clear(USER_PROPERTIES, scheduled.run_id, IMPORT_CUSTOMERS)
     scheduled.wait_for_try(2, "success")

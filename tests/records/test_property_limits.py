@@ -309,7 +309,8 @@ def test_a_key_that_is_given_twice_is_refused_all_the_same() -> None:
 def test_hostile_values_are_refused_alone(name: str) -> None:
     value = (HOSTILE | ENDLESS)[name]
     for hostile in ({"x": value}, {"of": {"bad-name": 1, "x": value}}):
-        with within(5.0):
+        # Endless is what it must not be; how long it takes depends on the machine.
+        with within(60.0):
             sent, _ = of_records({"uid": "a"}, {"uid": "u", **hostile}, {"uid": "b"}, **DROPPING)
         assert {"a", "b"} <= {one["uid"] for one in sent.events}
         assert len(sent.events) + len(sent.refused) == 3
