@@ -75,12 +75,12 @@ class AsyncSingleRecords:
             is_identified=is_identified,
         )
         read = async_pages(lambda token: self._call(users_page(wanted, token, include_schema=include_schema)))
-        seen: set[str] = set()
+        before: set[str] = set()
         async for page in read:
             for user in page.results:
-                if user.id not in seen:
+                if user.id not in before:
                     yield user
-            seen.update(user.id for user in page.results)
+            before = {user.id for user in page.results}
 
     async def update_user(
         self,

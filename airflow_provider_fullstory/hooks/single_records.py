@@ -97,7 +97,8 @@ class SingleRecords:
         """
         Yield the users that fit all that is given, all users by default. It takes an Architect or Admin key.
 
-        They are read page by page, as the caller goes on, and each comes once.
+        They are read page by page, as the caller goes on. A user that others push to the next page meanwhile
+        comes once.
 
         :param uid: The application's id.
         :param email: The email address.
@@ -216,8 +217,8 @@ class SingleRecords:
 
 
 def _each_once(read: Iterable[Page[UserDetails]]) -> Iterator[UserDetails]:
-    # Users that are made meanwhile may push others to the next page.
-    seen: set[str] = set()
+    # There may be millions of users, so only those of the page before are remembered.
+    before: set[str] = set()
     for page in read:
-        yield from (user for user in page.results if user.id not in seen)
-        seen.update(user.id for user in page.results)
+        yield from (user for user in page.results if user.id not in before)
+        before = {user.id for user in page.results}
