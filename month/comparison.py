@@ -131,12 +131,21 @@ def unchanged(sent: Iterable[dict[str, Any]]) -> list[str]:
 
 def _possible(versions: Sequence[Profile], seen: int) -> list[Profile]:
     """Return the versions of a user that FullStory may have: the latest that was seen, and later ones."""
-    earlier = [profile for profile in versions if profile.committed <= seen]
-    # Whether a run has seen what a refused version replaced is not known.
-    until = earlier if earlier and earlier[-1].is_refused else earlier[-1:]
-    return [profile for profile in (*until, *versions[len(earlier) :]) if not profile.is_refused]
+    earlier, later = _told_apart(versions, seen)
+    until = earlier if _is_replaced(earlier, later) else earlier[-1:]
+    return [profile for profile in (*until, *later) if not profile.is_refused]
 
 
 def _may_be_missing(versions: Sequence[Profile], seen: int) -> bool:
+    earlier, later = _told_apart(versions, seen)
+    return not earlier or _is_replaced(earlier, later)
+
+
+def _told_apart(versions: Sequence[Profile], seen: int) -> tuple[list[Profile], list[Profile]]:
     earlier = [profile for profile in versions if profile.committed <= seen]
-    return not earlier or earlier[-1].is_refused
+    return earlier, list(versions[len(earlier) :])
+
+
+def _is_replaced(earlier: Sequence[Profile], later: Sequence[Profile]) -> bool:
+    """Return whether no run may have seen the latest version: a refused one may have come before the read."""
+    return any(profile.is_refused for profile in (*earlier[-1:], *later))

@@ -119,6 +119,16 @@ def test_a_refused_version_changes_no_user(values: dict[str, Any]) -> None:
     assert compare_users([*PROFILES, only], [*USERS, only.user()], seen=4).surplus
 
 
+@pytest.mark.parametrize("values", [{"has_uid": False}, {"note": REJECTED_NOTE}])
+def test_a_version_may_be_refused_before_the_one_that_it_replaces_was_read(values: dict[str, Any]) -> None:
+    new = profile(5, "free", 4)
+    changed = profile(2, "pro", 4)
+    assert compare_users([*PROFILES, new, changed], USERS, seen=4).missing
+    # Committed after what a run must have seen, and before it read.
+    replaced = [profile(5, "pro", 5, **values), profile(2, "free", 5, **values)]
+    assert not compare_users([*PROFILES, new, changed, *replaced], USERS, seen=4)
+
+
 def test_a_user_who_is_sent_as_before_is_found() -> None:
     assert unchanged([USERS[0], USERS[1], PRO, USERS[0]]) == []
     assert unchanged([USERS[0], USERS[1], USERS[0], PRO, PRO]) == ["user customer-1"] * 2
