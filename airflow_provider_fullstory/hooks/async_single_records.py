@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from asyncio import to_thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -142,5 +143,6 @@ class AsyncSingleRecords:
         )
         await self._call(call)
 
+    @abstractmethod
     async def _call(self, call: Call[T]) -> T:
-        raise NotImplementedError
+        """Return the result of a call."""

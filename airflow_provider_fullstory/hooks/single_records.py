@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_fullstory.api.single_records import users_page
@@ -212,8 +213,9 @@ class SingleRecords:
             )
         )
 
+    @abstractmethod
     def _call(self, call: Call[T]) -> T:
-        raise NotImplementedError
+        """Return the result of a call."""
 
 
 def _each_once(read: Iterable[Page[UserDetails]]) -> Iterator[UserDetails]:

@@ -18,25 +18,14 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryInputError,
     FullStoryUnreachableError,
 )
+from tests.annotations import LOST, POSTS
 from tests.tries import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-POSTS = {"method": "POST", "path": "/v2/annotations"}
 NOON = "2026-01-31T12:00:00Z"
 LATER = "2026-01-31T12:30:00Z"
-LOST = [
-    {"reset": "before"},
-    {"reset": "after"},
-    {"status": 500},
-    {"status": 503, "work_done": True},
-    {"status": 408},
-    {"status": 409},
-    {"status": 202},
-    {"status": 302},
-    {"status": 200, "body": {"hello": "world"}},
-]
 
 
 @pytest.fixture(autouse=True)
