@@ -70,9 +70,8 @@ class BatchLedger:
         self._import = StoredImport(store)
         self._entries = Entries(store)
         self._witness = witness
-        self._policy = Policy(
-            resends_unknown=resends_unknown, resends_changed=resends_changed, is_upserted=is_upserted
-        )
+        self._policy = Policy(resends_unknown=resends_unknown, resends_changed=resends_changed)
+        self._is_upserted = is_upserted
         self._is_resumed = False
         self._has_other_arguments = False
         #: What makes the keys of this try differ from those of earlier ones; empty if they must be equal.
@@ -86,7 +85,7 @@ class BatchLedger:
     @property
     def superseded_jobs(self) -> list[str]:
         """The jobs of earlier tries that may still change records which this try sends again."""
-        if not (self._is_resumed and self._policy.is_upserted):
+        if not (self._is_resumed and self._is_upserted):
             return []
         entries = self._entries.with_jobs(sum(1 for _ in self._entries.in_order()))
         return [entry.job_id for entry in entries if entry.job_id and not self.is_verified(entry)]
@@ -178,7 +177,7 @@ class BatchLedger:
             raise self._changed(what)
         self._import.change(has_more=True)
         log.warning('%s. It is left out, since on_source_change="resend".', what)
-        if self._policy.is_upserted:
+        if self._is_upserted:
             # Its records may have been sent in another batch since, so it is sent again if it comes back.
             for entry in self._entries.in_order(batches + 1):
                 self._entries.write(dataclasses.replace(entry, digest=_LEFT_OUT))
@@ -227,7 +226,7 @@ class BatchLedger:
                 known.name,
                 fate(known),
             )
-        if known.digest != batch.digest and self._policy.is_upserted:
+        if known.digest != batch.digest and self._is_upserted:
             # Content that comes back would otherwise have the key under which it was sent before, and
             # FullStory would only repeat its answer.
             return str(uuid.uuid5(uuid.UUID(known.idempotency_key), batch.digest))
@@ -259,6 +258,6 @@ class BatchLedger:
             ending=record.ending,
             version=record.version,
             has_other_arguments=self._has_other_arguments,
-            is_upserted=self._policy.is_upserted,
+            is_upserted=self._is_upserted,
             is_data_at_hand=record.arguments is None,
         )

@@ -46,8 +46,6 @@ class Policy:
     :param resends_unknown: Whether a batch of unknown outcome is sent again (``on_ambiguous="resend"``).
     :param resends_changed: Whether a batch is sent although an earlier try sent another one in its place
         (``on_source_change="resend"``).
-    :param is_upserted: Whether FullStory changes what it has when a record is sent again, so that what was
-        sent last must be done last.
     :param empty_rounds: Entries of rounds below this number have no records in FullStory, since the import
         ended with none.
     :param is_empty: Whether FullStory certainly has no batch of the import.
@@ -57,7 +55,6 @@ class Policy:
 
     resends_unknown: bool = False
     resends_changed: bool = False
-    is_upserted: bool = False
     empty_rounds: int = 0
     is_empty: bool = False
     sent_since: float | None = None

@@ -60,7 +60,7 @@ class Ledger(BatchLedger):
         """
         if self.is_lasting:
             return f"{who} waits for these jobs and sends only the rest."
-        if self._policy.is_upserted:
+        if self._is_upserted:
             return f"{who} sends all again, which changes nothing that FullStory has already."
         return f"{who} sends equal batches under the same keys: for 24 hours FullStory takes none twice."
 
@@ -80,7 +80,7 @@ class Ledger(BatchLedger):
             finished.
         """
         known = self._import.load()
-        if self._policy.is_upserted and sent_since is not None:
+        if self._is_upserted and sent_since is not None:
             # All is sent again, since what was sent last must count: under its old key, FullStory would not
             # even look at content that it had before.
             self._new_keys, sent_since = uuid.uuid4().hex, None
