@@ -102,6 +102,14 @@ class AirflowApi:
         """Keep the scheduler from making and starting runs of a DAG."""
         self._send("PATCH", f"/dags/{dag_id}", {"is_paused": True})
 
+    def unpaused_dags(self) -> list[str]:
+        """Return the DAGs whose runs the scheduler makes and starts."""
+        return [dag["dag_id"] for dag in self._get("/dags", paused="false", limit=100)["dags"]]
+
+    def fail_run(self, dag_id: str, run_id: str) -> None:
+        """Mark a run as failed, which ends its tasks."""
+        self._send("PATCH", f"/dags/{dag_id}/dagRuns/{run_id}", {"state": "failed"})
+
     def trigger(
         self,
         dag_id: str,

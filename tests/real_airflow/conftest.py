@@ -72,10 +72,17 @@ def running(purchase_log: Path) -> Iterator[Services]:
 
 
 @pytest.fixture
-def services(running: Services) -> Services:
-    """The services, with an emulator that has forgotten the tests before."""
+def services(running: Services) -> Iterator[Services]:
+    """The services, with an emulator that has forgotten the tests before, and DAGs that are paused."""
     running.emulator.reset()
-    return running
+    yield running
+    api = running.airflow.api
+    for dag_id in api.unpaused_dags():
+        # Otherwise its schedule makes a run when the hour turns in a later test.
+        api.pause(dag_id)
+        for run in api.dag_runs(dag_id):
+            if run.state in {"queued", "running"}:
+                api.fail_run(dag_id, run.run_id)
 
 
 @pytest.fixture(scope="session")

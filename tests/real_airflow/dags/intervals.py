@@ -1,4 +1,4 @@
-"""Imports of an hour's orders by runs that have no hour: points in time, and runs that an asset starts."""
+"""Imports of an hour's orders by runs that have no hour: points in time, and runs without a date."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ with DAG("intervals_producer", schedule=None, catchup=False):
 
 START = pendulum.datetime(2026, 1, 1, tz="UTC")
 
-for name, schedule in {"intervals_cron": "0 * * * *", "intervals_asset": [ORDERED]}.items():
+SCHEDULES = {"intervals_cron": "0 * * * *", "intervals_asset": [ORDERED], "intervals_by_hand": None}
+for name, schedule in SCHEDULES.items():
     with DAG(name, schedule=schedule, start_date=START, catchup=False) as dag:
         FullStoryImportEventsOperator(
             task_id="import_orders",
