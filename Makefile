@@ -30,7 +30,7 @@ endef
 TESTS := --group test --group build
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui chaos month bench bench-flat bench-imports bench-insert-ids bench-pipe bench-rules bench-sync bench-wait test test-fast test-fast-airflow-2 test-airflow-2 test-airflow-next test-airflow-pins test-mariadb lint map format check-build constraints clean
+.PHONY: help docs docs-links demo demo-ui chaos month bench bench-flat bench-imports bench-insert-ids bench-pipe bench-rules bench-sync bench-wait test test-fast test-fast-airflow-2 test-airflow-2 test-airflow-next test-airflow-pins test-mariadb lint map format check-build constraints clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 19
@@ -138,6 +138,18 @@ $(VENV)/.installed-mariadb: $(VENV)/.installed
 test-mariadb: $(VENV)/.installed-mariadb ## Run the tests of MySQL's drivers on a real MariaDB.
 	$(BIN)/python -m pytest -m mariadb $(PYTEST_ARGS)
 
+# What only the documentation needs.
+$(VENV)/.installed-docs: $(VENV)/.installed
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --group docs
+	@touch $@
+
+docs: $(VENV)/.installed-docs ## Make the documentation in build/docs; a warning, or a link to nothing, is an error.
+	@AIRFLOW_HOME=$(CURDIR)/build/airflow $(BIN)/sphinx-build --nitpicky --fail-on-warning --keep-going --fresh-env --quiet docs build/docs
+	@echo "The documentation is in build/docs/index.html."
+
+docs-links: $(VENV)/.installed-docs ## Check the documentation's links to other sites, which needs a network.
+	@AIRFLOW_HOME=$(CURDIR)/build/airflow $(BIN)/sphinx-build --builder linkcheck --quiet docs build/docs-links
+
 lint: $(VENV)/.installed ## Check style, docstrings, types, the direction of imports, and the files of GitHub.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -175,7 +187,7 @@ COMPILE := $(BIN)/uv pip compile --quiet $(UPGRADE) --python-version 3.11 --no-e
 	--no-annotate --group mariadb --group bench pyproject.toml
 
 constraints: $(VENV)/.installed ## Refresh the constraints with the newest versions that fit together.
-	$(COMPILE) --group dev --universal --output-file constraints.txt
+	$(COMPILE) --group dev --group docs --universal --output-file constraints.txt
 	$(COMPILE) $(TESTS) --constraints <(echo 'apache-airflow~=2.11.0') --output-file constraints-airflow-2.txt
 	$(COMPILE) $(TESTS) --constraints <(printf 'apache-airflow%s\n' ==$(NEXT) -core==$(NEXT) -task-sdk==$(NEXT:3.%=1.%)) \
 		--output-file constraints-airflow-next.txt
