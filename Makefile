@@ -30,7 +30,7 @@ endef
 TESTS := --group test --group build
 
 .DEFAULT_GOAL := help
-.PHONY: help docs docs-links demo demo-ui chaos month bench bench-flat bench-imports bench-insert-ids bench-pipe bench-rules bench-sync bench-wait test test-fast test-fast-airflow-2 test-airflow-2 test-airflow-next test-airflow-pins test-mariadb lint map format check-build constraints clean
+.PHONY: help matrix docs docs-links demo demo-ui chaos month bench bench-flat bench-imports bench-insert-ids bench-pipe bench-rules bench-sync bench-wait test test-fast test-fast-airflow-2 test-airflow-2 test-airflow-next test-airflow-pins test-mariadb lint map format check-build constraints clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 19
@@ -129,6 +129,9 @@ test-fast-pins-%: $(VENV)/.installed
 test-airflow-pins-%: test-fast-pins-%
 	$(PINNED)/bin/python -m pytest -m real_airflow -k buttons tests/real_airflow/test_local_airflow.py $(PYTEST_ARGS)
 
+matrix: check-build ## Run end-to-end DAGs from the wheel on every Airflow and Python. CELLS="2.11.2-3.11" for some.
+	@$(BIN)/python -m tools.matrix $(CELLS)
+
 $(VENV)/.installed-mariadb: $(VENV)/.installed
 	@PATH=$$PATH:/usr/sbin command -v mariadbd >/dev/null || \
 		{ echo "MariaDB is missing: install mariadb-server, libmariadb-dev and pkg-config."; exit 1; }
@@ -193,4 +196,4 @@ constraints: $(VENV)/.installed ## Refresh the constraints with the newest versi
 		--output-file constraints-airflow-next.txt
 
 clean: ## Remove what the other targets made.
-	rm -rf $(VENV) .venv-airflow-2 .venv-airflow-next .venv-pins .venv-wheel .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .venv-airflow-2 .venv-airflow-next .venv-pins .venv-matrix .venv-wheel .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
