@@ -1,9 +1,9 @@
 """
 Run end-to-end DAGs on every supported Airflow and Python, from the built wheel alone.
 
-Each cell of the matrix has an environment of its own: the wheel from ``dist``, one Airflow, and what the tests
-need. The tests are those with the mark ``matrix``. They are copied, so that the sources of the package are out
-of reach. Prints a table, and fails if one cell fails.
+Each cell of the matrix has an environment of its own: the wheel from ``dist``, one Airflow, and what the
+tests need. The tests are those with the mark ``matrix``. They are copied, so that the sources of the package are
+out of reach. Prints a table, and fails if one cell fails.
 
 Usage: ``python -m tools.matrix [CELL ...]``, or ``make matrix [CELLS="2.11.2-3.11 3.4.0b2-3.13"]``.
 """
@@ -47,7 +47,7 @@ class Release:
 
 RELEASES = (
     Release("2.11.2", ("3.11", "3.12"), constraints="constraints-airflow-2.txt"),
-    # Its own constraints pin a common-compat that is too old. With a newer universal-pathlib it opens no file.
+    # Its own constraints pin a common-compat that is too old. A newer universal-pathlib opens no file.
     Release("3.0.6", ("3.11", "3.12"), day="2026-03-12", pins=("universal-pathlib<0.3",)),
     Release("3.1.8", ("3.11", "3.12", "3.13"), day="2026-03-12"),
     Release("3.2.2", ("3.11", "3.12", "3.13"), day="2026-05-29"),
