@@ -92,11 +92,13 @@ bench-wait: $(VENV)/.installed ## Measure what 1,000 waiting imports cost Airflo
 # Fast tests run in as many processes; a module stays in one, since its tests share databases.
 PROCESSES ?= 2
 FAST := -m "not real_airflow" -n $(PROCESSES) --dist loadfile
-# The other tests import nothing of Airflow, or take minutes to break what has nothing to do with its version.
+# The other tests import nothing of Airflow, or take minutes over what has nothing to do with its version.
 TOUCH_AIRFLOW := tests/test_*.py tests/batch_import tests/hooks tests/notifications tests/operators tests/sensors \
 	tests/triggers tests/task tests/sources tests/syncs/test_command.py --ignore tests/operators/test_sync_kills.py \
 	--ignore tests/batch_import/reporting/test_refused_file_crashes.py \
-	--ignore tests/batch_import/reporting/test_refused_file_large.py
+	--ignore tests/batch_import/reporting/test_refused_file_large.py \
+	--ignore tests/batch_import/batching/test_batcher_golden.py \
+	--deselect tests/operators/test_sync_contents.py::test_no_change_of_the_storage_is_one_at_which_a_process_must_not_die
 
 test-fast: $(VENV)/.installed ## Run the tests that need no running Airflow.
 	$(BIN)/python -m pytest $(FAST) $(PYTEST_ARGS)

@@ -24,6 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENTS = ROOT / ".venv-matrix"
+PACKAGE = "airflow-provider-fullstory"
 UV = Path(sys.executable).with_name("uv")
 COPIED = ("demo", "example_dags", "tests", "pyproject.toml")
 
@@ -98,29 +99,30 @@ class Cell:
             )
 
     def _install(self, environment: Path, wheel: Path) -> bool:
-        release = self.release
-        options: list[str | Path] = []
-        if release.constraints:
-            options += ["--constraints", ROOT / release.constraints]
-        if release.day:
-            options += ["--exclude-newer", release.day]
-        return _succeeds(
-            UV, "venv", "--quiet", "--clear", "--no-python-downloads", "--python", self.python, environment
-        ) and _succeeds(
-            *(
-                UV,
-                "pip",
-                "install",
-                "--quiet",
-                "--python",
-                environment,
-                *options,
-                "--group",
-                "pyproject.toml:test",
-            ),
-            *(f"apache-airflow=={release.version}", wheel, *release.pins),
-            cwd=ROOT,
+        constraints = environment / "pins.txt"
+        wanted = (
+            f"apache-airflow=={self.release.version}",
+            *self.release.pins,
+            f"{PACKAGE} @ {wheel.as_uri()}",
         )
+        venv = ("venv", "--quiet", "--seed", "--clear", "--no-python-downloads", "--python", self.python)
+        install = ("pip", "install", "--quiet", "--python", environment, "--constraints", constraints)
+        return (
+            _succeeds(UV, *venv, environment)
+            and self._pin(constraints, wanted)
+            and _succeeds(UV, *install, *wanted, "--group", "pyproject.toml:test", cwd=ROOT)
+        )
+
+    def _pin(self, constraints: Path, wanted: tuple[str, ...]) -> bool:
+        """Write what is installed beside Airflow; only what the tests need may be newer than its day."""
+        if self.release.constraints:
+            shutil.copy(ROOT / self.release.constraints, constraints)
+            return True
+        requirements = constraints.with_suffix(".in")
+        requirements.write_text("\n".join(wanted))
+        compile_pins = ("pip", "compile", "--quiet", "--python", constraints.parent, "--no-emit-index-url")
+        day = ("--exclude-newer", self.release.day or "", "--output-file", constraints)
+        return _succeeds(UV, *compile_pins, *day, requirements)
 
 
 _IS_THE_WHEEL = """

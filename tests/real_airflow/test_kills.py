@@ -25,13 +25,13 @@ BATCHES = 27
 
 
 def task_processes(services: Services) -> Iterator[psutil.Process]:
-    """Yield the processes of tasks, which are below the executor's workers."""
+    """Yield the processes that work for a task; those between them and the executor only watch them."""
     scheduler = services.airflow.components["scheduler"].session
     for process in psutil.process_iter():
         with suppress(psutil.NoSuchProcess, ProcessLookupError):
             title = " ".join(process.cmdline())
             if title.startswith("airflow worker -- LocalExecutor") and os.getsid(process.pid) == scheduler:
-                yield from process.children(recursive=True)
+                yield from (child for child in process.children(recursive=True) if not child.children())
 
 
 def kill_task(services: Services) -> bool:
