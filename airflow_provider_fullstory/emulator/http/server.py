@@ -22,6 +22,7 @@ from aiohttp import web
 from airflow_provider_fullstory.emulator.answers import Answer, ApiError, invalid
 from airflow_provider_fullstory.emulator.clock import timestamp
 from airflow_provider_fullstory.emulator.http.control import Control
+from airflow_provider_fullstory.emulator.http.page import page
 from airflow_provider_fullstory.emulator.http.routes import Call, Route, check_level, find_route, level_of
 from airflow_provider_fullstory.emulator.injection.faults import Fault
 from airflow_provider_fullstory.emulator.organization.organization import LoggedRequest, Organization
@@ -79,6 +80,7 @@ class Server:
             self._control = Control(self._organization, self._executor)
             application = web.Application(client_max_size=0)
             application.router.add_route("*", "/_emulator/{name:.*}", self._control.answer)
+            application.router.add_route("GET", "/", self._serve_page)
             application.router.add_route("*", "/{path:.*}", self._serve)
             runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
             await runner.setup()
@@ -94,6 +96,13 @@ class Server:
     async def __aexit__(self, *exception: object) -> None:
         self._organization.faults.forget()
         await self._open.aclose()
+
+    async def _serve_page(self, request: web.Request) -> web.StreamResponse:
+        """Show a person what there is; a client of the API gets FullStory's answer."""
+        if "text/html" not in request.headers.get("Accept", ""):
+            return await self._serve(request)
+        text = await self._in_thread(page, self._organization)
+        return web.Response(text=text, content_type="text/html")
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         began = time.monotonic()
