@@ -100,8 +100,11 @@ def _overview(organization: Organization, jobs: Sequence[Job]) -> str:
         "Its time": timestamp(organization.clock.now()),
         "Jobs": f"{len(jobs):,}",
         "Unfinished": f"{unfinished_batches:,} batches with {unfinished_records:,} records",
-        "Quotas": organization.results.quotas().body.decode(),
     }
+    quotas = msgspec.json.decode(organization.results.quotas().body)
+    for name, quota in quotas.items():
+        used, limit = int(quota["usage"]), int(quota["limit"])
+        facts[name.replace("_", " ").capitalize()] = f"{used:,} of {limit:,} until {quota['period_end']}"
     rows = "".join(f"<tr><th>{_text(name)}</th><td>{_text(fact)}</td></tr>" for name, fact in facts.items())
     return f"<table>{rows}</table>"
 

@@ -48,8 +48,8 @@ def test_a_browser_sees_jobs_records_and_the_quota(api, fullstory_emulator):
     assert [job["id"], "events", "FAILED", "2", "1", "1"] in [row[1:] for row in rows]
     (record,) = [row[1] for row in rows if len(row) == 2 and row[0] == job["id"]]
     assert '"Bought"' in record
-    quota = dict(row for row in rows if len(row) == 2)["Quotas"]
-    assert "server_event" in quota.lower().replace("-", "_")
+    facts = dict(row for row in rows if len(row) == 2)
+    assert facts["Server event quota"].startswith("1 of 1,000,000,000 until 20")
 
 
 def test_a_browser_sees_what_is_ordered(fullstory_emulator):
