@@ -17,6 +17,7 @@ from airflow_provider_fullstory.exceptions import FullStoryError
 from airflow_provider_fullstory.hooks import connection_form
 from airflow_provider_fullstory.hooks.async_single_records import AsyncSingleRecords
 from airflow_provider_fullstory.hooks.connections import async_settings_of, settings_of
+from airflow_provider_fullstory.hooks.lineage import report_write
 from airflow_provider_fullstory.hooks.pages import async_pages, pages
 from airflow_provider_fullstory.hooks.retrying import Retries, RetryBudget
 from airflow_provider_fullstory.hooks.single_records import SingleRecords
@@ -260,7 +261,9 @@ class FullStoryHook(SingleRecords, FullStoryBaseHook):
         return connection_form.widgets()
 
     def _call(self, call: Call[T]) -> T:
-        return self._retries.call(call, lambda: self._transport.send(call, self.deadline), self._budget)
+        result = self._retries.call(call, lambda: self._transport.send(call, self.deadline), self._budget)
+        report_write(self, call.request)
+        return result
 
     @cached_property
     def _transport(self) -> Transport:
