@@ -262,7 +262,7 @@ class FullStoryHook(SingleRecords, FullStoryBaseHook):
 
     def _call(self, call: Call[T]) -> T:
         result = self._retries.call(call, lambda: self._transport.send(call, self.deadline), self._budget)
-        report_write(self, call.request)
+        report_write(self, self.settings, call.request)
         return result
 
     @cached_property

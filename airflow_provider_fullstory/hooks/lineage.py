@@ -10,14 +10,14 @@ from airflow_provider_fullstory.assets.fullstory import RESOURCES, uri_at
 
 if TYPE_CHECKING:
     from airflow_provider_fullstory.api.http import Request
-    from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
+    from airflow_provider_fullstory.hooks.settings import Settings
 
 log = logging.getLogger(__name__)
 #: Uploads end in several threads, and the collector takes one at a time.
 _LOCK = threading.Lock()
 
 
-def report_write(hook: FullStoryHook, request: Request) -> None:
+def report_write(hook: object, settings: Settings, request: Request) -> None:
     """
     Report the asset that a request has written to, if it is one that writes.
 
@@ -31,8 +31,7 @@ def report_write(hook: FullStoryHook, request: Request) -> None:
         from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 
         with _LOCK:
-            get_hook_lineage_collector().add_output_asset(
-                context=hook, uri=uri_at(hook.settings.base_url, resource)
-            )
+            collector = get_hook_lineage_collector()  # type: ignore[no-untyped-call]
+            collector.add_output_asset(context=hook, uri=uri_at(settings.base_url, resource))
     except Exception as error:  # noqa: BLE001 - Plugins may replace the collector.
         log.debug("Airflow's collector of lineage took no report. %s: %s", type(error).__name__, error)
