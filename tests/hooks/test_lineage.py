@@ -22,6 +22,9 @@ else:
     from airflow.lineage.hook import HookLineageCollector
 
 
+BODY = json.dumps({"requests": [{"name": "Order", "user": {"uid": "u"}}]}).encode()
+
+
 @pytest.fixture
 def collector(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Collect lineage, as Airflow does where a plugin reads it."""
@@ -36,20 +39,25 @@ def outputs(collector: Any) -> dict[str, int]:
 
 
 def test_each_write_names_its_asset(emulator: EmulatorClient, collector: Any) -> None:
-    body = json.dumps({"requests": [{"name": "Order", "user": {"uid": "u"}}]}).encode()
     with FullStoryHook() as hook:
-        hook.create_import("events", body, "key-1")
-        hook.imports("events").create_import(body, "key-2")
+        hook.create_import("events", BODY, "key")
         hook.create_event("Order", user={"uid": "u"})
         user_id = hook.create_user(uid="u")
         hook.update_user(user_id, email="u@example.com")
         hook.create_annotation("Release")
-        assert outputs(collector) == {"events": 3, "users": 2, "annotations": 1}
+        assert outputs(collector) == {"events": 2, "users": 2, "annotations": 1}
         uris = {info.asset.uri for info in collector.collected_assets.outputs}
         contexts = [info.context for info in collector.collected_assets.outputs]
     host = emulator.url.partition("://")[2]
     assert uris == {f"fullstory://{host}/{resource}" for resource in ("events", "users", "annotations")}
     assert all(context is hook for context in contexts)
+
+
+def test_an_operator_reports_itself_what_it_imports(emulator: EmulatorClient, collector: Any) -> None:
+    with FullStoryHook() as hook:
+        hook.imports("events").create_import(BODY, "key")
+    assert outputs(collector) == {}
+    assert len(emulator.jobs()) == 1
 
 
 def test_reads_and_refused_writes_are_no_output(emulator: EmulatorClient, collector: Any) -> None:
