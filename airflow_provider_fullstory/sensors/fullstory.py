@@ -50,7 +50,7 @@ class FullStoryImportJobSensor(BaseSensorOperator):
     """
     Wait until FullStory has finished import jobs, and check how many records were refused.
 
-    The jobs may be those of a :class:`FullStoryImportEventsOperator` that did not wait, or of any other
+    The jobs may be those of an import operator that did not wait, or of any other
     import. The sensor succeeds only if no more records were refused than ``max_rejected`` allows. It returns
     the report of the import, as the operator does; for jobs given by id, with the counts of FullStory.
 

@@ -55,6 +55,7 @@ def job_ids(services: Services) -> list[str]:
     return [job["id"] for job in services.emulator.jobs()]
 
 
+@pytest.mark.matrix
 def test_import_table(services: Services, purchase_log: Path) -> None:
     run = Run.trigger(services, "example_fullstory_import_table")
     run.wait_for_success()
@@ -73,6 +74,7 @@ def test_import_table(services: Services, purchase_log: Path) -> None:
     )
 
 
+@pytest.mark.matrix
 def test_events_from_python(services: Services) -> None:
     run = Run.trigger(services, "example_fullstory_events_from_python")
     run.wait_for_success()
@@ -135,6 +137,7 @@ def test_refused_records(services: Services) -> None:
     assert_equal([order_event(order, "order_id", "status", "total") for order in ORDERS], run.events())
 
 
+@pytest.mark.matrix
 def test_submit_and_wait(services: Services) -> None:
     run = Run.trigger(services, "example_fullstory_submit_and_wait")
     run.wait_for_success()
@@ -158,6 +161,7 @@ def test_submit_and_wait(services: Services) -> None:
         assert_keeps_secrets(run.visible_text(task_id), services.emulator, "customer-1")
 
 
+@pytest.mark.matrix
 def test_mapped_queries(services: Services, purchase_log: Path) -> None:
     run = Run.trigger(services, "example_fullstory_mapped_queries")
     run.wait_for_success()

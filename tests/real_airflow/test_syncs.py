@@ -198,6 +198,7 @@ def in_the_lag(order_time: datetime) -> list[Order]:
     return [order for order in ORDERS if order.ordered_at >= order_time - timedelta(minutes=15)]
 
 
+@pytest.mark.matrix
 def test_the_hourly_sync_sends_what_is_new(services: Services, orders: OrdersTable) -> None:
     services.airflow.wait_for_dag(HOURLY_SYNC)
     # The schedule makes no run in between.
