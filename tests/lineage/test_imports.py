@@ -250,6 +250,34 @@ def test_a_database_that_openlineage_does_not_know(
     assert [field.name for field in lineage.outputs[0].facets["schema"].fields] == ["user.uid", "name"]
 
 
+def test_a_query_that_the_parser_does_not_understand(
+    emulator: EmulatorClient, shop: Warehouse, extract: Callable[[Any, str], Any]
+) -> None:
+    lineage = extract(importing(sql="SELECT (uid FROM shop_customers", sql_conn_id="warehouse"), "RUNNING")
+    assert lineage.inputs == []
+    assert names(lineage.outputs) == [(namespace(emulator), "events")]
+    facet = lineage.run_facets["extractionError"]
+    assert facet.failedTasks == 1
+    assert facet.errors[0].errorMessage
+    assert facet.errors[0].task == "SELECT (uid FROM shop_customers"
+
+
+def test_tables_that_a_query_reads_by_with(
+    emulator: EmulatorClient, shop: Warehouse, extract: Callable[[Any, str], Any]
+) -> None:
+    sql = 'WITH known AS (SELECT uid FROM shop_customers) SELECT uid AS "user.uid" FROM known'
+    lineage = extract(importing(sql=sql, sql_conn_id="warehouse"), "RUNNING")
+    assert [name.rpartition(".")[2] for _, name in names(lineage.inputs)] == ["shop_customers"]
+    assert columns(lineage) == {"user.uid": [("shop_customers", "uid")]}
+
+
+def test_a_connection_that_is_missing_costs_no_more_than_the_lineage(
+    emulator: EmulatorClient, extract: Callable[[Any, str], Any]
+) -> None:
+    lineage = extract(importing(events=[], fullstory_conn_id="not_there"), "RUNNING")
+    assert (lineage.inputs, lineage.outputs, lineage.run_facets) == ([], [], {})
+
+
 def test_arguments_that_cannot_work_have_no_lineage(
     emulator: EmulatorClient, extract: Callable[[Any, str], Any]
 ) -> None:
