@@ -30,7 +30,7 @@ endef
 TESTS := --group test --group build
 
 .DEFAULT_GOAL := help
-.PHONY: help matrix docs docs-links demo demo-ui chaos month bench bench-flat bench-imports bench-insert-ids bench-pipe bench-rules bench-sync bench-wait test test-fast test-fast-airflow-2 test-airflow-2 test-airflow-next test-airflow-pins test-mariadb lint map format check-build constraints clean
+.PHONY: help matrix docs docs-links demo demo-ui chaos month bench bench-flat bench-imports bench-insert-ids bench-pipe bench-rules bench-sync bench-wait test test-fast test-fast-airflow-2 test-airflow-2 test-airflow-next test-airflow-pins test-lineage test-mariadb lint map format check-build constraints clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 19
@@ -93,8 +93,9 @@ bench-wait: $(VENV)/.installed ## Measure what 1,000 waiting imports cost Airflo
 PROCESSES ?= 2
 FAST := -m "not real_airflow" -n $(PROCESSES) --dist loadfile
 # The other tests import nothing of Airflow, or take minutes over what has nothing to do with its version.
-TOUCH_AIRFLOW := tests/test_*.py tests/batch_import tests/hooks tests/notifications tests/operators tests/sensors \
-	tests/triggers tests/task tests/sources tests/syncs/test_command.py --ignore tests/operators/test_sync_kills.py \
+TOUCH_AIRFLOW := tests/test_*.py tests/assets tests/batch_import tests/hooks tests/notifications tests/operators \
+	tests/sensors tests/triggers tests/task tests/sources tests/syncs/test_command.py \
+	--ignore tests/operators/test_sync_kills.py \
 	--ignore tests/batch_import/reporting/test_refused_file_crashes.py \
 	--ignore tests/batch_import/reporting/test_refused_file_large.py \
 	--ignore tests/batch_import/batching/test_batcher_golden.py \
@@ -143,6 +144,22 @@ $(VENV)/.installed-mariadb: $(VENV)/.installed
 test-mariadb: $(VENV)/.installed-mariadb ## Run the tests of MySQL's drivers on a real MariaDB.
 	$(BIN)/python -m pytest -m mariadb $(PYTEST_ARGS)
 
+# What only tests of lineage need; their modules are skipped where it is missing.
+LINEAGE := tests/lineage tests/real_airflow/test_lineage.py
+
+$(VENV)/.installed-lineage: $(VENV)/.installed
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --group lineage
+	@touch $@
+
+.venv-airflow-2/.installed-lineage: .venv-airflow-2/.installed
+	@.venv-airflow-2/bin/uv pip install --quiet --python .venv-airflow-2/bin/python \
+		--constraints constraints-airflow-2.txt --group lineage
+	@touch $@
+
+test-lineage: $(VENV)/.installed-lineage .venv-airflow-2/.installed-lineage ## Run the tests of what OpenLineage is told, on the newest Airflow and the oldest.
+	$(BIN)/python -m pytest $(LINEAGE) $(PYTEST_ARGS)
+	.venv-airflow-2/bin/python -m pytest $(LINEAGE) $(PYTEST_ARGS)
+
 # What only the documentation needs.
 $(VENV)/.installed-docs: $(VENV)/.installed
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --group docs
@@ -189,7 +206,7 @@ check-build: $(VENV)/.installed ## Build wheel and sdist, check both, and load t
 # UPGRADE= keeps the versions that are pinned and still fit.
 UPGRADE := --upgrade
 COMPILE := $(BIN)/uv pip compile --quiet $(UPGRADE) --python-version 3.11 --no-emit-index-url --no-header \
-	--no-annotate --group mariadb --group bench pyproject.toml
+	--no-annotate --group mariadb --group bench --group lineage pyproject.toml
 
 constraints: $(VENV)/.installed ## Refresh the constraints with the newest versions that fit together.
 	$(COMPILE) --group dev --group docs --universal --output-file constraints.txt

@@ -36,6 +36,9 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": modules("triggers"),
         "notifications": ["airflow_provider_fullstory.notifications.fullstory.FullStoryAnnotationNotifier"],
         "connection-types": [connection_type()],
+        "asset-uris": [asset_uri()],
+        # The name in Airflow 2.
+        "dataset-uris": [asset_uri()],
         "config": {
             "fullstory": {
                 "description": "Settings of the FullStory provider.",
@@ -55,6 +58,17 @@ def get_provider_info() -> dict[str, Any]:
                 },
             }
         },
+    }
+
+
+def asset_uri() -> dict[str, Any]:
+    """Return what handles the URIs of assets."""
+    module = "airflow_provider_fullstory.assets.fullstory"
+    return {
+        "schemes": ["fullstory"],
+        "handler": f"{module}.sanitize_uri",
+        "factory": f"{module}.create_asset",
+        "to_openlineage_converter": f"{module}.convert_asset_to_openlineage",
     }
 
 

@@ -60,6 +60,15 @@ def test_all_notifiers_it_names_exist() -> None:
         assert issubclass(getattr(importlib.import_module(module), name), BaseNotifier)
 
 
+@pytest.mark.parametrize("key", ["asset-uris", "dataset-uris"])
+def test_all_that_handles_assets_exists(key: str) -> None:
+    [entry] = get_provider_info()[key]
+    assert entry["schemes"] == ["fullstory"]
+    for path in (entry["handler"], entry["factory"], entry["to_openlineage_converter"]):
+        module, _, name = path.rpartition(".")
+        assert callable(getattr(importlib.import_module(module), name))
+
+
 def test_airflow_knows_the_connection_type() -> None:
     from airflow.providers_manager import ProvidersManager
 

@@ -17,6 +17,7 @@ from airflow_provider_fullstory.exceptions import FullStoryError
 from airflow_provider_fullstory.hooks import connection_form
 from airflow_provider_fullstory.hooks.async_single_records import AsyncSingleRecords
 from airflow_provider_fullstory.hooks.connections import async_settings_of, settings_of
+from airflow_provider_fullstory.hooks.lineage import report_write
 from airflow_provider_fullstory.hooks.pages import async_pages, pages
 from airflow_provider_fullstory.hooks.retrying import Retries, RetryBudget
 from airflow_provider_fullstory.hooks.single_records import SingleRecords
@@ -95,8 +96,12 @@ class FullStoryHook(SingleRecords, FullStoryBaseHook):
         with FullStoryHook() as hook:
             status = hook.get_job_status("events", job_id)
 
+    What a hook writes is reported to Airflow's collector of lineage as an output of the task.
+
     The parameters are those of :class:`FullStoryBaseHook`.
     """
+
+    _reports_lineage = True
 
     def __enter__(self) -> Self:
         return self
@@ -131,9 +136,16 @@ class FullStoryHook(SingleRecords, FullStoryBaseHook):
         hook.retry_for, hook.rate_limited_for = 0.0, None
         return hook
 
+    def without_lineage(self) -> Self:
+        """Return a hook on the same session for a caller that reports itself where records go."""
+        _ = self._transport
+        hook = copy.copy(self)
+        hook._reports_lineage = False
+        return hook
+
     def imports(self, resource: Resource | str) -> ResourceImports:
         """
-        Return a client for the imports of one resource.
+        Return a client for the imports of one resource, for a caller that reports their lineage itself.
 
         :param resource: ``events`` or ``users``.
         """
@@ -260,7 +272,10 @@ class FullStoryHook(SingleRecords, FullStoryBaseHook):
         return connection_form.widgets()
 
     def _call(self, call: Call[T]) -> T:
-        return self._retries.call(call, lambda: self._transport.send(call, self.deadline), self._budget)
+        result = self._retries.call(call, lambda: self._transport.send(call, self.deadline), self._budget)
+        if self._reports_lineage:
+            report_write(self, self.settings, call.request)
+        return result
 
     @cached_property
     def _transport(self) -> Transport:
@@ -281,7 +296,7 @@ class ResourceImports:
     """
 
     def __init__(self, hook: FullStoryHook, resource: Resource | str) -> None:
-        self._hook = hook
+        self._hook = hook.without_lineage()
         self._polling_hook = hook.without_retries()
         self._resource = Resource(resource)
 

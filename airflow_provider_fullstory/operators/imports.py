@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from airflow_provider_fullstory.exceptions import FullStoryInputError
+from airflow_provider_fullstory.exceptions import FullStoryError, FullStoryInputError
 from airflow_provider_fullstory.task.errors import explaining_unknown_jobs, with_report, without_retry
 from airflow_provider_fullstory.task.intervals import explain_missing_interval, names_interval
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_fullstory.batch_import.reporting.preview import Preview
     from airflow_provider_fullstory.task.arguments import ImportArguments
@@ -272,8 +273,8 @@ class FullStoryImportOperator(BaseOperator):
         with without_retry():
             self._run = run = self._new_run(context, is_resumed=True)
             with run:
-                run.resume()
                 report = ImportReport.from_xcom(event["report"])
+                run.resume(report)
                 with with_report(report), explaining_unknown_jobs():
                     outcomes = outcomes_of(event)
                 run.complete(report, outcomes, waited=event.get("waited", 0.0))
@@ -301,6 +302,25 @@ class FullStoryImportOperator(BaseOperator):
             self._run.stop()
             if left_behind := self._run.left_behind:
                 self.log.warning("The task was stopped. %s", left_behind)
+
+    def get_openlineage_facets_on_start(self) -> OperatorLineage | None:
+        """Tell OpenLineage where the records come from and where they go."""
+        from airflow_provider_fullstory.lineage.imports import lineage_of_import
+
+        try:
+            arguments = self._checked_arguments()
+            return lineage_of_import(self, self._source(arguments), self._run)
+        except FullStoryError as error:
+            self.log.debug("OpenLineage is told nothing about this import. %s", error)
+            return None
+
+    def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage | None:  # noqa: ARG002
+        """Tell OpenLineage also what became of the records."""
+        return self.get_openlineage_facets_on_start()
+
+    def get_openlineage_facets_on_failure(self, task_instance: object) -> OperatorLineage | None:
+        """Tell OpenLineage also what FullStory has accepted or imported although the task failed."""
+        return self.get_openlineage_facets_on_complete(task_instance)
 
     def preview(self, limit: int | None = 1000) -> Preview:
         """

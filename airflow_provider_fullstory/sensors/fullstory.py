@@ -18,6 +18,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_fullstory.exceptions import (
     FullStoryConnectionLookupError,
+    FullStoryError,
     FullStoryInputError,
     FullStoryKilledError,
     FullStoryTimeoutError,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_fullstory.batch_import.client import ImportClient
     from airflow_provider_fullstory.batch_import.reporting.refused_file import RefusedFile
@@ -72,6 +74,7 @@ class FullStoryImportJobSensor(BaseSensorOperator):
     _watch: JobWatch | None = None
     _hook: FullStoryHook | None = None
     _deadline: float | None = None
+    _report: ImportReport | None = None
     _is_killed = False
 
     def __init__(
@@ -203,9 +206,28 @@ class FullStoryImportJobSensor(BaseSensorOperator):
             self.log.info("Refused records are in %s.", uri)
         for refused in files.values():
             completion.clean_up(refused.release)
-        report = ImportReport.merged(reports)
+        self._report = report = ImportReport.merged(reports)
         completion.report(report, waited=waited)
         return completion.result(report, max_rejected=self.max_rejected, files=filled)
+
+    def get_openlineage_facets_on_start(self) -> OperatorLineage | None:
+        """Tell OpenLineage where the records go."""
+        from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
+        from airflow_provider_fullstory.lineage.imports import lineage_of_jobs
+
+        try:
+            return lineage_of_jobs(self, self._report or ImportReport.merged(self._reports()))
+        except FullStoryError as error:
+            self.log.debug("OpenLineage is told nothing about these jobs. %s", error)
+            return None
+
+    def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage | None:  # noqa: ARG002
+        """Tell OpenLineage also what became of the records."""
+        return self.get_openlineage_facets_on_start()
+
+    def get_openlineage_facets_on_failure(self, task_instance: object) -> OperatorLineage | None:
+        """Tell OpenLineage also what FullStory has imported although the task failed."""
+        return self.get_openlineage_facets_on_complete(task_instance)
 
     def _files(
         self, context: Context, reports: Sequence[ImportReport]

@@ -136,12 +136,14 @@ class Completion:
         self, report: ImportReport, *, max_rejected: float, files: Sequence[str] = ()
     ) -> dict[str, Any]:
         """
-        Return the report for XCom, if the import is a success.
+        Return the report for XCom, and tell its counts to the outlets, if the import is a success.
 
         :param max_rejected: How many records may be refused; below 1, which share of all.
         :param files: The files of refused records, if the report cannot name all.
         :raises FullStoryRecordsRefusedError: If more records were refused.
         """
+        from airflow_provider_fullstory.task.outlets import tell_outlets
+
         try:
             report.check_refused(max_rejected, files=files)
         except FullStoryRecordsRefusedError as error:
@@ -154,6 +156,7 @@ class Completion:
                 f"{report.refused:,} {'record is' if report.refused == 1 else 'records are'}",
                 max_rejected,
             )
+        tell_outlets(self._task.outlets, self._context, report, self._hook)
         return report.to_xcom()
 
     def clean_up(self, remove: Callable[[], None]) -> None:

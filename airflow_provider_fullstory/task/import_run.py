@@ -36,7 +36,7 @@ from airflow_provider_fullstory.task.sync import TaskSync, is_sync
 from airflow_provider_fullstory.text import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import BaseOperator, Context
 
@@ -80,6 +80,10 @@ class ImportRun:
         self._outages = Outages()
         self._stopped = Event()
         self._is_open = False
+        #: The field of each column; empty unless this try has run a query.
+        self.targets: Mapping[str, str] = {}
+        #: The report as far as it is known; None until all records are sent.
+        self.report: ImportReport | None = None
         self._outcomes: Sequence[JobOutcome] = ()
         self._empty_interval = ""
         self._limits = BatchLimits(arguments.batch_size, arguments.max_batch_bytes)
@@ -169,6 +173,11 @@ class ImportRun:
         """
         return self._importer.left_behind if self._is_open and not self._is_resumed else ""
 
+    @property
+    def submissions(self) -> Sequence[Submission]:
+        """The batches that FullStory has accepted so far, if this process sends them."""
+        return self._importer.submissions if self._is_open else ()
+
     def begin(self, *, names_interval: bool) -> ImportReport | None:
         """
         Begin the import, or resume what an earlier try began; nothing is read or sent yet.
@@ -187,7 +196,7 @@ class ImportRun:
             self._source = dataclasses.replace(self._source, arguments=self._arguments)
             self._open_state(self._sync.sync_import())
             self._state.note_try()
-        report = self._state.begin(self._fingerprint)
+        self.report = report = self._state.begin(self._fingerprint)
         if names_interval:
             self._empty_interval = warn_of_empty_interval(self._operator, self._context)
         # Checked before the source is opened, so that a wrong connection costs no query.
@@ -208,8 +217,13 @@ class ImportRun:
         self._source.check(is_mapped=map_index is not None and map_index >= 0)
         self._limits.check()
 
-    def resume(self) -> None:
-        """Resume the import after the wait in the triggerer."""
+    def resume(self, report: ImportReport) -> None:
+        """
+        Resume the import after the wait in the triggerer.
+
+        :param report: The report that the trigger was given.
+        """
+        self.report = report
         self._open_state(None if self._sync is None else self._sync.resumed())
 
     def send(self) -> ImportReport:
@@ -222,7 +236,7 @@ class ImportRun:
         if self._sync is not None:
             self._sync.sent(report.invalid)
         # An earlier try may have ended the import, but the file of refused records was just begun again.
-        report = known if refused is None else report
+        self.report = report = known if refused is None else report
         import_log.waiting(report, self._arguments)
         return report
 
@@ -251,6 +265,7 @@ class ImportRun:
             return sender.staged(area, manifest)
         self._importer.wait_for_superseded()
         with self._source.open(None if self._sync is None else self._sync.column) as opened:
+            self.targets = opened.targets
             import_log.opened(opened)
             chunks = self._enough(opened.chunks)
             if area is None:

@@ -110,16 +110,19 @@ class RecordSource:
         return self.records.records if isinstance(self.records, HiddenRecords) else self.records
 
     @property
+    def locations(self) -> list[str]:
+        """Where files of records are; empty if the records come from elsewhere."""
+        records = self._records
+        if is_location(records):
+            return [str(records)]
+        return list(map(str, records)) if are_locations(records) else []
+
+    @property
     def description(self) -> str:
         """Where the records come from, for the log."""
         if self.arguments.sql is not None:
             return f"the query on {self.arguments.sql_conn_id!r}"
-        records = self._records
-        if is_location(records):
-            return str(records)
-        if are_locations(records):
-            return some([str(location) for location in records], _SHOWN_FILES)
-        return str(HiddenRecords(records))
+        return some(self.locations, _SHOWN_FILES) if self.locations else str(HiddenRecords(self._records))
 
     @contextmanager
     def open(self, watermark: WatermarkColumn | None = None) -> Iterator[OpenSource]:
@@ -136,14 +139,19 @@ class RecordSource:
                 records = _with_a_record(kind, records, type(self._records).__name__)
             yield OpenSource(self.description, {}, without_repeated(kind, map_records(records, self.options)))
             return
-        with query(self._database(), self.arguments.sql, self.arguments.parameters) as result:
+        with query(self.database(), self.arguments.sql, self.arguments.parameters) as result:
             rows = result.chunks if watermark is None else watermark.rows(result.columns, result.chunks)
             chunks = map_rows(result.columns, rows, self.options)
             targets = targets_of_rows(result.columns, self.options)
             chunks = chunks if watermark is None else watermark.passed(chunks)
             yield OpenSource(self.description, targets, without_repeated(kind, chunks))
 
-    def _database(self) -> DbApiHook:
+    def database(self) -> DbApiHook:
+        """
+        Return the hook of the database that the query is for.
+
+        :raises FullStoryInputError: If no database is named, or none of that name is there.
+        """
         conn_id = self.arguments.sql_conn_id
         if not conn_id:
             raise FullStoryInputError("sql is given without sql_conn_id: say which database it is for.")

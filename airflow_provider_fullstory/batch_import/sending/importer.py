@@ -118,7 +118,7 @@ class Importer:
             raise
         finally:
             self._uploads.close()
-        return sorted(self._uploads.submissions)
+        return self.submissions
 
     def watched(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """
@@ -177,6 +177,11 @@ class Importer:
         May be called from a signal handler.
         """
         self._results.put(None)
+
+    @property
+    def submissions(self) -> list[Submission]:
+        """The batches that FullStory has accepted so far, in their order."""
+        return sorted(self._uploads.submissions)
 
     @property
     def left_behind(self) -> str:
@@ -350,7 +355,7 @@ class Importer:
 
     def _accepted(self, error: BaseException) -> str:
         """Return what FullStory has, and what to do next."""
-        submissions = sorted(self._uploads.submissions)
+        submissions = self.submissions
         if not submissions:
             return "FullStory has accepted no batch." if self._uploads.has_posted else _NOTHING
         if isinstance(error, _FIXED_ELSEWHERE):

@@ -1,0 +1,3 @@
+"""Assets: what FullStory has, as DAG files name it."""
+
+from __future__ import annotations

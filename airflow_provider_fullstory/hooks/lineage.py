@@ -1,0 +1,37 @@
+"""What hooks tell Airflow's collector of lineage: which assets a task wrote to."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from airflow_provider_fullstory.assets.fullstory import RESOURCES, uri_at
+
+if TYPE_CHECKING:
+    from airflow_provider_fullstory.api.http import Request
+    from airflow_provider_fullstory.hooks.settings import Settings
+
+log = logging.getLogger(__name__)
+#: Uploads end in several threads, and the collector takes one at a time.
+_LOCK = threading.Lock()
+
+
+def report_write(hook: object, settings: Settings, request: Request) -> None:
+    """
+    Report the asset that a request has written to, if it is one that writes.
+
+    A failure is logged, and nothing else: FullStory has what was written.
+    """
+    resource = request.path.split("/")[2] if request.path.startswith("/v2/") else ""
+    if request.method == "GET" or resource not in RESOURCES:
+        return
+    try:
+        # Imported here, since it loads all plugins of Airflow.
+        from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
+
+        with _LOCK:
+            collector = get_hook_lineage_collector()  # type: ignore[no-untyped-call]
+            collector.add_output_asset(context=hook, uri=uri_at(settings.base_url, resource))
+    except Exception as error:  # noqa: BLE001 - Plugins may replace the collector.
+        log.debug("Airflow's collector of lineage took no report. %s: %s", type(error).__name__, error)
