@@ -35,6 +35,13 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": modules("sensors"),
         "triggers": modules("triggers"),
         "notifications": ["airflow_provider_fullstory.notifications.fullstory.FullStoryAnnotationNotifier"],
+        "task-decorators": [
+            {
+                "class-name": f"airflow_provider_fullstory.decorators.fullstory.fullstory_{kind}_task",
+                "name": f"fullstory_{kind}",
+            }
+            for kind in ("events", "users")
+        ],
         "connection-types": [connection_type()],
         "asset-uris": [asset_uri()],
         # The name in Airflow 2.

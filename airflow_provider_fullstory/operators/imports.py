@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
@@ -142,6 +142,8 @@ class FullStoryImportOperator(BaseOperator):
         "mapping": "json",
         "schema": "json",
     }
+    # Read by the registry of Airflow's providers: a retry goes on with the jobs of the try before it.
+    __supports_durable_execution: ClassVar[bool] = True
     ui_color = "#f3e8ff"
     _run: ImportRun | None = None
     _is_killed = False

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
 
 #: Failures that no retry fixes.
-_FINAL: Final = (
+FINAL: Final = (
     FullStoryInputError,
     FullStoryRecordsRefusedError,
     FullStorySourceChangedError,
@@ -47,7 +47,7 @@ def without_retry() -> Iterator[None]:
         yield
     except AirflowFailException:
         raise
-    except _FINAL as error:
+    except FINAL as error:
         raise airflow_error(error, AirflowFailException) from None
     except FullStorySourceError:
         raise

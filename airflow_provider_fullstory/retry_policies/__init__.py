@@ -1,0 +1,3 @@
+"""Retry policies, as DAG files use them."""
+
+from __future__ import annotations
