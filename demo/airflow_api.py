@@ -16,10 +16,15 @@ class AirflowApiError(Exception):
 
 @dataclass(frozen=True)
 class TaskInstance:
-    """What one task of a run is doing; `map_index` is -1 for a task that is not mapped."""
+    """
+    What one task of a run is doing.
+
+    `map_index` is -1 for a task that is not mapped; of mapped ones the UI shows `rendered_map_index`.
+    """
 
     task_id: str
     map_index: int
+    rendered_map_index: str | None
     state: str | None
     try_number: int
     max_tries: int
@@ -219,6 +224,7 @@ class AirflowApi:
             TaskInstance(
                 task_id=instance["task_id"],
                 map_index=instance["map_index"],
+                rendered_map_index=instance["rendered_map_index"],
                 state=instance["state"],
                 try_number=instance["try_number"],
                 max_tries=instance["max_tries"],

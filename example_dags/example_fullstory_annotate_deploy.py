@@ -26,6 +26,7 @@ with DAG(
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
     params={"version": Param("2026.1", type="string")},
     tags=["example", "fullstory"],
+    doc_md=__doc__,
 ):
 
     @task

@@ -20,7 +20,13 @@ from airflow_provider_fullstory.operators.fullstory import FullStoryImportEvents
 # The id of the organization, as the settings of FullStory show it.
 EVENTS = create_asset(organization="1ABC", resource="events")
 
-with DAG("example_fullstory_asset_events", schedule=None, catchup=False, tags=["example", "fullstory"]):
+with DAG(
+    "example_fullstory_asset_events",
+    schedule=None,
+    catchup=False,
+    tags=["example", "fullstory"],
+    doc_md=__doc__,
+):
     FullStoryImportEventsOperator(
         task_id="import_orders",
         sql_conn_id="warehouse",
@@ -40,6 +46,7 @@ with DAG(
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     tags=["example", "fullstory"],
+    doc_md=__doc__,
 ):
 
     @task

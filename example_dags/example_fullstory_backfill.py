@@ -33,6 +33,7 @@ with DAG(
         "last_month": Param("2025-12", type="string"),
     },
     tags=["example", "fullstory"],
+    doc_md=__doc__,
 ):
 
     @task
@@ -56,5 +57,7 @@ with DAG(
         event_name="Order Updated",
         state_uri="{{ var.value.fullstory_state_uri }}",
         pool="fullstory_backfill",
+        # What the UI shows instead of the number of each import.
+        map_index_template="{{ task.parameters['start'][:7] }}",
         deferrable=True,
     ).expand(parameters=months("{{ params.first_month }}", "{{ params.last_month }}"))

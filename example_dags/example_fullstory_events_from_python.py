@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import dag, task
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
 
 
-@dag(schedule=None, catchup=False, tags=["example", "fullstory"])
+@dag(schedule=None, catchup=False, tags=["example", "fullstory"], doc_md=__doc__)
 def example_fullstory_events_from_python() -> None:
     @task
     def churn_scores() -> list[dict[str, Any]]:

@@ -15,7 +15,13 @@ from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
 
-with DAG("example_fullstory_import_table", schedule=None, catchup=False, tags=["example", "fullstory"]):
+with DAG(
+    "example_fullstory_import_table",
+    schedule=None,
+    catchup=False,
+    tags=["example", "fullstory"],
+    doc_md=__doc__,
+):
     FullStoryImportEventsOperator(
         task_id="import_purchases",
         sql_conn_id="warehouse",

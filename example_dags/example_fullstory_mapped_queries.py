@@ -16,7 +16,7 @@ from airflow.providers.common.compat.sdk import dag, task
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportEventsOperator
 
 
-@dag(schedule=None, catchup=False, tags=["example", "fullstory"])
+@dag(schedule=None, catchup=False, tags=["example", "fullstory"], doc_md=__doc__)
 def example_fullstory_mapped_queries() -> None:
     @task
     def queries() -> list[dict[str, str]]:
@@ -38,6 +38,8 @@ def example_fullstory_mapped_queries() -> None:
         task_id="import_events",
         sql_conn_id="warehouse",
         max_active_tis_per_dag=2,
+        # What the UI shows instead of the number of each import.
+        map_index_template="{{ task.event_name }}",
         deferrable=True,
     ).expand_kwargs(queries())
 

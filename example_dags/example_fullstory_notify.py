@@ -25,6 +25,7 @@ with DAG(
     on_success_callback=FullStoryAnnotationNotifier(text="New prices ({{ dag.dag_id }})"),
     on_failure_callback=FullStoryAnnotationNotifier(text="Old prices: {{ dag.dag_id }} failed, {{ run_id }}"),
     tags=["example", "fullstory"],
+    doc_md=__doc__,
 ):
 
     @task

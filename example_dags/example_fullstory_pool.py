@@ -21,7 +21,9 @@ from airflow_provider_fullstory.operators.fullstory import FullStoryImportEvents
 PARTS = 4
 RECORDS_PER_SLOT = 125_000
 
-with DAG("example_fullstory_pool", schedule=None, catchup=False, tags=["example", "fullstory"]):
+with DAG(
+    "example_fullstory_pool", schedule=None, catchup=False, tags=["example", "fullstory"], doc_md=__doc__
+):
     FullStoryImportEventsOperator.partial(
         task_id="import_purchases",
         sql_conn_id="warehouse",

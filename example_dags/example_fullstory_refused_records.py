@@ -21,6 +21,7 @@ with DAG(
     schedule=None,
     catchup=False,
     tags=["example", "fullstory"],
+    doc_md=__doc__,
 ):
     FullStoryImportEventsOperator(
         task_id="import_orders",
@@ -44,6 +45,7 @@ with DAG(
     catchup=False,
     params={"rejected_uri": Param("", type="string", description="What the first DAG's XCom names.")},
     tags=["example", "fullstory"],
+    doc_md=__doc__,
 ):
     FullStoryImportEventsOperator(
         task_id="import_fixed",

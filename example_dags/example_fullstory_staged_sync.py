@@ -23,6 +23,7 @@ with DAG(
     catchup=False,
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
     tags=["example", "fullstory"],
+    doc_md=__doc__,
 ):
     FullStoryImportEventsOperator(
         task_id="import_balances",

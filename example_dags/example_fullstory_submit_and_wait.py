@@ -17,7 +17,7 @@ from airflow_provider_fullstory.operators.fullstory import FullStoryImportEvents
 from airflow_provider_fullstory.sensors.fullstory import FullStoryImportJobSensor
 
 
-@dag(schedule=None, catchup=False, tags=["example", "fullstory"])
+@dag(schedule=None, catchup=False, tags=["example", "fullstory"], doc_md=__doc__)
 def example_fullstory_submit_and_wait() -> None:
     submit = FullStoryImportEventsOperator(
         task_id="submit",

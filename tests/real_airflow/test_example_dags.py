@@ -174,6 +174,8 @@ def test_mapped_queries(services: Services, purchase_log: Path) -> None:
     reports = [run.result("import_events", map_index) for map_index in (0, 1)]
     assert [report["imported"] for report in reports] == [len(ORDERS), len(purchases)]
     assert run.result("total") == len(ORDERS) + len(purchases)
+    names = [task.rendered_map_index for task in run.tasks() if task.task_id == "import_events"]
+    assert sorted(map(str, names)) == ["Order Completed", "Order Updated"]
     assert_keeps_secrets(run.visible_text("import_events"), services.emulator, "secret-customer")
 
 
