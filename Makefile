@@ -60,7 +60,7 @@ test: test-fast ## Run all tests: the fast ones first, then those on a real Airf
 demo-celery: .venv-celery/.installed ## Import a year of purchases with CeleryExecutor and S3 while machines die, and check every one.
 	@.venv-celery/bin/python -m demo.celery
 
-test-celery: .venv-celery/.installed ## The same with four months of the year, as a test.
+test-celery: .venv-celery/.installed ## The same with three months of the year, as a test.
 	.venv-celery/bin/python -m pytest -m celery $(PYTEST_ARGS)
 
 chaos: $(VENV)/.installed ## Break imports in ROUNDS rounds on a real Airflow, and count every record. SEED repeats one.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from airflow_provider_fullstory.text import plural
 from demo.liveness import Liveness
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Breaker:
         name = at_work[0].hostname
         self._airflow.lose(name)
         count = sum(task.hostname == name for task in at_work)
-        return f"{name} is killed with {count} imports on it, and its disk is lost"
+        return f"{name} is killed with {plural(count, 'import')} on it, and its disk is lost"
 
     def _lose_triggerer(self, tasks: Sequence[TaskInstance]) -> str | None:
         waiting = [task for task in tasks if task.state == "deferred" and task.triggerer]
@@ -80,7 +81,7 @@ class Breaker:
         name = str(waiting[0].triggerer)
         self._airflow.lose(name)
         count = sum(task.triggerer == name for task in waiting)
-        return f"{name} is killed with {count} waiting imports in it, and its disk is lost"
+        return f"{name} is killed with {plural(count, 'waiting import')} in it, and its disk is lost"
 
     def _kill_database(self, tasks: Sequence[TaskInstance]) -> str | None:
         if not any(task.state == "running" for task in tasks):

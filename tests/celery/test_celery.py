@@ -1,4 +1,4 @@
-"""The demo of several machines in a short form: four months, and one kill of each kind."""
+"""The demo of several machines in a short form: three months, and one kill of each kind."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def test_every_record_is_accounted_for_though_machines_and_the_database_die(
     temporary_directory: Path,
 ) -> None:
     with no_process_left():
-        demo = start_demo(temporary_directory, "demo.celery", "--months", "4")
+        demo = start_demo(temporary_directory, "demo.celery", "--months", "3")
         output, _ = demo.communicate(timeout=600)
     assert demo.returncode == 0, output
     assert output.count("and its disk is lost") == 2
     assert "Airflow's database was killed, and is back" in output
-    assert "All 10,112 purchases of 4 months are accounted for" in output
+    assert "All 7,816 purchases of 3 months are accounted for" in output
     assert not [*temporary_directory.iterdir()]
 
 
