@@ -20,10 +20,10 @@ def main() -> int:
     parser.add_argument(
         "--months",
         type=int,
-        choices=range(1, 13),
+        choices=range(3, 13),
         default=12,
         metavar="NUMBER",
-        help="only the last months of the year (default: %(default)s)",
+        help="only the last months of the year, at least 3 (default: %(default)s)",
     )
     months = parser.parse_args().months
     console = Console(highlight=False)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 BUCKET = "imports"
 #: moto asks for some credentials, and takes any.
-_CREDENTIALS = "moto"
+_CREDENTIALS = "anybody"
 _REGION = "us-east-1"
 
 

@@ -37,7 +37,7 @@ def test_every_record_is_accounted_for_though_machines_and_the_database_die(
 
 def test_it_leaves_nothing_running_when_it_is_killed(temporary_directory: Path) -> None:
     with no_process_left():
-        demo = start_demo(temporary_directory, "demo.celery", "--months", "1")
+        demo = start_demo(temporary_directory, "demo.celery")
         read_until("Waiting for Airflow to start", demo)
         demo.kill()
         demo.communicate(timeout=60)
