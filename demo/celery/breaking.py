@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_fullstory.text import plural
 from demo.liveness import Liveness
+from demo.processes import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -88,4 +89,6 @@ class Breaker:
             return None
         with self._metadata.outage():
             time.sleep(OUTAGE_SECONDS)
+        api = self._airflow.api
+        wait_for("Airflow to find its database", lambda: "metadatabase" not in api.unhealthy_components())
         return f"Airflow's database was killed, and is back after {OUTAGE_SECONDS} seconds"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -24,6 +24,7 @@ from demo.services import Services, running_services, temporary_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from rich.console import Console
 
@@ -109,9 +110,8 @@ def _is_of_year(purchase: Purchase, first: int) -> bool:
     return date(1997, first, 1) <= purchase.purchased_on < date(1998, 1, 1)
 
 
-@contextmanager
-def _running_airflow(directory: Path, redis: Redis, s3: S3) -> Iterator[Services]:
-    """Start Airflow and what its tasks need; its database has its own server, which can die alone."""
+def _running_airflow(directory: Path, redis: Redis, s3: S3) -> AbstractContextManager[Services]:
+    """Run Airflow and what its tasks need; its database has its own server, which can die alone."""
     settings = SETTINGS | {
         "AIRFLOW__CELERY__BROKER_URL": redis.url(0),
         "AIRFLOW__CELERY__RESULT_BACKEND": redis.url(1),
@@ -119,10 +119,9 @@ def _running_airflow(directory: Path, redis: Redis, s3: S3) -> Iterator[Services
         "AIRFLOW_VAR_FULLSTORY_STATE_URI": f"s3://storage@{BUCKET}/{STATE}",
         "AIRFLOW_VAR_FULLSTORY_REFUSED_URI": f"s3://storage@{BUCKET}/{REFUSED}/",
     }
-    with running_services(
+    return running_services(
         directory, PROCESSING_SECONDS, DAGS, settings, has_own_metadata=True, airflow_class=CeleryAirflow
-    ) as services:
-        yield services
+    )
 
 
 def _import(services: Services, progress: Progress, records: int, first: int) -> str:
