@@ -30,7 +30,7 @@ endef
 TESTS := --group test --group build
 
 .DEFAULT_GOAL := help
-.PHONY: help matrix docs docs-links demo demo-ui chaos month bench bench-flat bench-imports bench-insert-ids bench-pipe bench-rules bench-sync bench-wait test test-fast test-fast-airflow-2 test-airflow-2 test-airflow-next test-airflow-pins test-lineage test-mariadb lint map format check-build constraints clean
+.PHONY: help matrix docs docs-links demo demo-ui demo-celery test-celery chaos month bench bench-flat bench-imports bench-insert-ids bench-pipe bench-rules bench-sync bench-wait test test-fast test-fast-airflow-2 test-airflow-2 test-airflow-next test-airflow-pins test-lineage test-mariadb lint map format check-build constraints clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 19
@@ -53,6 +53,15 @@ demo-ui: $(VENV)/.installed ## The same, then keep Airflow's UI up until Ctrl-C.
 
 test: test-fast ## Run all tests: the fast ones first, then those on a real Airflow.
 	$(BIN)/python -m pytest -m real_airflow $(PYTEST_ARGS)
+
+.venv-celery/.installed: pyproject.toml constraints-celery.txt
+	$(call install,.venv-celery,$(PYTHON),constraints-celery.txt,$(TESTS) --group celery)
+
+demo-celery: .venv-celery/.installed ## Import a year of purchases with CeleryExecutor and S3 while machines die, and check every one.
+	@.venv-celery/bin/python -m demo.celery
+
+test-celery: .venv-celery/.installed ## The same with three months of the year, as a test.
+	.venv-celery/bin/python -m pytest -m celery $(PYTEST_ARGS)
 
 chaos: $(VENV)/.installed ## Break imports in ROUNDS rounds on a real Airflow, and count every record. SEED repeats one.
 	@$(BIN)/python -m chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
@@ -91,7 +100,7 @@ bench-wait: $(VENV)/.installed ## Measure what 1,000 waiting imports cost Airflo
 
 # Fast tests run in as many processes; a module stays in one, since its tests share databases.
 PROCESSES ?= 2
-FAST := -m "not real_airflow" -n $(PROCESSES) --dist loadfile
+FAST := -m "not real_airflow and not celery" -n $(PROCESSES) --dist loadfile
 # The other tests import nothing of Airflow, or take minutes over what has nothing to do with its version.
 TOUCH_AIRFLOW := tests/test_*.py tests/assets tests/batch_import tests/hooks tests/notifications tests/operators \
 	tests/sensors tests/triggers tests/task tests/sources tests/syncs/test_command.py \
@@ -213,6 +222,7 @@ constraints: $(VENV)/.installed ## Refresh the constraints with the newest versi
 	$(COMPILE) $(TESTS) --constraints <(echo 'apache-airflow~=2.11.0') --output-file constraints-airflow-2.txt
 	$(COMPILE) $(TESTS) --constraints <(printf 'apache-airflow%s\n' ==$(NEXT) -core==$(NEXT) -task-sdk==$(NEXT:3.%=1.%)) \
 		--output-file constraints-airflow-next.txt
+	$(COMPILE) $(TESTS) --group celery --output-file constraints-celery.txt
 
 clean: ## Remove what the other targets made.
-	rm -rf $(VENV) .venv-airflow-2 .venv-airflow-next .venv-pins .venv-matrix .venv-wheel .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .venv-airflow-2 .venv-airflow-next .venv-celery .venv-pins .venv-matrix .venv-wheel .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

@@ -12,6 +12,7 @@ import psutil
 
 from chaos.plan import TASK_ID
 from demo.guardian import kill_session
+from demo.liveness import Liveness
 from demo.processes import wait_for
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 UPLOADS = {"method": "POST", "path": "/v2/events/batch"}
 #: Longer than the connection's timeout, so that nobody hears the answer.
 DELAY_SECONDS = 4
-#: Longer than a component takes to start.
-_HANGS_AFTER_SECONDS = 40
 
 
 class Breaker:
@@ -37,7 +36,7 @@ class Breaker:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._sessions: list[int] = []
-        self._unhealthy_since: dict[str, float] = {}
+        self._liveness = Liveness(services.airflow)
 
     def break_now(self, breakage: Breakage, dag_id: str, run_id: str) -> bool:
         """
@@ -72,20 +71,8 @@ class Breaker:
 
     def revive(self) -> None:
         """Start the components that have given up or hang, as systemd and liveness probes do."""
-        unhealthy = self._services.airflow.api.unhealthy_components()
-        for name, component in self._services.airflow.components.items():
-            if not component.is_running or self._hangs(name, is_healthy=name not in unhealthy):
-                self._restart(name)
-
-    def _hangs(self, name: str, *, is_healthy: bool) -> bool:
-        """Return whether a component runs, but has given no sign of life for long."""
-        # Airflow's scheduler may wait for its workers forever once it has lost its database.
-        if is_healthy:
-            self._unhealthy_since.pop(name, None)
-            return False
-        return (
-            time.monotonic() - self._unhealthy_since.setdefault(name, time.monotonic()) > _HANGS_AFTER_SECONDS
-        )
+        for name in self._liveness.failing():
+            self._restart(name)
 
     def _delete(self, dag_id: str, run_id: str) -> None:
         """Delete a run, and let the same one begin anew."""
@@ -104,7 +91,7 @@ class Breaker:
 
     def _restart(self, name: str) -> None:
         """Kill a component alone: its children go on, as after a crash, until the round is over."""
-        self._unhealthy_since.pop(name, None)
+        self._liveness.restarted(name)
         component = self._services.airflow.components[name]
         self._sessions.append(component.abandon())
         component.start()

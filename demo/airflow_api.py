@@ -17,9 +17,11 @@ class AirflowApiError(Exception):
 @dataclass(frozen=True)
 class TaskInstance:
     """
-    What one task of a run is doing.
+    What one task of a run is doing; `map_index` is -1 for a task that is not mapped.
 
-    `map_index` is -1 for a task that is not mapped; of mapped ones the UI shows `rendered_map_index`.
+    :param rendered_map_index: What the UI shows of a mapped task instead of its number, if anything.
+    :param hostname: The name of the machine on which its last try began; empty before the first one.
+    :param triggerer: The name of the machine whose triggerer it waits in, if it does.
     """
 
     task_id: str
@@ -30,6 +32,8 @@ class TaskInstance:
     max_tries: int
     start_date: datetime | None
     rendered_fields: dict[str, Any]
+    hostname: str
+    triggerer: str | None
 
 
 @dataclass(frozen=True)
@@ -230,6 +234,8 @@ class AirflowApi:
                 max_tries=instance["max_tries"],
                 start_date=_moment(instance["start_date"]),
                 rendered_fields=instance["rendered_fields"],
+                hostname=instance["hostname"] or "",
+                triggerer=(instance["triggerer_job"] or {}).get("hostname"),
             )
             for instance in answer["task_instances"]
         ]

@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import sys
+from collections import ChainMap
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -42,12 +43,12 @@ class LocalAirflow:
     :param settings: More environment variables, such as `AIRFLOW__TRIGGERER__CAPACITY`.
     """
 
-    #: The options of each component.
-    options: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "api-server": (),
-        "dag-processor": (),
-        "scheduler": ("--skip-serve-logs",),
-        "triggerer": ("--skip-serve-logs",),
+    #: The command of each component.
+    commands: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "api-server": ("api-server",),
+        "dag-processor": ("dag-processor",),
+        "scheduler": ("scheduler", "--skip-serve-logs"),
+        "triggerer": ("triggerer", "--skip-serve-logs"),
     }
     #: The component that serves UI and API.
     server = "api-server"
@@ -66,7 +67,7 @@ class LocalAirflow:
         self._database = database
         self._connections = connections
         self._settings = settings or {}
-        self._port = _free_port()
+        self._port = free_port()
         #: How far its clock goes ahead of this machine's.
         self.ahead = timedelta(0)
         self.api = self.api_class(f"http://127.0.0.1:{self._port}")
@@ -74,7 +75,10 @@ class LocalAirflow:
     @cached_property
     def components(self) -> dict[str, Process]:
         """The processes by the name of the component."""
-        return {name: self._process(name, *options) for name, options in self.options.items()}
+        return {name: self._component(name) for name in self.commands}
+
+    def _component(self, name: str) -> Process:
+        return self._process(*self.commands[name])
 
     def start(self) -> None:
         """Begin to start; see `wait_until_healthy`."""
@@ -202,12 +206,19 @@ class LocalAirflow:
         """Return what all components have logged."""
         return "".join(process.log.read_text(errors="replace") for process in self.components.values())
 
-    def _process(self, *arguments: str) -> Process:
+    def _process(self, *arguments: str, name: str = "", **own: str) -> Process:
+        """
+        Return a process of the command `airflow`.
+
+        :param name: Its name, by default that of the command.
+        :param own: Environment variables that no other process has.
+        """
+        name = name or arguments[0]
         return Process(
-            name=f"Airflow's {arguments[0]}",
+            name=f"Airflow's {name}",
             command=[sys.executable, "-m", "airflow", *arguments],
-            log=self._directory / "logs" / f"airflow-{arguments[0]}.log",
-            environment=self._environment,
+            log=self._directory / "logs" / f"airflow-{name}.log",
+            environment=ChainMap(own, self._environment),
         )
 
     @cached_property
@@ -259,7 +270,8 @@ class LocalAirflow:
         }
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

@@ -18,10 +18,10 @@ EVERYBODY_IS_ADMINISTRATOR = 'AUTH_ROLE_PUBLIC = "Admin"\nWTF_CSRF_ENABLED = Fal
 class LocalAirflow2(LocalAirflow):
     """Run the components of Airflow 2: the DAG processor is a part of its scheduler."""
 
-    options: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "webserver": ("--workers", "1"),
-        "scheduler": ("--skip-serve-logs",),
-        "triggerer": ("--skip-serve-logs",),
+    commands: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "webserver": ("webserver", "--workers", "1"),
+        "scheduler": ("scheduler", "--skip-serve-logs"),
+        "triggerer": ("triggerer", "--skip-serve-logs"),
     }
     server = "webserver"
     api_class = Airflow2Api

@@ -102,13 +102,18 @@ def _table(report: dict[str, Any], progress: Progress) -> Table:
     return table
 
 
-def _judge(report: dict[str, Any], comparison: Comparison, console: Console) -> None:
+def check_equal(comparison: Comparison) -> None:
+    """Raise `DemoFailedError`, with some of the differences, where FullStory differs from the source."""
     if not comparison.is_equal:
         raise DemoFailedError(
             f"{comparison.imported:,} events were imported where {comparison.expected:,} were expected.\n"
             + _differences("missing, or there less often than in the source", comparison.missing)
             + _differences("not in the source, or there more often", comparison.surplus)
         )
+
+
+def _judge(report: dict[str, Any], comparison: Comparison, console: Console) -> None:
+    check_equal(comparison)
     if report["imported"] != comparison.imported or report["records"] != comparison.expected:
         raise DemoFailedError(f"The events are right, but the task's report is wrong: {report}")
     console.print(

@@ -84,6 +84,7 @@ def running_services(
     timeout: float = 120,
     *,
     has_own_metadata: bool = False,
+    airflow_class: type[LocalAirflow] | None = None,
 ) -> Iterator[Services]:
     """
     Start the services, and stop them in the end.
@@ -97,6 +98,7 @@ def running_services(
     :param settings: Environment variables for Airflow.
     :param timeout: Seconds after which tasks give up a request to the emulated FullStory.
     :param has_own_metadata: Whether Airflow's database has its own server, which can break alone.
+    :param airflow_class: Which Airflow to run; by default all of it on one machine.
     """
     with ExitStack() as stack:
         emulator = Emulator(directory, processing_seconds)
@@ -116,7 +118,7 @@ def running_services(
             ),
             "warehouse": warehouse.connection_json(),
         }
-        kind = LocalAirflow2 if AIRFLOW_VERSION < (3, 0) else LocalAirflow
+        kind = airflow_class or (LocalAirflow2 if AIRFLOW_VERSION < (3, 0) else LocalAirflow)
         airflow = kind(directory, dags_folder, metadata, connections, settings)
         stack.callback(airflow.stop)
         airflow.start()

@@ -46,6 +46,13 @@ def postgresql_directory() -> Iterator[Path]:
         yield directory
 
 
+@pytest.fixture
+def temporary_directory() -> Iterator[Path]:
+    """Give a directory with a short path, unlike `tmp_path`, for PostgreSQL's socket."""
+    with tempfile.TemporaryDirectory(prefix="demo-test-") as name:
+        yield Path(name)
+
+
 @pytest.fixture(scope="module")
 def postgresql(postgresql_directory: Path) -> Iterator[Warehouse]:
     """Run PostgreSQL for the tests of a module."""

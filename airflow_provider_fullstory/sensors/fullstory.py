@@ -181,7 +181,9 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         from airflow_provider_fullstory.batch_import.reporting.refusal_log import RefusalLog
         from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
         from airflow_provider_fullstory.records.kinds import kind_of
+        from airflow_provider_fullstory.task.separate_disks import warn_of_separate_disks
 
+        warn_of_separate_disks(self, {"rejected_uri": self.rejected_uri})
         reports = self._reports()
         of_job = {outcome.job_id: outcome for outcome in outcomes}
         if not of_job.keys() >= {job_id for report in reports for job_id in report.job_ids}:

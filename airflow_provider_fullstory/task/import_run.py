@@ -30,7 +30,8 @@ from airflow_provider_fullstory.task.completion import Completion
 from airflow_provider_fullstory.task.deferral import deadline_of, wait_in_triggerer
 from airflow_provider_fullstory.task.errors import explaining_unknown_jobs, with_report
 from airflow_provider_fullstory.task.intervals import warn_of_empty_interval
-from airflow_provider_fullstory.task.state import import_state
+from airflow_provider_fullstory.task.separate_disks import warn_of_separate_disks
+from airflow_provider_fullstory.task.state import import_state, state_uri_of
 from airflow_provider_fullstory.task.storage import refused_file
 from airflow_provider_fullstory.task.sync import TaskSync, is_sync
 from airflow_provider_fullstory.text import plural
@@ -197,6 +198,7 @@ class ImportRun:
             self._open_state(self._sync.sync_import())
             self._state.note_try()
         self.report = report = self._state.begin(self._fingerprint)
+        self._warn_of_separate_disks()
         if names_interval:
             self._empty_interval = warn_of_empty_interval(self._operator, self._context)
         # Checked before the source is opened, so that a wrong connection costs no query.
@@ -211,6 +213,12 @@ class ImportRun:
             # The argument is new in this try, so the rejected records are read once more.
             report.imported = report.rejected = None
         return report
+
+    def _warn_of_separate_disks(self) -> None:
+        arguments = self._arguments
+        state_uri = state_uri_of(arguments) if arguments.durable else None
+        uris = {"state_uri": state_uri, "rejected_uri": arguments.rejected_uri}
+        warn_of_separate_disks(self._operator, uris)
 
     def _check_source(self) -> None:
         map_index = self._context["ti"].map_index

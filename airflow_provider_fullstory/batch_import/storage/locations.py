@@ -35,6 +35,15 @@ def object_storage_path(uri: str, argument: str) -> ObjectStoragePath:
     return path
 
 
+def is_on_disk(uri: str) -> bool:
+    """
+    Return whether a URI leads to a disk of the machine that opens it.
+
+    :param uri: An absolute path, or a URI.
+    """
+    return _scheme_and_place(uri)[0] in _LOCAL_SCHEMES
+
+
 def _problem(uri: str) -> str | None:
     """Return what is wrong with a URI. A relative path would lead to the worker's current folder."""
     if not uri.strip():
@@ -43,8 +52,12 @@ def _problem(uri: str) -> str | None:
         return "a template that Airflow has not rendered. Only an operator's own arguments are rendered."
     if "None" in re.split("[/@]+", uri):
         return "which a template without a value has made; check what it refers to."
-    found = re.match(r"([A-Za-z][\w+.-]*)://(.*)", uri, re.DOTALL)
-    scheme, place = found.groups() if found else ("", uri)
+    scheme, place = _scheme_and_place(uri)
     if scheme in _LOCAL_SCHEMES and not place.startswith("/"):
         return "which is neither an absolute path nor a URI: it must begin with /, file:/// or scheme://."
     return None
+
+
+def _scheme_and_place(uri: str) -> tuple[str, str]:
+    found = re.match(r"([A-Za-z][\w+.-]*)://(.*)", uri, re.DOTALL)
+    return (found[1], found[2]) if found else ("", uri)

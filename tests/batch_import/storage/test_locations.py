@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_fullstory.batch_import.storage.locations import object_storage_path
+from airflow_provider_fullstory.batch_import.storage.locations import is_on_disk, object_storage_path
 from airflow_provider_fullstory.exceptions import FullStoryInputError
 
 
@@ -41,3 +41,11 @@ def test_what_is_no_uri_is_refused(uri: str, problem: str) -> None:
 @pytest.mark.parametrize("uri", ["/a/b", "file:///a/b", "/a/None-of-it/b", "/a/{x}/b c*?[1]"])
 def test_what_is_absolute_leads_there(uri: str) -> None:
     assert str(object_storage_path(uri, "state_uri")) == uri
+
+
+@pytest.mark.parametrize(
+    ("uri", "is_local"),
+    [("/a/b", True), ("file:///a", True), ("local:///a", True), ("s3://a/b", False), ("gs://c@a/b", False)],
+)
+def test_what_is_on_a_disk(uri: str, *, is_local: bool) -> None:
+    assert is_on_disk(uri) is is_local
