@@ -94,7 +94,7 @@ PROCESSES ?= 2
 FAST := -m "not real_airflow" -n $(PROCESSES) --dist loadfile
 # The other tests import nothing of Airflow, or take minutes to break what has nothing to do with its version.
 TOUCH_AIRFLOW := tests/test_*.py tests/batch_import tests/hooks tests/notifications tests/operators tests/sensors \
-	tests/triggers tests/task tests/sources tests/syncs/test_command.py --ignore tests/operators/test_sync_kills.py \
+	tests/triggers tests/task tests/sources tests/ui tests/syncs/test_command.py --ignore tests/operators/test_sync_kills.py \
 	--ignore tests/batch_import/reporting/test_refused_file_crashes.py \
 	--ignore tests/batch_import/reporting/test_refused_file_large.py
 

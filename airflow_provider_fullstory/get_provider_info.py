@@ -35,6 +35,7 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": modules("sensors"),
         "triggers": modules("triggers"),
         "notifications": ["airflow_provider_fullstory.notifications.fullstory.FullStoryAnnotationNotifier"],
+        "extra-links": ["airflow_provider_fullstory.ui.link.FullStoryImportHistoryLink"],
         "connection-types": [connection_type()],
         "config": {
             "fullstory": {
