@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from tests.ui.database import Database
 
-collect_ignore = [] if HAS_PAGE else ["test_app.py", "test_chart.py", "test_history.py", "test_page.py"]
+collect_ignore = (
+    [] if HAS_PAGE else ["browser", "test_app.py", "test_chart.py", "test_history.py", "test_page.py"]
+)
 
 
 @pytest.fixture(scope="session")
