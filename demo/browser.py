@@ -18,16 +18,19 @@ TIMEOUT_SECONDS = 90
 
 
 @contextmanager
-def open_page(width: int = 1400, height: int = 1000) -> Iterator[Page]:
-    """Open a page in Debian's Chromium. Airflow logs it in by itself, if everybody is an administrator."""
+def open_page(airflow_url: str) -> Iterator[Page]:
+    """Open Airflow's UI in Debian's Chromium, as an administrator, which everybody has to be."""
     with sync_playwright() as playwright:
         # Its sandbox does not work for root; no page of another machine is opened.
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--no-proxy-server"]
         )
         # Without a color scheme of its own, a frame has that of Airflow.
-        page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="null")
+        page = browser.new_page(viewport={"width": 1400, "height": 1000}, color_scheme="null")
         page.set_default_timeout(TIMEOUT_SECONDS * 1000)
+        # Airflow 3.1 leads who has just logged in to its first page, whatever was asked for.
+        page.goto(airflow_url)
+        page.get_by_role("link", name="Home").first.wait_for()
         yield page
         browser.close()
 

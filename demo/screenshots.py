@@ -36,7 +36,7 @@ def main() -> int:
         services.airflow.wait_for_dag(DAG_ID)
         for conf in RUNS:
             _run(services, conf)
-        with open_page() as page:
+        with open_page(services.airflow.api.url) as page:
             _take_pictures(page, services, folder)
     return 0
 

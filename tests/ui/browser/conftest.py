@@ -49,6 +49,6 @@ def letters(services: Services) -> Run:
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
-    with open_page() as page:
+def page(services: Services) -> Iterator[Page]:
+    with open_page(services.airflow.api.url) as page:
         yield page
