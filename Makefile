@@ -30,7 +30,7 @@ endef
 TESTS := --group test --group build
 
 .DEFAULT_GOAL := help
-.PHONY: help matrix docs docs-links demo demo-ui demo-celery test-celery chaos month bench bench-flat bench-imports bench-insert-ids bench-pipe bench-rules bench-sync bench-wait test test-fast test-fast-airflow-2 test-airflow-2 test-airflow-next test-airflow-pins test-lineage test-mariadb lint map format check-build constraints clean
+.PHONY: help matrix docs docs-links demo demo-ui demo-celery test-celery chaos month bench bench-flat bench-imports bench-insert-ids bench-pipe bench-rules bench-sync bench-wait test test-fast test-fast-airflow-2 test-airflow-2 test-airflow-next test-airflow-pins test-lineage test-mariadb test-ui screenshots lint map format check-build constraints clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 19
@@ -100,10 +100,10 @@ bench-wait: $(VENV)/.installed ## Measure what 1,000 waiting imports cost Airflo
 
 # Fast tests run in as many processes; a module stays in one, since its tests share databases.
 PROCESSES ?= 2
-FAST := -m "not real_airflow and not celery" -n $(PROCESSES) --dist loadfile
+FAST := -m "not real_airflow and not celery and not ui" -n $(PROCESSES) --dist loadfile
 # The other tests import nothing of Airflow, or take minutes over what has nothing to do with its version.
 TOUCH_AIRFLOW := tests/test_*.py tests/assets tests/batch_import tests/hooks tests/notifications tests/operators \
-	tests/sensors tests/triggers tests/task tests/sources tests/syncs/test_command.py \
+	tests/sensors tests/triggers tests/task tests/sources tests/ui tests/syncs/test_command.py \
 	--ignore tests/operators/test_sync_kills.py \
 	--ignore tests/batch_import/reporting/test_refused_file_crashes.py \
 	--ignore tests/batch_import/reporting/test_refused_file_large.py \
@@ -181,6 +181,17 @@ docs: $(VENV)/.installed-docs ## Make the documentation in build/docs; a warning
 docs-links: $(VENV)/.installed-docs ## Check the documentation's links to other sites, which needs a network.
 	@AIRFLOW_HOME=$(CURDIR)/build/airflow $(BIN)/sphinx-build --builder linkcheck --quiet docs build/docs-links
 
+$(VENV)/.installed-ui: $(VENV)/.installed
+	@command -v chromium >/dev/null || { echo "Chromium is missing: install Debian's package chromium."; exit 1; }
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --group ui
+	@touch $@
+
+test-ui: $(VENV)/.installed-ui ## Look at everything that Airflow's UI shows of this package, in a browser.
+	$(BIN)/python -m pytest -m ui $(PYTEST_ARGS)
+
+screenshots: $(VENV)/.installed-ui ## Take the pictures of the documentation, in docs/images.
+	@$(BIN)/python -m demo.screenshots docs/images
+
 lint: $(VENV)/.installed ## Check style, docstrings, types, the direction of imports, and the files of GitHub.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -215,7 +226,7 @@ check-build: $(VENV)/.installed ## Build wheel and sdist, check both, and load t
 # UPGRADE= keeps the versions that are pinned and still fit.
 UPGRADE := --upgrade
 COMPILE := $(BIN)/uv pip compile --quiet $(UPGRADE) --python-version 3.11 --no-emit-index-url --no-header \
-	--no-annotate --group mariadb --group bench --group lineage pyproject.toml
+	--no-annotate --group mariadb --group bench --group lineage --group ui pyproject.toml
 
 constraints: $(VENV)/.installed ## Refresh the constraints with the newest versions that fit together.
 	$(COMPILE) --group dev --group docs --universal --output-file constraints.txt

@@ -42,6 +42,7 @@ def get_provider_info() -> dict[str, Any]:
             }
             for kind in ("events", "users")
         ],
+        "extra-links": ["airflow_provider_fullstory.ui.link.FullStoryImportHistoryLink"],
         "connection-types": [connection_type()],
         "asset-uris": [asset_uri()],
         # The name in Airflow 2.
@@ -89,7 +90,7 @@ def connection_type() -> dict[str, Any]:
             "hidden-fields": ["schema", "login", "extra"],
             "relabeling": {"password": "API key"},
             "placeholders": {
-                "host": "api.fullstory.com",
+                "host": "api.fullstory.com, EU: api.eu1.fullstory.com, or the emulator's URL",
                 # Airflow 3.3.1 and 3.3.2 test no stored connection without a port (apache/airflow#73298).
                 "port": "443 (Airflow 3.3.1 and 3.3.2 need one for Test)",
                 "password": "The key as FullStory shows it, e.g. na1.…/…",

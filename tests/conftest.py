@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from tests.accounting import check_accounted
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -34,6 +32,11 @@ _HOME = tempfile.TemporaryDirectory(prefix="airflow-")
 os.environ["AIRFLOW_HOME"] = _HOME.name
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take a use of what providers gave up as an error; set in pyproject.toml, it would import Airflow."""
+    config.addinivalue_line("filterwarnings", "error::airflow.exceptions.AirflowProviderDeprecationWarning")
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +120,7 @@ class FakeTaskStateStore:
 def every_finished_import_is_accounted_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hold the report of every import that a test finishes to the one rule, wherever it was finished."""
     from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
+    from tests.accounting import check_accounted
 
     finish = ImportReport.finish
 

@@ -11,7 +11,7 @@ from importlib.resources import files
 
 import jsonschema
 import pytest
-from airflow.providers.common.compat.sdk import BaseNotifier
+from airflow.providers.common.compat.sdk import BaseNotifier, BaseOperatorLink
 
 from airflow_provider_fullstory import __version__
 from airflow_provider_fullstory.get_provider_info import connection_type, get_provider_info
@@ -69,6 +69,12 @@ def test_all_that_handles_assets_exists(key: str) -> None:
         assert callable(getattr(importlib.import_module(module), name))
 
 
+def test_all_links_it_names_exist() -> None:
+    for path in get_provider_info()["extra-links"]:
+        module, _, name = path.rpartition(".")
+        assert issubclass(getattr(importlib.import_module(module), name), BaseOperatorLink)
+
+
 def test_airflow_knows_the_connection_type() -> None:
     from airflow.providers_manager import ProvidersManager
 
@@ -107,7 +113,9 @@ def test_loading_the_info_imports_nothing_of_airflow() -> None:
 def test_parsing_a_dag_file_loads_nothing_that_only_a_running_task_needs() -> None:
     code = """
 import sys
-from airflow.providers.common.compat.sdk import DAG, BaseNotifier, BaseOperator, BaseSensorOperator, XComArg
+from airflow.providers.common.compat.sdk import (
+    DAG, BaseNotifier, BaseOperator, BaseOperatorLink, BaseSensorOperator, XComArg
+)
 from airflow.triggers.base import BaseTrigger
 before = set(sys.modules)
 import airflow_provider_fullstory.notifications.fullstory
@@ -140,5 +148,7 @@ print(sorted(set(sys.modules) - before))
         "airflow_provider_fullstory.sensors.fullstory",
         "airflow_provider_fullstory.triggers",
         "airflow_provider_fullstory.triggers.fullstory",
+        "airflow_provider_fullstory.ui",
+        "airflow_provider_fullstory.ui.link",
     }
     assert loaded <= allowed, loaded - allowed

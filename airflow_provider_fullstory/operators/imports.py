@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from airflow_provider_fullstory.exceptions import FullStoryError, FullStoryInputError
 from airflow_provider_fullstory.task.errors import explaining_unknown_jobs, with_report, without_retry
 from airflow_provider_fullstory.task.intervals import explain_missing_interval, names_interval
+from airflow_provider_fullstory.ui.link import IMPORT_LINKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -144,6 +145,7 @@ class FullStoryImportOperator(BaseOperator):
     }
     # Read by the registry of Airflow's providers: a retry goes on with the jobs of the try before it.
     __supports_durable_execution: ClassVar[bool] = True
+    operator_extra_links = IMPORT_LINKS
     ui_color = "#f3e8ff"
     _run: ImportRun | None = None
     _is_killed = False

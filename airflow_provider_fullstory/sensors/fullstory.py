@@ -27,6 +27,7 @@ from airflow_provider_fullstory.task.completion import Completion
 from airflow_provider_fullstory.task.deferral import deadline_of, wait_in_triggerer
 from airflow_provider_fullstory.task.errors import airflow_error, without_retry
 from airflow_provider_fullstory.task.identity import run_identity
+from airflow_provider_fullstory.ui.link import IMPORT_LINKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +71,7 @@ class FullStoryImportJobSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("job_ids", "resource", "rejected_uri", "fullstory_conn_id")
+    operator_extra_links = IMPORT_LINKS
     ui_color = "#f3e8ff"
     _watch: JobWatch | None = None
     _hook: FullStoryHook | None = None

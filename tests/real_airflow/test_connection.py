@@ -16,7 +16,7 @@ def test_the_form_has_the_declared_fields(services: Services) -> None:
     assert form["hook_name"] == declared["hook-name"]
     assert set(form["extra_fields"]) == set(declared["conn-fields"])
     assert form["standard_fields"]["password"]["title"] == "API key"
-    assert form["standard_fields"]["host"]["placeholder"] == "api.fullstory.com"
+    assert form["standard_fields"]["host"]["placeholder"].startswith("api.fullstory.com, EU: api.eu1.")
 
 
 def test_the_button_tells_organization_and_role(services: Services) -> None:
