@@ -71,6 +71,8 @@ class FullStoryImportOperator(BaseOperator):
     :param record_key: Columns (or keys) that identify a record. Messages about refused records show their
         values.
     :param exclude_columns: Columns (or keys) that are not sent, such as that of the watermark. (templated)
+    :param json_columns: Columns (or keys) whose text is JSON, to be sent as objects, where the database does
+        not say so. A record whose text is not JSON is refused. (templated)
     :param insert_id: Columns (or keys) whose values name a record forever, or ``"*"`` for the whole record as
         it is sent. A record whose insert id the sync has imported is not sent again; the report counts it as
         skipped. A record in which one of them is NULL is refused. It takes an API key of level Architect, to
@@ -129,6 +131,7 @@ class FullStoryImportOperator(BaseOperator):
         "timezone",
         "schema",
         "exclude_columns",
+        "json_columns",
         "insert_id",
         "sync_name",
         "state_uri",
@@ -163,6 +166,7 @@ class FullStoryImportOperator(BaseOperator):
         schema: Mapping[str, str] | None = None,
         record_key: str | Sequence[str] = (),
         exclude_columns: str | Sequence[str] = (),
+        json_columns: str | Sequence[str] = (),
         insert_id: str | Sequence[str] | None = None,
         sync_name: str | None = None,
         full_refresh: bool = False,
@@ -198,6 +202,7 @@ class FullStoryImportOperator(BaseOperator):
         self.schema = schema
         self.record_key = record_key
         self.exclude_columns = exclude_columns
+        self.json_columns = json_columns
         self.insert_id = insert_id
         self.sync_name = sync_name
         self.full_refresh = full_refresh

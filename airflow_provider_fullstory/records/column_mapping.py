@@ -19,6 +19,7 @@ from msgspec import UNSET
 
 from airflow_provider_fullstory.records import rules
 from airflow_provider_fullstory.records.columns import Column, convert_column, property_column
+from airflow_provider_fullstory.records.documents import documents_of
 from airflow_provider_fullstory.records.insert_ids import (
     INSERT_ID_BYTES,
     ids_of_records,
@@ -95,7 +96,8 @@ class ColumnMapping:
         self._misplaced = [index for index in unused if index not in self._dropped]
         self.has_objects = any(".".join(path) in options.kind.objects for path in self.targets)
         trees = {} if self.has_objects else _trees(self.targets)
-        self._parts = {root: _part((root,), tree, options.kind) for root, tree in trees.items()}
+        documents = frozenset(map(_folded, options.json_paths()))
+        self._parts = {root: _part((root,), tree, options.kind, documents) for root, tree in trees.items()}
 
     def map(
         self,
@@ -307,6 +309,7 @@ class _Chunk:
 class _Leaf:
     path: Path
     index: int
+    is_document: bool
 
     def convert(self, chunk: _Chunk) -> None:
         values = chunk.columns[self.index]
@@ -331,7 +334,11 @@ class _Leaf:
         options, limits = chunk.options, chunk.options.kind.property_limits
         declared = options.schema.get(name) if self.path[0] == options.kind.default_root else None
         convert = functools.partial(property_column, zone=options.zone, declared=declared)
+        broken: dict[int, Refusal] = {}
+        if self.is_document:
+            values, broken = documents_of(name, values)
         column = convert(name, values)
+        column.refusals.update(broken)
         if limits is not None and options.drops_invalid_properties:
             chunk.drop(drop_invalid(name, values, column, limits, convert))
         elif limits is not None:
@@ -376,16 +383,20 @@ def _trees(targets: Mapping[Path, int]) -> _Tree:
     return trees
 
 
-def _part(path: Path, tree: int | _Tree, kind: RecordKind) -> _Leaf | _Group:
+def _folded(path: Path) -> Path:
+    return tuple(map(str.casefold, path))
+
+
+def _part(path: Path, tree: int | _Tree, kind: RecordKind, documents: frozenset[Path]) -> _Leaf | _Group:
     if isinstance(tree, int):
-        return _Leaf(path, tree)
+        return _Leaf(path, tree, _folded(path) in documents)
     if path[0] in kind.property_roots:
         # Sorted, so that the order of the columns does not change the bytes.
         names: Sequence[str] = sorted(tree)
         struct = _property_struct(names)
     else:
         names, struct = kind.members[path], kind.structs[path]
-    members = (_part((*path, name), tree[name], kind) if name in tree else None for name in names)
+    members = (_part((*path, name), tree[name], kind, documents) if name in tree else None for name in names)
     return _Group(struct, tuple(members))
 
 

@@ -10,10 +10,8 @@ import dataclasses
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
-from airflow_provider_fullstory.api.encoding import DECODER
 from airflow_provider_fullstory.records import rules
+from airflow_provider_fullstory.records.documents import document
 from airflow_provider_fullstory.records.refusals import InvalidRecord, Refusal, ValueRefusedError
 from airflow_provider_fullstory.records.values import plain_key
 from airflow_provider_fullstory.records.written_values import as_json, key_text
@@ -165,8 +163,8 @@ def _object(path: str, value: Any) -> Mapping[Any, Any]:
     """Return an object; some databases give their JSON as text."""
     if isinstance(value, str):
         try:
-            value = DECODER.decode(str.__str__(value))
-        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError, ArithmeticError):
+            value = document(value)
+        except ValueError:
             raise rules.NOT_AN_OBJECT.broken(field=path, kind="text that is not JSON") from None
     if value is None:
         return {}

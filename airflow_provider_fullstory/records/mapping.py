@@ -94,7 +94,8 @@ def _map_records(records: Iterable[Any], options: MappingOptions) -> Iterator[Ma
     insert_id_paths = options.insert_id_paths()
     compiled: dict[tuple[str, ...], ColumnMapping] = {}
     # Flattening has done what the mapping says.
-    options = dataclasses.replace(options, mapping={}, excluded=())
+    json_columns = list(map(".".join, options.json_paths()))
+    options = dataclasses.replace(options, mapping={}, excluded=(), json_columns=json_columns)
 
     def mapped(group: RecordGroup) -> MappedChunk:
         if group.columns not in compiled:
@@ -164,6 +165,7 @@ def shared_part(shared: Mapping[str, Any] | None, options: MappingOptions) -> ms
         schema={},
         record_key=(),
         excluded=(),
+        json_columns=(),
         insert_id=(),
     )
     [chunk] = map_records([shared], own)

@@ -41,6 +41,7 @@ class MappingOptions:
         counted, rather than refused with its record.
     :param record_key: Names of the columns whose values identify a record.
     :param excluded: Names of columns that are not sent.
+    :param json_columns: Names of the columns whose text is JSON.
     :param insert_id: Names of the columns whose values name a record forever, or ``*`` alone for the whole
         record; empty if records need no insert ids.
     """
@@ -56,6 +57,7 @@ class MappingOptions:
     drops_invalid_properties: bool = False
     record_key: Sequence[str] = ()
     excluded: Sequence[str] = ()
+    json_columns: Sequence[str] = ()
     insert_id: Sequence[str] = ()
 
     def check(self) -> None:
@@ -70,6 +72,7 @@ class MappingOptions:
                 raise FullStoryMappingError(f"mapping has the key {quoted(path)}: {problem}.")
         self.key_paths()
         self.insert_id_paths()
+        self.json_paths()
         if self.name is not None:
             argument = self.kind.name_argument
             if self.kind.name is None:
@@ -102,6 +105,22 @@ class MappingOptions:
             if ".".join(path) in self.kind.objects:
                 raise FullStoryMappingError(
                     f"insert_id has {quoted(name)}, which is an object; name the fields inside it."
+                )
+        return paths
+
+    def json_paths(self) -> list[Path]:
+        """
+        Return the paths of the columns whose text is JSON.
+
+        :raises FullStoryMappingError: If one of them is no property.
+        """
+        paths = [path for name in self.json_columns for path in self._paths_of(name, "json_columns")]
+        for path in paths:
+            # The text of an object, such as context, is read as JSON anyway.
+            if path[0] not in self.kind.property_roots and ".".join(path) not in self.kind.objects:
+                raise FullStoryMappingError(
+                    f"json_columns leads to {quoted('.'.join(path))}, which is no property, so it holds no "
+                    "object; leave it out of json_columns."
                 )
         return paths
 
@@ -140,14 +159,18 @@ class MappingOptions:
         return self.kind.property_problem(name) if self.drops_invalid_properties else None
 
     def _path_of(self, name: str, argument: str) -> Path:
+        return self._paths_of(name, argument)[0]
+
+    def _paths_of(self, name: str, argument: str) -> list[Path]:
         if self.is_excluded(name):
             raise FullStoryMappingError(
                 f"{argument} has {quoted(name)}, which exclude_columns keeps from being sent."
             )
-        field = next(
-            (field for field, column in self.mapping.items() if column.casefold() == name.casefold()), name
-        )
-        path, problem = self.kind.path_of(field)
-        if path is None:
-            raise FullStoryMappingError(f"{argument} has {quoted(name)}: {problem}.")
-        return path
+        fields = [field for field, column in self.mapping.items() if column.casefold() == name.casefold()]
+        paths = []
+        for field in fields or [name]:
+            path, problem = self.kind.path_of(field)
+            if path is None:
+                raise FullStoryMappingError(f"{argument} has {quoted(name)}: {problem}.")
+            paths.append(path)
+        return paths

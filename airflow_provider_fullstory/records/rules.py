@@ -105,6 +105,12 @@ KEY_NOT_TEXT: Final = Rule(INVALID_ARGUMENT, "{owner} has a key of type {kind}, 
 TOO_DEEP: Final = Rule(
     INVALID_ARGUMENT, f"{{field}}: objects are nested more than {MAX_LEVELS} deep", _NO_GUESS
 )
+NOT_A_DOCUMENT: Final = Rule(
+    INVALID_ARGUMENT,
+    "{field} is one of json_columns, but its text is not JSON; make it NULL in the query, or leave it out of "
+    "json_columns",
+    _JSON,
+)
 NOT_AN_OBJECT: Final = Rule(INVALID_ARGUMENT, "{field} must be an object, not {kind}", _EVENTS)
 NO_JSON_FORM: Final = Rule(
     INVALID_ARGUMENT,

@@ -99,6 +99,7 @@ def missing_columns(columns: Sequence[str], options: MappingOptions) -> list[str
     named = [(f"mapping fills {quoted(field)} from column", name) for field, name in options.mapping.items()]
     named += [("record_key names column", name) for name in options.record_key]
     named += [("exclude_columns names column", name) for name in options.excluded]
+    named += [("json_columns names column", name) for name in options.json_columns]
     if not options.is_insert_id_whole:
         named += [("insert_id names column", name) for name in options.insert_id]
     return [

@@ -106,6 +106,7 @@ class ImportArguments(RunArguments, kw_only=True, frozen=True):
     timezone: Annotated[str, Meta(min_length=1, description="a name such as 'UTC' or 'Europe/Berlin'")]
     schema: Annotated[dict[str, str] | None, Meta(description="a dict of text: name of the property -> type")]
     exclude_columns: _Names
+    json_columns: _Names = msgspec.field(default_factory=list)
     batch_size: Annotated[
         int,
         Meta(

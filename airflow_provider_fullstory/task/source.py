@@ -256,6 +256,7 @@ def mapping_options(
         drops_invalid_properties=drops_invalid_properties,
         record_key=_names(arguments.record_key),
         excluded=_names(arguments.exclude_columns),
+        json_columns=_names(arguments.json_columns),
         insert_id=_names(arguments.insert_id or ()),
     )
     return dataclasses.replace(own, shared=shared_part(shared, own))

@@ -2,99 +2,38 @@
 
 from __future__ import annotations
 
-import datetime
 import functools
-import json
-import re
+from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import suppress
-from dataclasses import dataclass
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
-from airflow_provider_fullstory.api.encoding import DECODER
 from airflow_provider_fullstory.sources.drivers.driver import Driver, as_they_are
+from airflow_provider_fullstory.sources.drivers.postgresql_values import (
+    AS_TEXT,
+    FIRST_OWN_TYPE,
+    JSON,
+    READ_FROM_TEXT,
+    TIMES,
+    UUID_ARRAY,
+    Reader,
+    text_arrays,
+    time_or_beyond,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
 
-_Texts: TypeAlias = "Sequence[str | None]"
-_Reader: TypeAlias = "Callable[[_Texts], Sequence[Any]]"
+#: Redshift speaks PostgreSQL's protocol and says that it is version 8.0.2, whose catalog lacks the columns.
+_CATALOG_VERSION: Final = 90000
+_ARRAYS_OF_TEXT: Final = """
+    SELECT kind.oid FROM pg_type AS kind JOIN pg_type AS element ON element.oid = kind.typelem
+    WHERE kind.oid = ANY(%s::oid[]) AND kind.typcategory = 'A' AND element.typdelim = ','
+      AND element.typtype IN ('b', 'd', 'e')
+"""
 
 
-def _documents(texts: _Texts) -> list[Any]:
-    """Read values of JSON; their numbers keep their digits."""
-    try:
-        return _each(DECODER.decode, texts)
-    except (msgspec.DecodeError, ArithmeticError):
-        return _each(_document, texts)
-
-
-def _document(text: str) -> Any:
-    try:
-        return DECODER.decode(text)
-    except (msgspec.DecodeError, ArithmeticError):
-        # For example, half a pair of surrogates or an exponent of 20 digits: only its record is refused.
-        return json.loads(text)
-
-
-def _times(read: Callable[[str], Any], texts: _Texts) -> list[Any]:
-    try:
-        return _each(read, texts)
-    except ValueError:
-        return _each(functools.partial(_time, read), texts)
-
-
-def _time(read: Callable[[str], Any], text: str) -> Any:
-    return TimeBeyondPython(text) if _BEYOND_PYTHON.fullmatch(text) else read(text)
-
-
-_BEYOND_PYTHON: Final = re.compile(r"-?infinity|\d{5,}-.*|.* BC")
-
-
-@dataclass(frozen=True)
-class TimeBeyondPython:
-    """
-    A time that is infinite, or not in the years 1 to 9999; refused like any unknown type.
-
-    :param text: The time as the database writes it.
-    """
-
-    text: str
-
-    def __str__(self) -> str:
-        return self.text
-
-
-def _each(read: Callable[[str], Any], texts: _Texts) -> list[Any]:
-    return [None if text is None else read(text) for text in texts]
-
-
-# By the number of the type in PostgreSQL (pg_type).
-_JSON: Final[Mapping[int, _Reader]] = {114: _documents, 3802: _documents}
-#: With psycopg2's name for the type.
-_NUMBERS_AND_TIMES: Final[Mapping[int, tuple[str, _Reader]]] = {
-    1700: ("DECIMAL", functools.partial(_each, Decimal)),
-    1082: ("DATE", functools.partial(_times, datetime.date.fromisoformat)),
-    1114: ("DATETIME", functools.partial(_times, datetime.datetime.fromisoformat)),
-    1184: ("DATETIMETZ", functools.partial(_times, datetime.datetime.fromisoformat)),
-}
-# From bool to uuid, and arrays of them.
-# fmt: off
-_SCALARS: Final = {
-    16, 17, 18, 19, 20, 21, 23, 25, 26, 114, 700, 701, 705, 1042, 1043, 1082, 1083, 1114, 1184,
-    1186, 1266, 1700, 2950, 3802,
-}
-_ARRAYS: Final = {
-    199, 1000, 1001, 1005, 1007, 1009, 1014, 1015, 1016, 1021, 1022, 1115, 1182, 1183, 1185, 1187,
-    1231, 1270, 2951, 3807,
-}
-# fmt: on
-
-
-class _PostgreSQL(Driver):
+class _PostgreSQL(Driver, ABC):
     """
     Drivers whose plain cursor fetches the whole result at once, and which have server-side cursors.
 
@@ -143,15 +82,29 @@ class _PostgreSQL(Driver):
         return max(1, min(self.most_rows, size * self.growth, self.trip_characters // width))
 
     def reader(self, cursor: Any) -> Callable[[Sequence[Any]], Sequence[Any]]:
-        known = self._readers(cursor)
-        readers = {
-            index: known[column[1]] for index, column in enumerate(cursor.description) if column[1] in known
-        }
+        kinds = [column[1] for column in cursor.description]
+        known = {**self._readers(cursor), **dict.fromkeys(self._own_arrays(cursor, kinds), text_arrays)}
+        readers = {index: known[kind] for index, kind in enumerate(kinds) if kind in known}
         return functools.partial(_read, readers) if readers else as_they_are
 
-    def _readers(self, cursor: Any) -> Mapping[int, _Reader]:  # noqa: ARG002
+    def _readers(self, cursor: Any) -> Mapping[int, Reader]:  # noqa: ARG002
         """Return the readers of types that arrive as text, by type."""
-        return _JSON
+        return JSON
+
+    def _own_arrays(self, cursor: Any, kinds: Sequence[int]) -> list[int]:
+        """Return the types that are arrays of an enum, citext and the like, which only the catalog tells."""
+        own = sorted({kind for kind in kinds if kind >= FIRST_OWN_TYPE})
+        connection = cursor.connection
+        # A query that fails would end the transaction, and the cursor with it.
+        if not own or connection.info.server_version < _CATALOG_VERSION:
+            return []
+        with closing(self._plain_cursor(connection)) as catalog:
+            catalog.execute(_ARRAYS_OF_TEXT, [own])
+            return [row[0] for row in catalog.fetchall()]
+
+    @abstractmethod
+    def _plain_cursor(self, connection: Any) -> Any:
+        """Make a cursor in the worker's memory, whose rows are tuples."""
 
     def advice(self, error: Exception) -> str:
         state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
@@ -166,7 +119,7 @@ class _PostgreSQL(Driver):
         )
 
 
-def _read(readers: Mapping[int, _Reader], rows: Sequence[Any]) -> Sequence[Any]:
+def _read(readers: Mapping[int, Reader], rows: Sequence[Any]) -> Sequence[Any]:
     columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
     for index, read in readers.items():
         columns[index] = read(columns[index])
@@ -197,45 +150,108 @@ class Psycopg2(_PostgreSQL):
         # Not the connection's own class of cursor, which may return rows as dicts.
         return connection.cursor(name="fullstory_import", cursor_factory=cursor)
 
+    def _plain_cursor(self, connection: Any) -> Any:
+        from psycopg2.extensions import cursor
+
+        return connection.cursor(cursor_factory=cursor)
+
     def fetch(self, cursor: Any) -> Generator[Sequence[Any], None, None]:
         """Fetch columns of well-known types as text, and yield rows."""
         from psycopg2.extensions import UNICODE
 
         # Fetches no row, but the columns.
         cursor.fetchmany(0)
-        cursor.string_types = dict.fromkeys(self._as_text(cursor), UNICODE)
+        cursor.string_types = {**self._with_parts(cursor), **dict.fromkeys(self._as_text(cursor), UNICODE)}
         return super().fetch(cursor)
 
     def _as_text(self, cursor: Any) -> list[int]:
         """Return the types whose values are fetched as text."""
         from psycopg2.extensions import string_types
 
-        kinds = {column[1] for column in cursor.description}
-        if not kinds <= _SCALARS | _ARRAYS:
-            # The cursor reads the parts of composites and ranges as values of their types.
-            return list(_JSON)
         own = cursor.connection.string_types
-        return [*_JSON] + [
+        # Unless a user has registered another reader.
+        read = [
             kind
-            for kind, (name, _) in _NUMBERS_AND_TIMES.items()
-            # Unless a user has registered another reader.
+            for kind, (name, _) in READ_FROM_TEXT.items()
             if kind not in own and string_types[kind].name == name
         ]
+        return [*JSON, *read, *(kind for kind in AS_TEXT if kind not in own)]
 
-    def _readers(self, cursor: Any) -> Mapping[int, _Reader]:
-        known = {**_JSON, **{kind: read for kind, (_, read) in _NUMBERS_AND_TIMES.items()}}
-        return {kind: known[kind] for kind in cursor.string_types}
+    def _with_parts(self, cursor: Any) -> dict[int, Any]:
+        """
+        Return readers for the columns of composites and the like that a user has registered.
+
+        These ask their cursor to read each part, so they get one that reads no type as text.
+        """
+        from psycopg2.extensions import new_type, string_types
+
+        known = {**string_types, **cursor.connection.string_types}
+        plain = self._plain_cursor(cursor.connection)
+        return {
+            kind: new_type((kind,), known[kind].name, functools.partial(_read_with, plain, known[kind]))
+            for kind in {column[1] for column in cursor.description}
+            if kind >= FIRST_OWN_TYPE and kind in known
+        }
+
+    def _readers(self, cursor: Any) -> Mapping[int, Reader]:
+        known = {**JSON, **{kind: read for kind, (_, read) in READ_FROM_TEXT.items()}}
+        read = {kind: known[kind] for kind in cursor.string_types if kind in known}
+        return {**read, UUID_ARRAY: text_arrays}
+
+
+def _read_with(cursor: Any, read: Callable[[str, Any], Any], text: str | None, _: Any) -> Any:
+    return None if text is None else read(text, cursor)
 
 
 class Psycopg(_PostgreSQL):
-    """psycopg; only JSON is read from text, since its numbers would lose digits."""
+    """psycopg; JSON is read from text, since its numbers would lose digits."""
 
     def cursor(self, connection: Any) -> Any:
-        """Make a server-side cursor that leaves JSON as text."""
+        """Make a server-side cursor that leaves JSON as text, and does not fail for one odd time."""
+        from psycopg.pq import Format
         from psycopg.rows import tuple_row
         from psycopg.types.json import set_json_loads
+        from psycopg.types.string import TextLoader
 
         _begin_transaction(connection)
         named = connection.cursor(name="fullstory_import", row_factory=tuple_row)
         set_json_loads(lambda text: text, named)
+        for kind in TIMES:
+            named.adapters.register_loader(kind, _forgiving(named.adapters.get_loader(kind, Format.TEXT)))
+        for kind in AS_TEXT:
+            loader = named.adapters.get_loader(kind, Format.TEXT)
+            # Unless a user has registered another reader.
+            if loader is None or loader.__module__.startswith("psycopg"):
+                named.adapters.register_loader(kind, TextLoader)
         return named
+
+    def _plain_cursor(self, connection: Any) -> Any:
+        from psycopg.rows import tuple_row
+
+        return connection.cursor(row_factory=tuple_row)
+
+
+def _forgiving(strict: Any) -> type[Any]:
+    """Return a loader of psycopg's that reads as another one does, but does not fail for an odd time."""
+    from psycopg import DataError
+    from psycopg.adapt import Loader
+
+    class Forgiving(Loader):
+        def __init__(self, oid: int, context: Any = None) -> None:
+            super().__init__(oid, context)
+            self._strict = strict(oid, context)
+
+        def load(self, data: Any) -> Any:
+            try:
+                return self._strict.load(data)
+            except DataError as error:
+                return time_or_beyond(_raising(error), bytes(data).decode())
+
+    return Forgiving
+
+
+def _raising(error: Exception) -> Callable[[str], Any]:
+    def read(_: str) -> Any:
+        raise error
+
+    return read
