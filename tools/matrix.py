@@ -50,8 +50,8 @@ class Release:
 
 RELEASES = (
     Release("2.11.2", ("3.11", "3.12"), constraints="constraints-airflow-2.txt"),
-    # Its own constraints pin a common-compat that is too old. A newer universal-pathlib opens no file.
-    Release("3.0.6", ("3.11", "3.12"), day="2026-03-12", pins=("universal-pathlib<0.3",)),
+    # Its own constraints pin a common-compat that is too old. It is older than some of what it needs.
+    Release("3.0.6", ("3.11", "3.12"), day="2026-03-12", pins=("universal-pathlib<0.3", "pyjwt<2.11")),
     Release("3.1.8", ("3.11", "3.12", "3.13"), day="2026-03-12"),
     Release("3.2.2", ("3.11", "3.12", "3.13"), day="2026-05-29"),
     Release("3.3.2", ("3.11", "3.12", "3.13"), constraints="constraints.txt"),

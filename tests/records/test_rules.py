@@ -57,6 +57,7 @@ class Example:
 
 #: Records that can come as rows too.
 EXAMPLES: dict[str, list[Example]] = {
+    "NOT_A_DOCUMENT": [Example(BAD | {"x": SECRET}, "x", "not JSON", {"json_columns": ["x"]})],
     "EMPTY": [Example({"name": "A", "user.uid": ""}, "user.uid"), Example(BAD | {"name": ""}, "name")],
     "TOO_LONG": [
         Example({"name": "A", "user.uid": SECRET * 40}, "user.uid"),
