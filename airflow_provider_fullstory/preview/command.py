@@ -65,7 +65,11 @@ def _parser() -> argparse.ArgumentParser:
         "--map-index", type=int, default=-1, metavar="N", help="which instance of a mapped task, from 0"
     )
     parser.add_argument(
-        "--limit", type=_limit, default=1000, metavar="N", help="the most records to read, or all (default: 1000)"
+        "--limit",
+        type=_limit,
+        default=1000,
+        metavar="N",
+        help="the most records to read, or all (default: 1000)",
     )
     return parser
 

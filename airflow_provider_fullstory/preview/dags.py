@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import math
 import sys
+from collections.abc import Sized
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError
 from airflow_provider_fullstory.operators.imports import FullStoryImportOperator
+from airflow_provider_fullstory.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,41 +50,54 @@ def import_task(dag: Any, task_id: str, map_index: int) -> Any:
             f"Tasks that do: {fitting or 'none'}."
         )
     task = dag.task_dict[task_id]
-    is_mapped = task.is_mapped or next(task.iter_mapped_task_groups(), None) is not None
+    is_mapped = _is_expanded(task) or next(task.iter_mapped_task_groups(), None) is not None
     if is_mapped and map_index < 0:
         raise FullStoryInputError(f"The task {task_id!r} is mapped: choose an instance with --map-index.")
     if not is_mapped and map_index >= 0:
         raise FullStoryInputError(f"The task {task_id!r} is not mapped: leave out --map-index.")
+    count = _instances(task)
+    if count is not None and map_index >= count:
+        raise FullStoryInputError(
+            f"The task {task_id!r} has {plural(count, 'instance')}, and --map-index begins at 0."
+        )
     return task
 
 
 def _imports(task: Any) -> bool:
-    made = getattr(task, "operator_class", type(task))
+    made = task.operator_class if _is_expanded(task) else type(task)
     return inspect.isclass(made) and issubclass(made, FullStoryImportOperator)
+
+
+def _is_expanded(task: Any) -> bool:
+    return hasattr(task, "expand_input")
+
+
+def _instances(task: Any) -> int | None:
+    """Return how many instances a mapped task has, None if its DAG file does not say it."""
+    values = task.expand_input.value if _is_expanded(task) else None
+    if isinstance(values, dict) and all(isinstance(value, Sized) for value in values.values()):
+        return math.prod(map(len, values.values()))
+    return len(values) if isinstance(values, list) else None
 
 
 def _bags() -> Iterator[Any]:
     try:
-        from airflow.dag_processing.dagbag import DagBag
+        dagbag = importlib.import_module("airflow.dag_processing.dagbag")
     except ImportError:
-        from airflow.models.dagbag import DagBag
-
+        # Until Airflow 3.1.
+        dagbag = importlib.import_module("airflow.models.dagbag")
     for folder in _folders():
-        yield DagBag() if folder is None else DagBag(folder, bundle_path=folder)
+        yield dagbag.DagBag(folder, **({"bundle_path": folder} if folder else {}))
 
 
 def _folders() -> Iterator[Path | None]:
     """Yield the folders of Airflow's bundles, or None for the one folder that Airflow 2 has."""
     try:
-        from airflow.dag_processing.bundles.manager import DagBundlesManager
+        manager = importlib.import_module("airflow.dag_processing.bundles.manager")
     except ImportError:
-        bundles = None
-    else:
-        bundles = DagBundlesManager().get_all_dag_bundles()
-    if bundles is None:
         yield None
         return
-    for bundle in bundles:
+    for bundle in manager.DagBundlesManager().get_all_dag_bundles():
         bundle.initialize()
         # DAG files import what lies beside them.
         sys.path.append(str(bundle.path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError
 
@@ -80,8 +80,7 @@ def _rendered_by_airflow_3(task: Any, run: PreviewedRun, map_index: int) -> Full
     context = instance.get_template_context()
     task.render_template_fields(context)
     # A mapped task leaves itself alone; the context then has the operator of this instance.
-    operator: FullStoryImportOperator = context["task"]
-    return operator
+    return cast("FullStoryImportOperator", context["task"])
 
 
 def _rendered_by_airflow_2(task: Any, run: PreviewedRun, map_index: int) -> FullStoryImportOperator:
@@ -90,17 +89,18 @@ def _rendered_by_airflow_2(task: Any, run: PreviewedRun, map_index: int) -> Full
     from airflow.utils.task_instance_session import set_current_task_instance_session
 
     # The copy of a run, so that no task instance comes into Airflow's database.
-    copy = DagRun(
-        dag_id=run.dag_id,
-        run_id=run.run_id,
-        run_type=run.run_type,
-        execution_date=run.logical_date,
-        data_interval=(run.data_interval_start, run.data_interval_end),
-        conf=run.conf,
-    )
-    instance = TaskInstance(task, run_id=run.run_id, map_index=map_index)
-    instance.dag_run = copy
+    copy: dict[str, Any] = {
+        "dag_id": run.dag_id,
+        "run_id": run.run_id,
+        "run_type": run.run_type,
+        "execution_date": run.logical_date,
+        "data_interval": (run.data_interval_start, run.data_interval_end),
+        "conf": run.conf,
+    }
+    identity: dict[str, Any] = {"run_id": run.run_id, "map_index": map_index}
+    instance = TaskInstance(task, **identity)
+    instance.dag_run = DagRun(**copy)
     with create_session() as session, set_current_task_instance_session(session=session):
         instance.render_templates()
-    operator: FullStoryImportOperator = instance.task
-    return operator
+    operator: Any = instance.task
+    return cast("FullStoryImportOperator", operator)

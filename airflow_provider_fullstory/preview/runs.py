@@ -47,14 +47,15 @@ def dag_run(dag: Any, logical_date: datetime.datetime | None, conf: dict[str, An
 def _existing(dag_id: str, logical_date: datetime.datetime) -> PreviewedRun | None:
     from airflow.models import DagRun
 
-    # Airflow 2 has its old name in queries.
+    # Queries of Airflow 2 have its old name.
     name = "execution_date" if hasattr(DagRun, "execution_date") else "logical_date"
-    for run in DagRun.find(dag_id=dag_id, **{name: logical_date}):
+    date: dict[str, Any] = {name: logical_date}
+    for run in DagRun.find(dag_id=dag_id, **date):
         return PreviewedRun(
             dag_id=dag_id,
             run_id=run.run_id,
             run_type=str(run.run_type),
-            logical_date=run.logical_date,
+            logical_date=run.logical_date or logical_date,
             data_interval_start=run.data_interval_start,
             data_interval_end=run.data_interval_end,
             conf=run.conf or {},
