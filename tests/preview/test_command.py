@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sqlite3
@@ -13,6 +14,7 @@ import pytest
 
 from airflow_provider_fullstory.preview.command import main
 
+IS_AIRFLOW_3 = importlib.util.find_spec("airflow.sdk") is not None
 DAG = """
 import datetime
 
@@ -48,6 +50,7 @@ with DAG("shop", schedule=None, start_date=datetime.datetime(2026, 1, 1), catchu
         task_id="mapped", sql_conn_id="warehouse", event_name="Order", mapping={"user.uid": "uid"}
     ).expand(sql=[query % 1, query % 2])
     BaseOperator(task_id="empty")
+    FullStoryImportEventsOperator(task_id="from_xcom", events="{{ ti.xcom_pull('empty')['events'] }}")
     FullStoryImportEventsOperator(task_id="wrong", sql="{{ nothing.at_all }}", sql_conn_id="warehouse")
     FullStoryImportEventsOperator(task_id="unconnected", sql="A", sql_conn_id="missing", event_name="A")
 """
@@ -94,10 +97,12 @@ for arguments in json.loads(sys.argv[1]):
 REFUSED = {
     "shops orders": "broken.py: RuntimeError: no luck",
     "shop nothing": "no task 'nothing' that imports records",
-    "shop empty": "Tasks that do: customers, mapped, orders, unconnected, wrong.",
+    "shop empty": "Tasks that do: customers, from_xcom, mapped, orders, unconnected, wrong.",
     "shop orders --map-index 0": "is not mapped: leave out --map-index",
     "shop mapped": "is mapped: choose an instance with --map-index",
     "shop mapped --map-index 2": "has 2 instances, and --map-index begins at 0",
+    # Airflow 2 reads XCom outside of tasks too, but no task has returned anything.
+    "shop from_xcom": "only a running task can read" if IS_AIRFLOW_3 else "'None' has no attribute 'events'",
     "shop wrong": "cannot be rendered: UndefinedError: 'nothing' is undefined",
     "shop unconnected": "no connection 'missing', which sql_conn_id names",
 }
