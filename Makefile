@@ -219,6 +219,7 @@ check-build: $(VENV)/.installed ## Build wheel and sdist, check both, and load t
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-wheel
 	$(BIN)/uv pip install --quiet --python .venv-wheel --constraints constraints.txt dist/*.whl
 	.venv-wheel/bin/fullstory-emulator --help >/dev/null
+	.venv-wheel/bin/fullstory-preview --help >/dev/null
 	.venv-wheel/bin/fullstory-sync --help >/dev/null
 	AIRFLOW_HOME=$(CURDIR)/.venv-wheel/airflow .venv-wheel/bin/airflow providers list --output plain | \
 		grep "^airflow-provider-fullstory .* $$($(BIN)/hatchling version)$$"

@@ -280,6 +280,8 @@ def check_targets(command: str) -> None:
 def test_bash(page: Path, shell: Shell, request: pytest.FixtureRequest) -> None:
     if any("fullstory-sync" in block.text for block in blocks(page, "bash")):
         request.getfixturevalue("synced")(page, shell)
+    if any("fullstory-preview" in block.text for block in blocks(page, "bash")):
+        request.getfixturevalue("deployed")(page, shell)
     for block in blocks(page, "bash"):
         shell.run(block)
         for name, value in shell.environment.items():
@@ -299,3 +301,25 @@ def synced(
             execute(task, make_context)
 
     return synchronize
+
+
+@pytest.fixture
+def deployed(warehouse: Warehouse) -> Callable[[Path, Shell], None]:
+    """Give a function that puts a page's DAG, and the connection that it needs, into the shell's Airflow."""
+
+    def deploy(page: Path, shell: Shell) -> None:
+        folder = Path(shell.environment["AIRFLOW_HOME"]) / "dags"
+        folder.mkdir()
+        for block in blocks(page, "python"):
+            (folder / f"line_{block.line}.py").write_text(block.text)
+        command = [
+            BIN / "airflow",
+            "connections",
+            "add",
+            "warehouse",
+            "--conn-json",
+            warehouse.connection_json(),
+        ]
+        subprocess.run(command, env=shell.environment, check=True, capture_output=True, timeout=300)
+
+    return deploy
