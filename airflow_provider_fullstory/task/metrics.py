@@ -58,7 +58,7 @@ class ImportMetrics:
             self._gauge_oldest_job(0.0)
 
     def send(self) -> None:
-        """Send by how much each counter has grown. The first time that is 0 for most: they exist from then."""
+        """Send by how much each counter has grown; the first time also if it has not, so that it exists."""
         from airflow.providers.common.compat.sdk import Stats
 
         with self._lock:
