@@ -80,6 +80,16 @@ class FullStoryBaseHook(BaseHook):
         return self._retries.count
 
     @property
+    def rate_limited(self) -> int:
+        """How many requests were answered with 429; counted in tasks only."""
+        return self._retries.rate_limited
+
+    @property
+    def rate_limited_seconds(self) -> float:
+        """The seconds in which at least one request waited after 429; counted in tasks only."""
+        return self._retries.limit_waits.seconds
+
+    @property
     def _budget(self) -> RetryBudget:
         return RetryBudget(self.retry_for, self.rate_limited_for, self.deadline)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import tenacity
@@ -17,6 +17,7 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryError,
     FullStoryRateLimitError,
 )
+from airflow_provider_fullstory.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -169,6 +170,10 @@ class Retries:
     def __init__(self, warn: Callable[..., None]) -> None:
         #: How many requests were sent again.
         self.count = 0
+        #: How many requests of tasks were answered with 429.
+        self.rate_limited = 0
+        #: The time in which requests of tasks waited after 429.
+        self.limit_waits = Stopwatch()
         self._warn = warn
         self._closing = threading.Event()
         self._limited = threading.Lock()
@@ -179,20 +184,22 @@ class Retries:
         outcome, closing = UnknownOutcome(call), self._closing
         failure: BaseException | None = None
 
-        with RateLimitTurn(self._limited, closing) as turn:
+        with RateLimitTurn(self._limited, closing) as turn, ExitStack() as limit_wait:
 
             def before_sleep(state: tenacity.RetryCallState) -> None:
                 nonlocal failure
                 failure = failure_of(state)
                 self._note(state)
                 if isinstance(failure, FullStoryRateLimitError):
+                    limit_wait.enter_context(self.limit_waits.running())
                     turn.wait()
 
             def attempt() -> T:
+                limit_wait.close()
                 if failure is not None and closing.is_set():
                     # The wait was cut short, and nothing is sent any more.
                     raise failure
-                with outcome.attempt():
+                with outcome.attempt(), self._counting_limits():
                     return send()
 
             options = self._options(stop_any(budget.stop(), stop_when_event_set(closing), outcome))
@@ -220,6 +227,14 @@ class Retries:
         """End the retries of calls that are in flight; later calls are retried as before."""
         self._closing.set()
         self._closing = threading.Event()
+
+    @contextmanager
+    def _counting_limits(self) -> Iterator[None]:
+        try:
+            yield
+        except FullStoryRateLimitError:
+            self.rate_limited += 1
+            raise
 
     def _options(self, stop: stop_base) -> dict[str, Any]:
         """Return the arguments that both kinds of tenacity's retrying take."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_fullstory.exceptions import (
@@ -11,6 +10,7 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryRecordsRefusedError,
     FullStoryStorageError,
 )
+from airflow_provider_fullstory.task.metrics import ImportMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +36,7 @@ class Completion:
         self._task = task
         self._context = context
         self._hook = hook
-        self._tags = {"dag_id": task.dag_id, "task_id": task.task_id}
+        self.metrics = ImportMetrics(task, hook)
 
     def complete(
         self,
@@ -103,29 +103,8 @@ class Completion:
         )
         for line in report.lines():
             log.info("%s", line)
-        self._count(report, waited=waited)
-        self.count_retries()
-
-    def _count(self, report: ImportReport, *, waited: float) -> None:
-        """Add the counts of a finished import to Airflow's metrics."""
-        from airflow.providers.common.compat.sdk import Stats
-
-        counts = {
-            "records.imported": report.imported or 0,
-            "records.invalid": report.invalid,
-            "records.rejected": report.rejected or 0,
-            "records.skipped": report.skipped,
-            "batches": report.batches,
-        }
-        for name, count in counts.items():
-            Stats.incr(f"fullstory.{name}", count, tags=self._tags)
-        Stats.timing("fullstory.waited", timedelta(seconds=waited), tags=self._tags)
-
-    def count_retries(self) -> None:
-        """Add the requests that this process sent again to Airflow's metrics."""
-        from airflow.providers.common.compat.sdk import Stats
-
-        Stats.incr("fullstory.retries", self._hook.retries, tags=self._tags)
+        self.metrics.count(report, waited=waited)
+        self.metrics.send()
 
     def publish(self, report: ImportReport) -> None:
         """Push a report to XCom before the task ends, or although it fails: others need its counts."""

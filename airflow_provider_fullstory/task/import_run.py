@@ -124,6 +124,7 @@ class ImportRun:
 
     def __enter__(self) -> Self:
         self.hook.__enter__()
+        self._completion.metrics.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -132,6 +133,7 @@ class ImportRun:
                 self._sync.release()
         finally:
             self.hook.__exit__(*exception)
+            self._completion.metrics.end()
 
     def _open_state(self, sync_import: SyncImport | None) -> None:
         """Open what earlier tries of the task, or of the import of a sync, have left."""
@@ -154,6 +156,7 @@ class ImportRun:
             poll_interval=arguments.poll_interval,
             deadline=self._deadline,
         )
+        self._completion.metrics.follow(self._importer)
         self._is_open = True
         if self._stopped.is_set():
             self._importer.stop()
@@ -209,6 +212,8 @@ class ImportRun:
         if self._sync is not None:
             self._sync.release()
         import_log.resumed(account, self._state, report)
+        if report.imported is None:
+            self._completion.metrics.resumed(report.batches)
         if self._arguments.rejected_uri is not None and report.rejected and not report.rejected_uri:
             # The argument is new in this try, so the rejected records are read once more.
             report.imported = report.rejected = None
@@ -327,7 +332,6 @@ class ImportRun:
             # The jobs of a small import are often finished by now, so that it need not be deferred.
             outcomes = self._importer.poll(report.job_ids)
         if outcomes is None:
-            self._completion.count_retries()
             wait_in_triggerer(
                 self._operator,
                 report,

@@ -15,6 +15,7 @@ from airflow_provider_fullstory.batch_import.sending.forecast import Forecast, R
 from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
 from airflow_provider_fullstory.batch_import.waiting.polling import Polls
 from airflow_provider_fullstory.exceptions import FullStoryError, FullStoryKilledError
+from airflow_provider_fullstory.stopwatch import Stopwatch
 from airflow_provider_fullstory.text import plural
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Capacity:
         self._is_waited_for = False
         self._no_poll_before = self._next_line_at = 0.0
         self._polls = Polls(lambda: self.running, time.monotonic)
+        self._waits = Stopwatch()
 
     @property
     def running(self) -> list[str]:
@@ -78,6 +80,16 @@ class Capacity:
         """Whether a batch waits for capacity."""
         return self._is_waited_for
 
+    @property
+    def seconds_waited(self) -> float:
+        """The seconds in which a batch waited for capacity."""
+        return self._waits.seconds
+
+    def accepted_at(self) -> dict[str, float]:
+        """Return when FullStory accepted each job that is not known to be finished, on a clock of seconds."""
+        with self._changed:
+            return {job.job_id: job.accepted_at for job in self._running.values()}
+
     def wait(self, records: int) -> None:
         """
         Wait until FullStory has finished so much that a batch may be sent.
@@ -85,8 +97,9 @@ class Capacity:
         :raises FullStoryError: If polling a job is no use.
         :raises FullStoryKilledError: After ``close``.
         """
-        while (job := self._next_poll(records)) is not None:
-            self._poll(job)
+        with self._waits.running():
+            while (job := self._next_poll(records)) is not None:
+                self._poll(job)
 
     def take(self, name: str, records: int) -> None:
         """Count a batch that is about to be sent."""

@@ -184,6 +184,23 @@ class Importer:
         return sorted(self._uploads.submissions)
 
     @property
+    def seconds_without_capacity(self) -> float:
+        """The seconds in which a batch waited until FullStory had finished others."""
+        return self._capacity.seconds_waited
+
+    @property
+    def oldest_job_seconds(self) -> float:
+        """The age of the oldest job that is not known to be finished, 0 without one."""
+        accepted_at = self._capacity.accepted_at()
+        jobs = self._followed.pending if self._followed else accepted_at
+        if self._uploads.submissions:
+            # The others were found finished while batches were sent.
+            jobs = [job_id for job_id in jobs if job_id in accepted_at]
+        # A job that this try only waits for is at least as old as the try.
+        times = (accepted_at.get(job_id, self._begun_at) for job_id in jobs)
+        return max((time.monotonic() - at for at in times), default=0.0)
+
+    @property
     def left_behind(self) -> str:
         """The jobs that continue in FullStory after the task ends, and what a retry does about them."""
         jobs = self._followed.pending if self._followed else self._capacity.running
