@@ -71,7 +71,8 @@ def plain(server: StatsDServer, *, has_tags: bool = False) -> Any:
     return statsd_logger.SafeStatsdLogger(
         client("127.0.0.1", server.port, "airflow"),
         influxdb_tags_enabled=has_tags,
-        statsd_influxdb_enabled=has_tags,
+        # Airflow 2 reads this from its configuration.
+        **({} if stats is None else {"statsd_influxdb_enabled": has_tags}),
     )
 
 
@@ -87,6 +88,7 @@ def test_metrics_arrive_while_the_import_still_runs(
     emulator: EmulatorClient, context: Any, server: StatsDServer, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     monkeypatch.setattr(metrics, "SECONDS_BETWEEN_METRICS", 0.05)
+    monkeypatch.setenv("AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED", str(form == "influxdb"))
     logger = datadog(server) if form == "datadog" else plain(server, has_tags=form == "influxdb")
     use(logger, monkeypatch)
     dag_id = importing(events=[]).dag_id
