@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -61,7 +61,7 @@ def server() -> Iterator[StatsDServer]:
 def use(logger: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have Airflow write its metrics with a logger of its own."""
     if stats is None:
-        monkeypatch.setattr(type(Stats), "instance", logger)
+        monkeypatch.setattr(Stats, "instance", logger)
     else:
         monkeypatch.setattr(stats, "_backend", logger)
 
@@ -71,7 +71,8 @@ def plain(server: StatsDServer, *, has_tags: bool = False) -> Any:
     return statsd_logger.SafeStatsdLogger(
         client("127.0.0.1", server.port, "airflow"),
         influxdb_tags_enabled=has_tags,
-        statsd_influxdb_enabled=has_tags,
+        # Airflow 2 reads this from its configuration.
+        **({} if stats is None else {"statsd_influxdb_enabled": has_tags}),
     )
 
 
@@ -82,20 +83,12 @@ def datadog(server: StatsDServer) -> Any:
     )
 
 
-def importing_meanwhile(emulator: EmulatorClient, context: Any, **options: Any) -> threading.Thread:
-    """Begin an import whose job FullStory does not finish until the organization's clock is moved."""
-    emulator.configure(processing_seconds=3600)
-    task = importing(events=orders(25), timeout=600, poll_interval=0.05, deferrable=False, **options)
-    thread = threading.Thread(target=run, args=(task, context), daemon=True)
-    thread.start()
-    return thread
-
-
 @pytest.mark.parametrize("form", ["plain", "influxdb", "datadog"])
 def test_metrics_arrive_while_the_import_still_runs(
     emulator: EmulatorClient, context: Any, server: StatsDServer, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     monkeypatch.setattr(metrics, "SECONDS_BETWEEN_METRICS", 0.05)
+    monkeypatch.setenv("AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED", str(form == "influxdb"))
     logger = datadog(server) if form == "datadog" else plain(server, has_tags=form == "influxdb")
     use(logger, monkeypatch)
     dag_id = importing(events=[]).dag_id
@@ -103,17 +96,23 @@ def test_metrics_arrive_while_the_import_still_runs(
     tags = f",dag_id={dag_id},task_id=import" if form == "influxdb" else ""
     suffix = f"|#dag_id:{dag_id},task_id:import" if form == "datadog" else ""
 
-    thread = importing_meanwhile(emulator, context, batch_size=25)
-    server.wait_for(lambda line: line == f"{name}{tags}:25|c{suffix}")
-    server.wait_for(lambda line: line.startswith("airflow.fullstory.jobs.oldest_seconds"))
-    assert thread.is_alive()
-    assert not any("records.imported" in line for line in server.lines)
+    emulator.configure(processing_seconds=3600)
+    task = importing(events=orders(25), batch_size=25, deferrable=False, poll_interval=0.05, timeout=60)
 
-    emulator.advance_clock(7200)
+    def finish_once_metrics_arrive() -> list[str]:
+        server.wait_for(lambda line: line == f"{name}{tags}:25|c{suffix}")
+        server.wait_for(lambda line: line.startswith("airflow.fullstory.jobs.oldest_seconds"))
+        seen = list(server.lines)
+        emulator.advance_clock(7200)
+        return seen
+
+    # The import ends only if its metrics arrive before.
+    with ThreadPoolExecutor(1) as pool:
+        seen = pool.submit(finish_once_metrics_arrive)
+        run(task, context)
+    assert not any("records.imported" in line for line in seen.result())
     server.wait_for(lambda line: line == f"airflow.fullstory.records.imported{tags}:25|c{suffix}")
     server.wait_for(lambda line: line == f"airflow.fullstory.jobs.oldest_seconds{tags}:0|g{suffix}")
-    thread.join(_SECONDS_TO_ARRIVE)
-    assert not thread.is_alive()
     # Each record was counted once.
     accepted = [line for line in server.lines if line.startswith(name)]
     assert [line for line in accepted if ":0|c" not in line] == [f"{name}{tags}:25|c{suffix}"]
