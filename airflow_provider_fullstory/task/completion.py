@@ -10,7 +10,6 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryRecordsRefusedError,
     FullStoryStorageError,
 )
-from airflow_provider_fullstory.task.metrics import ImportMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +32,8 @@ class Completion:
     """
 
     def __init__(self, task: BaseOperator, context: Context, hook: FullStoryHook) -> None:
+        from airflow_provider_fullstory.task.metrics import ImportMetrics
+
         self._task = task
         self._context = context
         self._hook = hook

@@ -458,4 +458,4 @@ def test_counts_in_the_metrics_of_a_failure(
     with pytest.raises(AirflowFailException):
         in_the_task(context, events=source(10, 2, 3))
     counted = {name.rpartition("records.")[2]: count for name, count in seen.items() if "records." in name}
-    assert counted == {"imported": 5, "invalid": 2, "rejected": 3, "skipped": 0}
+    assert counted == {"accepted": 8, "imported": 5, "invalid": 2, "rejected": 3, "skipped": 0}
