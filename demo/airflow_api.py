@@ -312,6 +312,10 @@ class Airflow2Api(AirflowApi):
         # The DAG processor is a part of the scheduler, and has no status.
         return [name for name, component in health.items() if component["status"] not in {"healthy", None}]
 
+    def follows_datasets(self, dag_id: str) -> bool:
+        """Return whether a DAG is known to follow a dataset; an alias has to stand for one first."""
+        return bool(self._get("/datasets", dag_ids=dag_id)["datasets"])
+
     def _dated(self, logical_date: datetime | None) -> dict[str, Any]:
         return super()._dated(logical_date) if logical_date else {}
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from demo.airflow_api import Airflow2Api
+from demo.processes import wait_for
 from demo.services import AIRFLOW_VERSION
 from tests.real_airflow.orders import ORDERS
 from tests.real_airflow.runs import Run, made_runs
@@ -30,9 +32,19 @@ def test_an_import_starts_a_dag_and_tells_it_how_many_came(services: Services) -
     assert len(run.events()) == len(ORDERS)
 
 
+def learn_what_the_alias_stands_for(services: Services, after: str) -> None:
+    """Import once on Airflow 2, whose runs get no events of an asset that the alias has only just named."""
+    api = services.airflow.api
+    if isinstance(api, Airflow2Api):
+        Run.trigger(services, "assets_submit_and_wait").wait_for_success()
+        components = services.airflow.components.values()
+        wait_for(f"{after} to follow a dataset", lambda: api.follows_datasets(after), components)
+
+
 def test_a_sensor_tells_an_alias_of_the_import_that_it_waited_for(services: Services) -> None:
     after = "assets_after_sensor"
     services.airflow.wait_for_dag(after)
+    learn_what_the_alias_stands_for(services, after)
     services.airflow.api.unpause(after)
 
     Run.trigger(services, "assets_submit_and_wait").wait_for_success()
