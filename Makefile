@@ -102,7 +102,7 @@ bench-wait: $(VENV)/.installed ## Measure what 1,000 waiting imports cost Airflo
 PROCESSES ?= 2
 FAST := -m "not real_airflow and not celery and not ui" -n $(PROCESSES) --dist loadfile
 # The other tests import nothing of Airflow, or take minutes over what has nothing to do with its version.
-TOUCH_AIRFLOW := tests/test_*.py tests/assets tests/batch_import tests/decorators tests/hooks tests/notifications tests/operators \
+TOUCH_AIRFLOW := tests/test_*.py tests/assets tests/batch_import tests/decorators tests/hooks tests/notifications tests/operators tests/preview \
 	tests/sensors tests/triggers tests/task tests/sources tests/ui tests/syncs/test_command.py \
 	--ignore tests/operators/test_sync_kills.py \
 	--ignore tests/batch_import/reporting/test_refused_file_crashes.py \

@@ -12,6 +12,7 @@ from airflow_provider_fullstory.batch_import.storage.outages import Outages
 from airflow_provider_fullstory.exceptions import FullStoryInputError
 from airflow_provider_fullstory.task.annotation_note import Place
 from airflow_provider_fullstory.task.identity import digest, run_identity
+from airflow_provider_fullstory.task.separate_disks import warn_of_separate_disks
 from airflow_provider_fullstory.task.state import of_task, state_uri_of
 from airflow_provider_fullstory.task.storage import run_name, task_folder
 
@@ -47,6 +48,7 @@ def place_of_task(context: Context, task_id: str, arguments: DurableArguments) -
     uri = state_uri_of(arguments)
     # An earlier try may have begun before state_uri was set.
     if uri is not None and (in_airflow is None or in_airflow.get(key) is None):
+        warn_of_separate_disks(context.get("task"), {"state_uri": uri})
         return dataclasses.replace(_in_folder(uri, of_task(run, context), key, outages), again=again)
     if in_airflow is not None:
         description = "a note in Airflow's task state store, which a clear may empty"
@@ -76,6 +78,7 @@ def place_of_callback(context: Mapping[str, Any], arguments: AnnotationArguments
     if uri is None or occasion is None:
         return Place(MemoryStore(), "", "no note", is_kept=False)
     run, of_what = occasion
+    warn_of_separate_disks(context.get("task"), {"state_uri": uri})
     # Notifiers with other words are others.
     one = dataclasses.replace(run, salt=json.dumps([of_what, arguments.text, arguments.source]))
     return _in_folder(uri, run, f"annotation_{digest(one)}", None)

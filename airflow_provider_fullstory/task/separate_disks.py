@@ -13,25 +13,27 @@ from airflow_provider_fullstory.batch_import.storage.locations import is_on_disk
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from airflow.providers.common.compat.sdk import BaseOperator
+    from airflow.providers.common.compat.sdk import BaseOperator, MappedOperator
 
 #: Executors that run tasks where the scheduler is. Any other one may have workers on other machines.
 _ON_ONE_MACHINE: Final = frozenset({"DebugExecutor", "LocalExecutor", "MockExecutor", "SequentialExecutor"})
 #: KubernetesExecutor sets it in its pods, where the configuration may name another executor.
 _IN_POD: Final = "AIRFLOW_IS_K8S_EXECUTOR_POD"
 _AT_RISK: Final = {
-    "state_uri": "a retry on another one does not find what was sent, and may send it twice",
+    "state_uri": "what runs on another one does not find what was sent, and may send it twice",
     "rejected_uri": "a task on another one does not find the refused records",
 }
 
 log = logging.getLogger(__name__)
 
 
-def warn_of_separate_disks(operator: BaseOperator, uris: Mapping[str, str | None]) -> None:
+def warn_of_separate_disks(
+    operator: BaseOperator | MappedOperator | None, uris: Mapping[str, str | None]
+) -> None:
     """
     Log a warning for each folder on this machine's disk, if other tries may run on other machines.
 
-    :param operator: The operator, which may name its executor.
+    :param operator: The operator, which may name its executor; None for what belongs to a run as a whole.
     :param uris: Folders or files by the argument that leads to them, None where there is none.
     """
     local = {argument: uri for argument, uri in uris.items() if uri is not None and is_on_disk(uri)}
@@ -40,7 +42,7 @@ def warn_of_separate_disks(operator: BaseOperator, uris: Mapping[str, str | None
         return
     for argument, uri in local.items():
         log.warning(
-            "%s is on this worker's disk, and %s has several workers: %s. Set it to object storage, such as "
+            "%s is on this machine's disk, and %s has several workers: %s. Set it to object storage, such as "
             "s3://connection@bucket/folder, instead of %s, unless all workers mount that folder.",
             argument,
             executor,
@@ -49,7 +51,7 @@ def warn_of_separate_disks(operator: BaseOperator, uris: Mapping[str, str | None
         )
 
 
-def _executor_of_several_machines(operator: BaseOperator) -> str | None:
+def _executor_of_several_machines(operator: BaseOperator | MappedOperator | None) -> str | None:
     """Return the name of an executor that runs the task on any of several machines, None if none does."""
     if os.environ.get(_IN_POD):
         return "KubernetesExecutor"

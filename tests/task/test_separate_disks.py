@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_fullstory.notifications.fullstory import FullStoryAnnotationNotifier
+from airflow_provider_fullstory.operators.fullstory import FullStoryAnnotationOperator
 from airflow_provider_fullstory.sensors.fullstory import FullStoryImportJobSensor
 from tests.conftest import run
 from tests.logs import Log, importing
@@ -20,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("emulator")
 
 CELERY = "CeleryExecutor"
 KUBERNETES = "airflow.providers.cncf.kubernetes.executors.kubernetes_executor.KubernetesExecutor"
-WARNED = "on this worker's disk"
+WARNED = "on this machine's disk"
 
 
 @pytest.fixture(autouse=True)
@@ -38,8 +40,8 @@ def test_the_state_of_an_import(context: Any, tmp_path: Path, log: Log) -> None:
 
     [line] = log.having(WARNED)
     assert line == (
-        "state_uri is on this worker's disk, and CeleryExecutor has several workers: a retry on another one "
-        "does not find what was sent, and may send it twice. Set it to object storage, such as "
+        "state_uri is on this machine's disk, and CeleryExecutor has several workers: what runs on another "
+        "one does not find what was sent, and may send it twice. Set it to object storage, such as "
         f"s3://connection@bucket/folder, instead of file://{tmp_path}, unless all workers mount that folder."
     )
 
@@ -82,6 +84,18 @@ def test_refused_records_of_a_sensor(
     run(FullStoryImportJobSensor(task_id="wait", job_ids=job["id"], rejected_uri=uri), context)
     [line] = log.having(WARNED)
     assert line.startswith("rejected_uri")
+
+
+def test_the_note_of_an_annotation(context: Any, tmp_path: Path, log: Log) -> None:
+    run(FullStoryAnnotationOperator(task_id="mark", text="Deployed", state_uri=str(tmp_path)), context)
+    [line] = log.having(WARNED)
+    assert line.startswith("state_uri")
+
+
+def test_the_note_of_a_notifier(context: Any, tmp_path: Path, log: Log) -> None:
+    FullStoryAnnotationNotifier(text="Failed", state_uri=str(tmp_path)).notify(context)
+    [line] = log.having(WARNED)
+    assert line.startswith("state_uri")
 
 
 def test_nothing_in_object_storage(context: Any, memory: str, log: Log) -> None:
