@@ -38,6 +38,7 @@ NO_CODE = {"text", "{toctree}", "{eval-rst}", "{literalinclude}"}
 EXECUTED = {"python", "bash", "json", "ini"}
 ALL = [block for page in PAGES for block in blocks(page)]
 BIN = Path(sys.executable).parent
+USUAL_URL = "http://127.0.0.1:8025"
 ORDERS = """
     CREATE TABLE orders (order_id int, customer_id text, ordered_at timestamptz, updated_at timestamptz,
                          status text, total numeric);
@@ -236,8 +237,11 @@ class Shell:
             if command.startswith(tuple(NOT_EXECUTED)):
                 check_targets(command)
                 text = text.replace(command, "")
+        if USUAL_URL in text and not self.url:
+            # The demo that a page starts is not executed, so its emulator is not there.
+            self._serve("fullstory-emulator")
         # The emulator's usual port may be taken on this machine.
-        text = text.replace("http://127.0.0.1:8025", self.url)
+        text = text.replace(USUAL_URL, self.url)
         done = subprocess.run(
             ["bash", "-euc", f"{text}\nenv -0 > {self._directory}/environment"],
             cwd=self._directory,
