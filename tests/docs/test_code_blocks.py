@@ -161,10 +161,15 @@ def test_python(
         if any("def test_" in block.text for block in blocks(page))
     ],
 )
-def test_tests(page: Path, tmp_path: Path) -> None:
+def test_tests(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     test = tmp_path / "test_page.py"
     test.write_text("\n".join(block.text for block in blocks(page, "python")))
     environment = os.environ | {"AIRFLOW_HOME": str(tmp_path / "airflow")}
+    for block in blocks(page, "bash"):
+        if "airflow db migrate" in block.text:
+            shell: Shell = request.getfixturevalue("shell")
+            shell.run(block)
+            environment = os.environ | shell.environment
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test)]
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300
