@@ -34,7 +34,7 @@ NOT_EXECUTED = {
     "make": "CI and the tests of the demo run the targets; here they have to exist.",
 }
 #: Python functions of tasks that are not executed.
-NOT_CALLED = {"count_imported": "It needs the asset events that started its run; examples with them are tested."}
+NOT_CALLED = {"count_imported": "It needs the asset events that started its run; an example is tested."}
 #: Blocks that are no code: output, formats, and what Sphinx itself reads.
 NO_CODE = {"text", "{toctree}", "{eval-rst}", "{literalinclude}"}
 EXECUTED = {"python", "bash", "json", "ini"}
@@ -64,6 +64,12 @@ def test_each_language_is_executed_or_known_as_none() -> None:
     found = {block.language.split(" ")[0] for block in ALL}
     assert found <= EXECUTED | NO_CODE, [str(b) for b in ALL if b.language not in EXECUTED | NO_CODE]
     assert found >= EXECUTED
+
+
+def test_no_block_is_hidden_in_a_list_or_behind_another_fence() -> None:
+    for page in PAGES:
+        fences = re.findall(r"^\s*(?:`{3,}|~{3,}|:{3,})", page.read_text(), re.MULTILINE)
+        assert len(fences) == 2 * len(blocks(page)), page
 
 
 @pytest.fixture(scope="module")
