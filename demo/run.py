@@ -58,7 +58,10 @@ def run_demo(console: Console, *, keep_ui: bool) -> None:
         console.print(_table(report, progress))
         _judge(report, comparison, console)
         if keep_ui:
-            console.print(f"Airflow is at {services.airflow.api.url} until you press Ctrl-C.")
+            console.print(
+                f"Until you press Ctrl-C, Airflow is at {services.airflow.api.url} "
+                f"and the local FullStory at {services.emulator.url}."
+            )
             with suppress(KeyboardInterrupt):
                 threading.Event().wait()
 

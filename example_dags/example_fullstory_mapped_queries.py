@@ -2,7 +2,7 @@
 Import the results of several queries, each in its own task.
 
 Dynamic task mapping makes one import for each entry of the list; `max_active_tis_per_dag` keeps the number
-that run at once small, since all imports of an organisation share FullStory's limits.
+that run at once small, since all imports of an organization share FullStory's limits.
 
 Connections: "warehouse" (a database) and "fullstory_default" (an API key).
 """

@@ -58,5 +58,17 @@ def test_the_reference_has_all_public_classes() -> None:
 
 
 def test_the_reference_has_all_examples() -> None:
-    shown = re.findall(r"example_dags/(\w+)\.py", (REFERENCE / "examples.md").read_text())
+    shown = re.findall(r"{literalinclude} \S*example_dags/(\w+)\.py", (REFERENCE / "examples.md").read_text())
     assert sorted(shown) == sorted(path.stem for path in (ROOT / "example_dags").glob("*.py"))
+
+
+def test_the_front_page_leads_to_each_page() -> None:
+    front = (ROOT / "docs" / "index.md").read_text()
+    pages = {
+        str(page.relative_to(ROOT / "docs").with_suffix("")) for page in (ROOT / "docs").rglob("*.md")
+    } - {"index"}
+    linked = {match["target"].removesuffix(".md") for match in _LINK.finditer(front)}
+    contents = "\n".join(re.findall(r"^```{toctree}\n(.*?)^```$", front, re.MULTILINE | re.DOTALL))
+    # GitHub, where the pages are read too, does not show the table of contents.
+    assert pages <= linked
+    assert pages == set(re.findall(r"^[a-z].*$", contents, re.MULTILINE))
