@@ -50,7 +50,7 @@ class Release:
 
 RELEASES = (
     Release("2.11.2", ("3.11", "3.12"), constraints="constraints-airflow-2.txt"),
-    # Without limits it takes newer packages than it can work with, such as FastAPI.
+    # It sends its JSON without a content type, which FastAPI 0.132 and newer refuse.
     Release(
         "3.0.6",
         ("3.11", "3.12"),
