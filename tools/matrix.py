@@ -38,20 +38,25 @@ class Release:
     :param pythons: The versions of Python that it supports, of those that the package does.
     :param constraints: The file that pins everything.
     :param day: Without such a file: nothing is newer than this day.
-    :param pins: What has to be older than the newest of that day.
+    :param newer: Packages that the package needs newer than that, each with a day of its own.
     """
 
     version: str
     pythons: tuple[str, ...]
     constraints: str | None = None
     day: str | None = None
-    pins: tuple[str, ...] = ()
+    newer: tuple[str, ...] = ()
 
 
 RELEASES = (
     Release("2.11.2", ("3.11", "3.12"), constraints="constraints-airflow-2.txt"),
-    # Its own constraints pin a common-compat that is too old. It is older than some of what it needs.
-    Release("3.0.6", ("3.11", "3.12"), day="2026-03-12", pins=("universal-pathlib<0.3", "pyjwt<2.11")),
+    # It sends its JSON without a content type, which FastAPI 0.132 and newer refuse.
+    Release(
+        "3.0.6",
+        ("3.11", "3.12"),
+        day="2025-08-29",
+        newer=("apache-airflow-providers-common-compat=2026-03-12",),
+    ),
     Release("3.1.8", ("3.11", "3.12", "3.13"), day="2026-03-12"),
     Release("3.2.2", ("3.11", "3.12", "3.13"), day="2026-05-29"),
     Release("3.3.2", ("3.11", "3.12", "3.13"), constraints="constraints.txt"),
@@ -100,11 +105,7 @@ class Cell:
 
     def _install(self, environment: Path, wheel: Path) -> bool:
         constraints = environment / "pins.txt"
-        wanted = (
-            f"apache-airflow=={self.release.version}",
-            *self.release.pins,
-            f"{PACKAGE} @ {wheel.as_uri()}",
-        )
+        wanted = (f"apache-airflow=={self.release.version}", f"{PACKAGE} @ {wheel.as_uri()}")
         venv = ("venv", "--quiet", "--seed", "--clear", "--no-python-downloads", "--python", self.python)
         install = ("pip", "install", "--quiet", "--python", environment, "--constraints", constraints)
         return (
@@ -121,8 +122,10 @@ class Cell:
         requirements = constraints.with_suffix(".in")
         requirements.write_text("\n".join(wanted))
         compile_pins = ("pip", "compile", "--quiet", "--python", constraints.parent, "--no-emit-index-url")
-        day = ("--exclude-newer", self.release.day or "", "--output-file", constraints)
-        return _succeeds(UV, *compile_pins, *day, requirements)
+        days = ["--exclude-newer", self.release.day or ""]
+        for package in self.release.newer:
+            days += ["--exclude-newer-package", package]
+        return _succeeds(UV, *compile_pins, *days, "--output-file", constraints, requirements)
 
 
 _IS_THE_WHEEL = """
