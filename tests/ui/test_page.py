@@ -99,6 +99,19 @@ def test_nothing_of_a_report_becomes_a_part_of_the_page(report: dict[str, Any]) 
     assert "&lt;script&gt;" in page
 
 
+def test_an_import_of_many_jobs_names_the_first() -> None:
+    page = page_of(task_import({"job_ids": [f"job-{number}" for number in range(10_000)]}))
+    assert "10,000 jobs" in page
+    assert page.count("<code>job-") == 100
+    assert "and 9,900 more" in page
+
+
+def test_a_page_whose_imports_may_not_be_seen_leads_to_older_ones() -> None:
+    page = page_of(has_older=True)
+    assert "has imported into FullStory" not in page
+    assert 'href="?page=2"' in page
+
+
 def test_links_stay_below_the_path_of_airflow() -> None:
     page = page_of(task_import({}), scope=Scope("orders"), page=2, has_older=True)
     assert 'href="/airflow/fullstory/dags/orders/runs/scheduled__2026-01-01T00%3A00%3A00%2B00%3A00"' in page
