@@ -97,4 +97,5 @@ def _answer(
 ) -> HTMLResponse:
     root = request.scope.get("root_path", "")
     html = render_page(imports, scope, root=root, page=page, has_older=has_older)
-    return HTMLResponse(html, headers=_HEADERS)
+    # Half a character, as JSON may hold it, must not cost the page.
+    return HTMLResponse(html.encode(errors="replace"), headers=_HEADERS)

@@ -102,6 +102,14 @@ def test_a_task_instance_is_found_as_airflows_ui_names_it(
         assert "1,234" in answer.raise_for_status().text
 
 
+def test_a_sign_that_is_no_character_does_not_hide_the_page(
+    database: Database, browser: httpx.Client
+) -> None:
+    database.add_dag("orders")
+    database.add_import("orders", 1, return_value=report(imported=1234, job_ids=["job-\ud800"]))
+    assert "1,234" in browser.get("/fullstory/dags/orders").raise_for_status().text
+
+
 def test_the_page_runs_nothing_and_is_framed_by_airflow_only(
     database: Database, browser: httpx.Client
 ) -> None:
