@@ -46,6 +46,7 @@ class Report(msgspec.Struct, frozen=True):
     rejected_uri: str | None = None
     reasons: dict[str, int] = {}
     dropped_properties: dict[str, int] = {}
+    watermark: str | None = None
 
     @property
     def refused(self) -> int:

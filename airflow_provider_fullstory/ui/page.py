@@ -43,6 +43,7 @@ def render_page(imports: Sequence[TaskImport], scope: Scope, *, root: str, page:
         width=WIDTH,
         height=HEIGHT,
         most_jobs=_MOST_JOBS,
+        has_watermarks=any(shown.report and shown.report.watermark for shown in imports),
         green_with_refusals=sum(shown.passes_refusals for shown in imports),
     )
 
