@@ -1,4 +1,4 @@
-"""A browser that looks at Airflow's UI as people do."""
+"""A browser that looks at Airflow's UI, and at the emulator's page, as people do."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ TIMEOUT_SECONDS = 90
 
 
 @contextmanager
-def open_page(airflow_url: str) -> Iterator[Page]:
-    """Open Airflow's UI in Debian's Chromium, as an administrator, which everybody has to be."""
+def open_browser() -> Iterator[Page]:
+    """Open an empty page in the Chromium of the system."""
     with sync_playwright() as playwright:
         # Its sandbox does not work for root; no page of another machine is opened.
         browser = playwright.chromium.launch(
@@ -28,11 +28,18 @@ def open_page(airflow_url: str) -> Iterator[Page]:
         # Without a color scheme of its own, a frame has that of Airflow.
         page = browser.new_page(viewport={"width": 1400, "height": 1000}, color_scheme="null")
         page.set_default_timeout(TIMEOUT_SECONDS * 1000)
+        yield page
+        browser.close()
+
+
+@contextmanager
+def open_page(airflow_url: str) -> Iterator[Page]:
+    """Open Airflow's UI in a browser, as an administrator, which everybody has to be."""
+    with open_browser() as page:
         # Airflow 3.1 leads who has just logged in to its first page, whatever was asked for.
         page.goto(airflow_url)
         page.get_by_role("link", name="Home").first.wait_for()
         yield page
-        browser.close()
 
 
 def open_connection_form(page: Page, airflow_url: str) -> None:

@@ -63,6 +63,8 @@ def _take_pictures(page: Page, services: Services, folder: Path) -> None:
     page.evaluate("localStorage.setItem('theme', 'light')")
     open_connection_form(page, url)
     page.get_by_role("dialog").screenshot(path=folder / "connection-form.png")
+    page.goto(services.emulator.url)
+    page.screenshot(path=folder / "emulator.png")
 
 
 if __name__ == "__main__":

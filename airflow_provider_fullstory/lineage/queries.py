@@ -65,6 +65,14 @@ def lineage_of_query(hook: DbApiHook, sql: str, *, has_parameters: bool) -> Quer
     :param has_parameters: Whether the driver replaces placeholders in it.
     """
     text = SQLParser.normalize_sql(sql)
+    try:
+        return _parsed(hook, text, has_parameters=has_parameters)
+    except Exception as error:  # noqa: BLE001 - The hooks of any provider describe their databases.
+        log.debug("OpenLineage is told only the text of the query. %s: %s", type(error).__name__, error)
+        return QueryLineage(text)
+
+
+def _parsed(hook: DbApiHook, text: str, *, has_parameters: bool) -> QueryLineage:
     connection = hook.get_connection(getattr(hook, hook.conn_name_attr))
     database = hook.get_openlineage_database_info(connection)
     if database is None:

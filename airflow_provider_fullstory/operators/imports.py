@@ -50,7 +50,8 @@ class FullStoryImportOperator(BaseOperator):
     The task returns a report as XCom: ``{"resource": "events", "job_ids": [...], "records": n, "imported": n,
     "invalid": n, "rejected": n, "skipped": n, "rejected_uri": ..., "batches": n, "codes":
     {"required_field": 3}, "reasons": {"required_field: name is missing": 3}, "earliest":
-    "2026-01-02T10:00:00+00:00", "latest": ..., "without_timestamp": n, "dropped_properties": {}}``.
+    "2026-01-02T10:00:00+00:00", "latest": ..., "without_timestamp": n, "dropped_properties": {},
+    "watermark": None}``.
     ``reasons`` and ``dropped_properties`` hold the five most frequent reasons, and the rest as one.
     ``imported`` and ``rejected`` are None until FullStory has finished; from then on ``records == imported +
     invalid + rejected + skipped``. The report is pushed as soon as all records are sent.

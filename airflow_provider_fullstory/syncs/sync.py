@@ -277,9 +277,9 @@ class Sync:
             self._write(record, open=opened)
         self.release()
 
-    def finish(self, outcomes: Sequence[JobOutcome], *, is_success: bool) -> None:
+    def finish(self, outcomes: Sequence[JobOutcome], *, is_success: bool) -> WatermarkRecord | None:
         """
-        Note what the import has brought to FullStory.
+        Note what the import has brought to FullStory, and return the watermark, None if there is none.
 
         :param outcomes: The outcomes of its jobs, as far as they are known.
         :param is_success: Whether no more records were refused than the task allows, so that the watermark
@@ -292,12 +292,12 @@ class Sync:
                 self.number,
                 self._definition.name,
             )
-            return
+            return self.record.watermark
         try:
             record = self.record
             done, before = record.open, record.watermark
             if done is None or not self._is_open(record):
-                return
+                return before
             if self._definition.insert_id:
                 record = self._closed(record, done, outcomes, moves=is_success)
             elif is_success:
@@ -305,6 +305,7 @@ class Sync:
                 import_folder(self._folder, self.number).remove()
             if record.watermark is not None and record.watermark != before:
                 log.info("The watermark is at %s now.", record.watermark.value.value)
+            return record.watermark
         finally:
             self.release()
 

@@ -363,7 +363,7 @@ class ImportRun:
         if refused is not None:
             self._completion.clean_up(refused.release)
         try:
-            result = self._completion.result(report, max_rejected=self._arguments.max_rejected)
+            self._completion.result(report, max_rejected=self._arguments.max_rejected)
         except FullStoryRecordsRefusedError as error:
             self._state.ledger.ended(report, is_success=False)
             if self._sync is not None:
@@ -374,12 +374,12 @@ class ImportRun:
             raise
         self._state.ledger.ended(report, is_success=True)
         if self._sync is not None:
-            self._sync.finish(self._outcomes, is_success=True)
+            report.watermark = self._sync.finish(self._outcomes, is_success=True)
         self._completion.clean_up(self._state.clean_up)
         if self._arguments.skip_if_empty and not report.records:
             self._completion.publish(report)
             raise AirflowSkipException("The source gave no records.")
-        return result
+        return report.to_xcom()
 
     def _refused_file(self, report: ImportReport | None = None) -> RefusedFile | None:
         """Return the file of refused records that an earlier try has begun, or that the argument names."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,10 +18,14 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_METRICS: Final = 10.0
 
+log = logging.getLogger(__name__)
+
 
 class ImportMetrics:
     """
     Write the metrics of a task that imports, or waits for imports, to Airflow's metrics.
+
+    A failure is logged once, and does not fail the task: FullStory has the records.
 
     :param hook: Knows which requests were limited or sent again.
     """
@@ -32,6 +37,7 @@ class ImportMetrics:
         #: Batches that earlier tries sent, if they sent all: the importer does not see these.
         self._resumed = 0
         self._sent: dict[str, int] = {}
+        self._has_failed = False
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._send_repeatedly, name="fullstory-metrics", daemon=True)
@@ -59,14 +65,12 @@ class ImportMetrics:
 
     def send(self) -> None:
         """Send by how much each counter has grown; the first time also if it has not, so that it exists."""
-        from airflow.providers.common.compat.sdk import Stats
-
         with self._lock:
             for name, total in self._totals():
                 grown = int(total) - self._sent.get(name, 0)
                 if grown or name not in self._sent:
                     self._sent[name] = int(total)
-                    Stats.incr(f"fullstory.{name}", grown, tags=self._tags)
+                    self._write("incr", name, grown)
 
     def count(self, report: ImportReport, *, waited: float) -> None:
         """
@@ -74,8 +78,6 @@ class ImportMetrics:
 
         :param waited: How long the task waited for FullStory, in seconds.
         """
-        from airflow.providers.common.compat.sdk import Stats
-
         counts = {
             "records.imported": report.imported or 0,
             "records.invalid": report.invalid,
@@ -84,8 +86,8 @@ class ImportMetrics:
             "batches": report.batches,
         }
         for name, count in counts.items():
-            Stats.incr(f"fullstory.{name}", count, tags=self._tags)
-        Stats.timing("fullstory.waited", timedelta(seconds=waited), tags=self._tags)
+            self._write("incr", name, count)
+        self._write("timing", "waited", timedelta(seconds=waited))
 
     def _totals(self) -> Iterator[tuple[str, float]]:
         """Yield what was counted in this process so far."""
@@ -107,6 +109,20 @@ class ImportMetrics:
                 self._gauge_oldest_job(self._importer.oldest_job_seconds)
 
     def _gauge_oldest_job(self, seconds: float) -> None:
+        self._write("gauge", "jobs.oldest_seconds", round(seconds))
+
+    def _write(self, kind: Literal["incr", "gauge", "timing"], name: str, value: Any) -> None:
         from airflow.providers.common.compat.sdk import Stats
 
-        Stats.gauge("fullstory.jobs.oldest_seconds", round(seconds), tags=self._tags)
+        name = f"fullstory.{name}"
+        try:
+            getattr(Stats, kind)(name, value, tags=self._tags)
+        except Exception as error:  # noqa: BLE001 - Airflow lets anyone write the client of metrics.
+            if not self._has_failed:
+                self._has_failed = True
+                log.warning(
+                    "Airflow's metrics do not take %s, and maybe others; the import goes on. %s: %s",
+                    name,
+                    type(error).__name__,
+                    error,
+                )

@@ -314,16 +314,17 @@ class TaskSync:
         """
         self._sync.sent(invalid=invalid)
 
-    def finish(self, outcomes: Sequence[JobOutcome], *, is_success: bool) -> None:
+    def finish(self, outcomes: Sequence[JobOutcome], *, is_success: bool) -> str | None:
         """
-        Note what the import has brought to FullStory.
+        Note what the import has brought to FullStory, and return where the watermark is, if there is one.
 
         :param outcomes: The outcomes of its jobs, as far as they are known.
         :param is_success: Whether no more records were refused than the task allows.
         """
-        self._sync.finish(outcomes, is_success=is_success)
+        watermark = self._sync.finish(outcomes, is_success=is_success)
         if is_success and (known := self._tries.get(_TRIES)) is not None:
             self._note(known["first"], is_done=True)
+        return None if watermark is None else watermark.value.value
 
     def release(self) -> None:
         """Let others work on the sync."""

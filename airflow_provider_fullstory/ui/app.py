@@ -15,7 +15,7 @@ from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_da
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse
 
-from airflow_provider_fullstory.ui.history import Scope, read_imports
+from airflow_provider_fullstory.ui.history import LAST_PAGE, Scope, read_imports
 from airflow_provider_fullstory.ui.page import render_page
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _HEADERS: Final = {
 }
 #: What the page shows of a DAG: the state of tasks, and their reports in XCom.
 _SHOWN: Final = (DagAccessEntity.TASK_INSTANCE, DagAccessEntity.XCOM)
-PageNumber = Annotated[int, Query(ge=1, le=1_000)]
+PageNumber = Annotated[int, Query(ge=1, le=LAST_PAGE)]
 
 
 @cache
@@ -97,4 +97,5 @@ def _answer(
 ) -> HTMLResponse:
     root = request.scope.get("root_path", "")
     html = render_page(imports, scope, root=root, page=page, has_older=has_older)
-    return HTMLResponse(html, headers=_HEADERS)
+    # Half a character, as JSON may hold it, must not cost the page.
+    return HTMLResponse(html.encode(errors="replace"), headers=_HEADERS)

@@ -21,10 +21,15 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 PAGE_SIZE: Final = 25
+#: The database reads all rows before those of a page.
+LAST_PAGE: Final = 1_000
+#: As Airflow's database names them; the last two are those of the decorators.
 _OPERATORS: Final = (
     "FullStoryImportEventsOperator",
     "FullStoryImportUsersOperator",
     "FullStoryImportJobSensor",
+    "_EventsOperator",
+    "_UsersOperator",
 )
 
 
@@ -41,6 +46,7 @@ class Report(msgspec.Struct, frozen=True):
     rejected_uri: str | None = None
     reasons: dict[str, int] = {}
     dropped_properties: dict[str, int] = {}
+    watermark: str | None = None
 
     @property
     def refused(self) -> int:
@@ -103,12 +109,12 @@ def read_imports(
     session: Session, scope: Scope, dag_ids: Collection[str], page: int
 ) -> tuple[list[TaskImport], bool]:
     """
-    Return one page of imports, those of the newest runs first, and whether there are older ones.
+    Return one page of imports, those of the newest runs first, and whether there is a page after it.
 
     :param session: A session of Airflow's database, which is only read.
     :param scope: Whose imports.
     :param dag_ids: The DAGs that the user may read.
-    :param page: The number of the page, from 1.
+    :param page: The number of the page, from 1 to ``LAST_PAGE``.
     """
     result = (XComModel.dag_run_id == DagRun.id) & (XComModel.key == XCOM_RETURN_KEY)
     query = (
@@ -128,15 +134,11 @@ def read_imports(
         if (value := getattr(scope, field.name)) is not None:
             query = query.where(getattr(TaskInstance, field.name) == value)
     found = [_task_import(row) for row in session.execute(query)]
-    return found[:PAGE_SIZE], len(found) > PAGE_SIZE
+    return found[:PAGE_SIZE], len(found) > PAGE_SIZE and page < LAST_PAGE
 
 
 def _task_import(row: Any) -> TaskImport:
-    value = XComModel.deserialize_value(row)
-    try:
-        report = msgspec.convert(value, Report)
-    except msgspec.ValidationError:
-        report = None
+    report = _report(row.value)
     return TaskImport(
         dag_id=row.dag_id,
         run_id=row.run_id,
@@ -147,8 +149,19 @@ def _task_import(row: Any) -> TaskImport:
         try_number=row.try_number,
         seconds=row.duration,
         report=report,
-        has_other_result=report is None and value is not None,
+        has_other_result=report is None and row.value is not None,
     )
+
+
+def _report(value: Any) -> Report | None:
+    """Return the report that an XCom holds, None if it holds something else."""
+    # Not by Airflow's own decoder, which makes objects of classes that the text of an XCom names.
+    try:
+        if isinstance(value, str):
+            return msgspec.json.decode(value, type=Report)
+        return msgspec.convert(value, Report)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
 
 
 def _same(model: Any, *columns: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
     from airflow_provider_fullstory.ui.history import Scope, TaskImport
+
+#: How many jobs of an import are named: a page has 25 imports, of thousands of jobs each.
+_MOST_JOBS: Final = 100
 
 
 def render_page(imports: Sequence[TaskImport], scope: Scope, *, root: str, page: int, has_older: bool) -> str:
@@ -39,6 +42,8 @@ def render_page(imports: Sequence[TaskImport], scope: Scope, *, root: str, page:
         outcomes=OUTCOMES,
         width=WIDTH,
         height=HEIGHT,
+        most_jobs=_MOST_JOBS,
+        has_watermarks=any(shown.report and shown.report.watermark for shown in imports),
         green_with_refusals=sum(shown.passes_refusals for shown in imports),
     )
 

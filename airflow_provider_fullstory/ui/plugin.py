@@ -3,6 +3,7 @@
 # Every process of Airflow loads plugins; only the API server imports what makes the page.
 from __future__ import annotations
 
+import logging
 from typing import Any, Final
 
 from airflow.providers.common.compat.sdk import AirflowPlugin
@@ -11,6 +12,8 @@ from airflow_provider_fullstory.ui.link import HAS_PAGE, TASK_INSTANCE_ROUTE
 
 PREFIX: Final = "fullstory"
 NAME: Final = "FullStory imports"
+
+log = logging.getLogger(__name__)
 
 
 def _view(destination: str, url_route: str, path: str = "") -> dict[str, Any]:
@@ -44,6 +47,10 @@ class FullStoryPlugin(AirflowPlugin):
         """The application that serves the page; only the API server asks for it."""
         if not HAS_PAGE:
             return []
-        from airflow_provider_fullstory.ui.app import make_app
-
+        try:
+            from airflow_provider_fullstory.ui.app import make_app
+        except ImportError as error:
+            # What it needs of the API server may move; an error here would keep that from starting.
+            log.warning("Airflow's UI will not show the history of FullStory imports: %s", error)
+            return []
         return [{"name": NAME, "app": make_app(), "url_prefix": f"/{PREFIX}"}]

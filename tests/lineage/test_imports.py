@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
@@ -260,6 +260,26 @@ def test_a_query_that_the_parser_does_not_understand(
     assert facet.failedTasks == 1
     assert facet.errors[0].errorMessage
     assert facet.errors[0].task == "SELECT (uid FROM shop_customers"
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize("broken", ["get_openlineage_database_info", "get_openlineage_database_dialect"])
+def test_a_hook_that_cannot_describe_its_database_costs_the_inputs_alone(
+    emulator: EmulatorClient,
+    context: Any,
+    extract: Callable[[Any, str], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    broken: str,
+) -> None:
+    from airflow.providers.postgres.hooks.postgres import PostgresHook
+
+    monkeypatch.setattr(PostgresHook, broken, Mock(side_effect=KeyError("region")))
+    operator = importing(sql=SQL, parameters={"least": 6}, sql_conn_id="warehouse")
+    run(operator, context)
+    lineage = extract(operator, "SUCCESS")
+    assert lineage.inputs == []
+    assert lineage.job_facets["sql"].query.startswith("SELECT c.uid")
+    assert rows(lineage.outputs[0]) == 20
 
 
 def test_tables_that_a_query_reads_by_with(

@@ -95,6 +95,7 @@ def test_all_ways_to_wait_give_the_same_report(
         "latest": None,
         "without_timestamp": 25,
         "dropped_properties": {},
+        "watermark": None,
     }
     assert sorted(report["job_ids"]) == sorted(job["id"] for job in emulator.jobs())
     numbers = sorted(event["event"]["properties"]["number"] for event in emulator.events())

@@ -42,6 +42,7 @@ def test_each_run_sends_what_is_new(
     assert (second["imported"], second["skipped"]) == (1, 1 if ids else 0)
     assert (third["imported"], third["skipped"]) == (0, 1 if ids else 0)
     assert record_of(tmp_path)["watermark"]["value"] == {"type": "integer", "value": "30"}
+    assert [report["watermark"] for report in (first, second, third)] == ["20", "30", "30"]
     assert record_of(tmp_path)["open"] is None
 
 

@@ -100,6 +100,7 @@ def test_all_ways_to_wait_give_the_same_report(
         "resource": "users", "job_ids": report["job_ids"], "records": 25, "imported": 25, "invalid": 0,
         "rejected": 0, "skipped": 0, "rejected_uri": None, "batches": 3, "codes": {}, "reasons": {},
         "earliest": None, "latest": None, "without_timestamp": 0, "dropped_properties": {},
+        "watermark": None,
     }  # fmt: skip
     assert sorted(report["job_ids"]) == sorted(job["id"] for job in emulator.jobs())
     assert plans(emulator) == {f"u{number}": "free" for number in range(25)}

@@ -48,6 +48,7 @@ def finished_report(records: int, job_ids: list[str], events: Sequence[Mapping[s
         "latest": max(moments).isoformat() if moments else None,
         "without_timestamp": records - len(moments),
         "dropped_properties": {},
+        "watermark": None,
     }
 
 

@@ -83,6 +83,7 @@ def test_jobs_given_by_id_are_counted_as_fullstory_counts(
         "latest": None,
         "without_timestamp": 0,
         "dropped_properties": {},
+        "watermark": None,
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 from airflow.providers.common.compat.sdk import Stats
@@ -116,6 +117,23 @@ def test_metrics_arrive_while_the_import_still_runs(
     # Each record was counted once.
     accepted = [line for line in server.lines if line.startswith(name)]
     assert [line for line in accepted if ":0|c" not in line] == [f"{name}{tags}:25|c{suffix}"]
+
+
+def test_metrics_that_cannot_be_written_do_not_fail_an_import(
+    emulator: EmulatorClient, context: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # As a company's own logger may fail; those of Airflow do not.
+    failing = Mock(side_effect=ConnectionError("no server"))
+    use(Mock(incr=failing, gauge=failing, timing=failing), monkeypatch)
+    monkeypatch.setattr(metrics, "SECONDS_BETWEEN_METRICS", 0.01)
+
+    assert run(importing(events=orders(25), batch_size=5), context)["imported"] == 25
+
+    [message] = [message for message in caplog.messages if "no server" in message]
+    assert message == (
+        "Airflow's metrics do not take fullstory.retries, and maybe others; the import goes on. "
+        "ConnectionError: no server"
+    )
 
 
 def test_answers_of_429_and_the_wait_after_them_are_counted(

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
+from airflow_provider_fullstory.ui.history import PAGE_SIZE
 from tests.ui.auth_manager import DAG_WITHOUT_XCOMS, FORBIDDEN_DAG
 from tests.ui.database import report
 
@@ -74,6 +75,21 @@ def test_the_page_of_all_dags_shows_those_that_the_user_may_read(
     assert DAG_WITHOUT_XCOMS not in page
 
 
+def test_imports_that_the_user_may_not_see_do_not_hide_older_ones(
+    database: Database, browser: httpx.Client
+) -> None:
+    for dag_id in ("orders", DAG_WITHOUT_XCOMS):
+        database.add_dag(dag_id)
+    database.add_import("orders", 1, return_value=report())
+    for number in range(2, PAGE_SIZE + 2):
+        database.add_import(DAG_WITHOUT_XCOMS, number, return_value=report())
+    page = browser.get("/fullstory/").raise_for_status().text
+    assert DAG_WITHOUT_XCOMS not in page
+    assert "has imported into FullStory yet" not in page
+    assert 'href="?page=2"' in page
+    assert "dags/orders" in browser.get("/fullstory/", params={"page": 2}).raise_for_status().text
+
+
 @pytest.mark.parametrize("map_index", ["-1", "{MAP_INDEX}", "%7BMAP_INDEX%7D", "9" * 30])
 def test_a_task_instance_is_found_as_airflows_ui_names_it(
     database: Database, browser: httpx.Client, map_index: str
@@ -84,6 +100,14 @@ def test_a_task_instance_is_found_as_airflows_ui_names_it(
     for shown in (run_id, quote(run_id, safe="")):
         answer = browser.get(f"/fullstory/dags/orders/runs/{shown}/tasks/import_orders/{map_index}")
         assert "1,234" in answer.raise_for_status().text
+
+
+def test_a_sign_that_is_no_character_does_not_hide_the_page(
+    database: Database, browser: httpx.Client
+) -> None:
+    database.add_dag("orders")
+    database.add_import("orders", 1, return_value=report(imported=1234, job_ids=["job-\ud800"]))
+    assert "1,234" in browser.get("/fullstory/dags/orders").raise_for_status().text
 
 
 def test_the_page_runs_nothing_and_is_framed_by_airflow_only(
@@ -105,3 +129,9 @@ def test_a_page_that_cannot_be_is_refused(browser: httpx.Client, page: str) -> N
 @pytest.mark.parametrize("path", ["docs", "openapi.json", "redoc"])
 def test_there_is_nothing_else(browser: httpx.Client, path: str) -> None:
     assert browser.get(f"/fullstory/{path}").status_code == 404
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("path", ["/fullstory/", *PATHS])
+def test_it_can_only_be_read(browser: httpx.Client, method: str, path: str) -> None:
+    assert browser.request(method, path.format(dag="orders")).status_code == 405

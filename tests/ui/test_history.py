@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_fullstory.decorators.fullstory import _EventsOperator, _UsersOperator
 from airflow_provider_fullstory.ui.history import PAGE_SIZE, Scope, TaskImport, read_imports
 from airflow_provider_fullstory.ui.link import FullStoryImportHistoryLink
 from tests.ui.database import report
@@ -66,7 +67,16 @@ def test_a_task_without_a_report_shows_its_state(database: Database, state: str 
     assert (shown.state, shown.report, shown.has_other_result) == (state, None, False)
 
 
-@pytest.mark.parametrize("value", ["s3://xcom/orders", {"path": "x"}, [1], 5, {"resource": "events"}])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("s3://xcom/orders", {"path": "x"}, [1], 5, {"resource": "events"}),
+        # Text of a class that Airflow would make an object of, or refuse to.
+        '{"__classname__": "subprocess.Popen", "__version__": 1, "__data__": {}}',
+        "[" * 100_000,
+    ],
+    ids=lambda value: str(value)[:20],
+)
 def test_what_a_custom_backend_keeps_elsewhere_is_said_to_be_there(database: Database, value: Any) -> None:
     database.add_import("orders", 1, return_value=value)
     [shown] = read(database)
@@ -91,7 +101,13 @@ def test_a_class_made_of_an_operator_is_known_by_its_link(database: Database) ->
     assert shown.report.imported == 4
 
 
-@pytest.mark.parametrize("operator", ["FullStoryImportUsersOperator", "FullStoryImportJobSensor"])
+@pytest.mark.parametrize(
+    "operator",
+    [
+        *("FullStoryImportUsersOperator", "FullStoryImportJobSensor"),
+        *(_EventsOperator.__name__, _UsersOperator.__name__),
+    ],
+)
 def test_all_operators_that_import_and_the_sensor_are_known(database: Database, operator: str) -> None:
     database.add_import("users", 1, operator=operator)
     assert len(read(database)) == 1
@@ -128,3 +144,10 @@ def test_pages_go_from_the_newest_run_to_the_oldest(database: Database) -> None:
     pages = [read_imports(database.session, Scope(), {"orders"}, page) for page in (1, 2, 3)]
     assert [shown.run_id for page, _ in pages for shown in page] == run_ids[::-1]
     assert [has_older for _, has_older in pages] == [True, False, False]
+
+
+def test_the_last_page_leads_to_no_other(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_provider_fullstory.ui.history.LAST_PAGE", 1)
+    for number in range(PAGE_SIZE + 1):
+        database.add_import("orders", number)
+    assert read_imports(database.session, Scope(), {"orders"}, 1)[1] is False

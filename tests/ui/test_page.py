@@ -90,6 +90,7 @@ def test_nothing_of_a_task_becomes_a_part_of_the_page(field: str) -> None:
         {"invalid": 1, "rejected_uri": SCRIPT},
         {"dropped_properties": {SCRIPT: 1}},
         {"job_ids": [SCRIPT]},
+        {"watermark": SCRIPT},
     ],
     ids=lambda report: list(report)[-1],
 )
@@ -97,6 +98,30 @@ def test_nothing_of_a_report_becomes_a_part_of_the_page(report: dict[str, Any]) 
     page = page_of(task_import(report))
     assert SCRIPT not in page
     assert "&lt;script&gt;" in page
+
+
+def test_syncs_show_their_watermark() -> None:
+    page = page_of(task_import({"watermark": "2026-01-01T10:00:00"}), task_import({}), task_import())
+    assert "<th>Watermark</th>" in page
+    assert '<td class="watermark">2026-01-01T10:00:00</td>' in page
+    assert page.count('<td class="watermark"></td>') == 2
+
+
+def test_the_column_of_watermarks_is_left_out_where_nothing_has_one() -> None:
+    assert "Watermark" not in page_of(task_import({}), task_import())
+
+
+def test_an_import_of_many_jobs_names_the_first() -> None:
+    page = page_of(task_import({"job_ids": [f"job-{number}" for number in range(10_000)]}))
+    assert "10,000 jobs" in page
+    assert page.count("<code>job-") == 100
+    assert "and 9,900 more" in page
+
+
+def test_a_page_whose_imports_may_not_be_seen_leads_to_older_ones() -> None:
+    page = page_of(has_older=True)
+    assert "has imported into FullStory" not in page
+    assert 'href="?page=2"' in page
 
 
 def test_links_stay_below_the_path_of_airflow() -> None:

@@ -48,6 +48,15 @@ def test_there_is_an_application_only_where_airflow_shows_pages_of_plugins() -> 
     assert prefixes == (["/fullstory"] if HAS_PAGE else [])
 
 
+@pytest.mark.skipif(not HAS_PAGE, reason="This Airflow has no such pages.")
+def test_the_api_server_starts_without_the_page_if_that_cannot_be_loaded(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "airflow_provider_fullstory.ui.app", None)
+    assert FullStoryPlugin().fastapi_apps == []
+    assert "will not show the history of FullStory imports" in caplog.text
+
+
 def test_no_two_views_have_the_same_route() -> None:
     routes = [view["url_route"] for view in FullStoryPlugin.external_views]
     assert len(set(routes)) == len(routes)

@@ -34,6 +34,8 @@ _TOP_REASONS: Final = 5
 _MOST_REASONS: Final = 1_000
 _LONGEST_REASON: Final = 200
 _OTHER_REASONS: Final = "other reasons"
+#: Fields that reports lack which another version of this package left.
+_OPTIONAL: Final = frozenset({"watermark"})
 
 
 @dataclasses.dataclass(slots=True)
@@ -60,6 +62,7 @@ class ImportReport:
         import.
     :param dropped_properties: How many properties were left out of the records that are valid, for each
         reason, the most frequent first; XCom has the first five.
+    :param watermark: Where the watermark of a sync was once the import had succeeded, as text.
     """
 
     resource: str
@@ -77,6 +80,7 @@ class ImportReport:
     latest: str | None = None
     without_timestamp: int = 0
     dropped_properties: dict[str, int] = dataclasses.field(default_factory=dict)
+    watermark: str | None = None
 
     @classmethod
     def from_xcom(cls, value: Mapping[str, Any]) -> ImportReport:
@@ -86,11 +90,11 @@ class ImportReport:
         :raises FullStoryInputError: If it is something else.
         """
         names = [field.name for field in dataclasses.fields(cls)]
-        if not isinstance(value, Mapping) or not value.keys() >= set(names):
+        if not isinstance(value, Mapping) or not value.keys() >= set(names) - _OPTIONAL:
             raise FullStoryInputError(
                 f"This is not the report of a FullStory import, which has {', '.join(names)}."
             )
-        return cls(**{name: value[name] for name in names})
+        return cls(**{name: value[name] for name in names if name in value})
 
     @classmethod
     def merged(cls, reports: Sequence[ImportReport]) -> ImportReport:
@@ -123,6 +127,7 @@ class ImportReport:
             codes=dict(codes),
             reasons=dict(reasons),
             dropped_properties=dict(dropped),
+            watermark=reports[0].watermark if len(reports) == 1 else None,
         )
         merged.timestamps = timestamps
         return merged

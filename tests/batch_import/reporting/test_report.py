@@ -52,7 +52,7 @@ def test_counts_of_a_finished_import_add_up() -> None:
         "rejected": 3, "skipped": 0, "rejected_uri": None,
         "batches": 2, "codes": {"required_field": 4, "user_not_found": 1},
         "reasons": {"required_field: name": 2}, "earliest": None, "latest": None, "without_timestamp": 0,
-        "dropped_properties": {},
+        "dropped_properties": {}, "watermark": None,
     }  # fmt: skip
     assert report.records == 7 + 2 + 3
 
@@ -74,8 +74,15 @@ def test_a_report_survives_xcom() -> None:
     report = sent(3, invalid=1)
 
     report.timestamps = summary([MOMENT, None])
+    report.watermark = "2026-01-01"
     assert ImportReport.from_xcom(json.loads(json.dumps(report.to_xcom()))) == report
     assert ImportReport.from_xcom(report.to_xcom() | {"added_later": 1}) == report
+
+
+def test_a_report_of_a_version_that_knew_no_watermark_is_read() -> None:
+    left = sent(3).to_xcom()
+    del left["watermark"]
+    assert ImportReport.from_xcom(left) == sent(3)
 
 
 @pytest.mark.parametrize("value", [{}, {"resource": "events"}, None, [], ["a"], "a", 5], ids=repr)
