@@ -42,7 +42,11 @@ CONTENDERS: Final = {
     "this package's engine": "engine",
     TASK: None,
     "JSON built by PostgreSQL (COPY)": "copy_json",
+    "dlt, custom destination": "dlt_destination",
 }
+#: Public tools, and the interpreter of the environment that they have for themselves.
+PEERS: Final = frozenset({"dlt_destination"})
+PEERS_PYTHON: Final = Path(__file__).parents[1] / ".venv-bench-peers/bin/python"
 _DAGS: Final = Path(__file__).with_name("dags")
 #: Nothing but the task is to take time.
 _QUIET: Final = {
@@ -82,7 +86,8 @@ class Bench:
         if module is None:
             return self._task(sink)
         place = place_of(self._directory, self._sinks[sink])
-        return measure(f"benchmarks.contenders.{module}", "send", place)
+        python = str(PEERS_PYTHON) if module in PEERS else sys.executable
+        return measure(f"benchmarks.contenders.{module}", "send", place, python=python)
 
     def _task(self, sink: int) -> Measurement:
         dag_id = f"import_orders_{sink}"

@@ -39,7 +39,9 @@ class Measurement:
     result: Any
 
 
-def measure(module: str, function: str, place: Place, *arguments: str) -> Measurement:
+def measure(
+    module: str, function: str, place: Place, *arguments: str, python: str = sys.executable
+) -> Measurement:
     """
     Do a piece of work in a new process.
 
@@ -47,8 +49,9 @@ def measure(module: str, function: str, place: Place, *arguments: str) -> Measur
     :param function: Name of a function in it.
     :param place: Its first argument.
     :param arguments: Its other arguments.
+    :param python: The interpreter, where a contender has an environment of its own.
     """
-    command = [sys.executable, "-m", "benchmarks.process", module, function, place.to_json(), *arguments]
+    command = [python, "-m", "benchmarks.process", module, function, place.to_json(), *arguments]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return Measurement(**json.loads(done.stdout.splitlines()[-1]))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks import flat, orders, process
-from benchmarks.pipeline import CONTENDERS, place_of, running_sink
+from benchmarks.pipeline import CONTENDERS, PEERS, PEERS_PYTHON, place_of, running_sink
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from demo.warehouse import Warehouse
 
 ROWS = 700
-MODULES = [module for module in CONTENDERS.values() if module]
+MODULES = [module for module in CONTENDERS.values() if module and module not in PEERS]
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,20 @@ def test_all_contenders_send_the_same(module: str, directory: Path, emulator: Em
     assert len(expected) == ROWS
     emulator.reset()
     assert importlib.import_module(f"benchmarks.contenders.{module}").send(place) == ROWS
+    assert sent(emulator) == expected
+
+
+def test_dlt_sends_the_same_from_its_own_environment(directory: Path, emulator: EmulatorClient) -> None:
+    if not PEERS_PYTHON.exists():
+        pytest.skip("The peers' environment is missing.")
+    place = place_of(directory, emulator.url)
+    importlib.import_module("benchmarks.contenders.engine").send(place)
+    expected = sent(emulator)
+    emulator.reset()
+    measured = process.measure(
+        "benchmarks.contenders.dlt_destination", "send", place, python=str(PEERS_PYTHON)
+    )
+    assert measured.result == ROWS
     assert sent(emulator) == expected
 
 
