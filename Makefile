@@ -74,13 +74,23 @@ $(VENV)/.installed-bench: $(VENV)/.installed
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --group bench
 	@touch $@
 
+# Public tools that are compared; they do not share Airflow's environment, nor each other's.
+.venv-bench-%/.installed: pyproject.toml constraints-bench-peers.txt $(VENV)/.installed
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-bench-$*
+	@$(BIN)/uv pip install --quiet --python .venv-bench-$* --constraints constraints-bench-peers.txt --group bench-$*
+	@touch $@
+
+bench: $(VENV)/.installed
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --group bench
+	@touch $@
+
 # Public tools that the benchmark compares with, which do not share Airflow's environment.
 .venv-bench-peers/.installed: pyproject.toml constraints-bench-peers.txt $(VENV)/.installed
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-bench-peers
 	@$(BIN)/uv pip install --quiet --python .venv-bench-peers --constraints constraints-bench-peers.txt --group bench-peers
 	@touch $@
 
-bench: $(VENV)/.installed-bench .venv-bench-peers/.installed ## Time PostgreSQL to FullStory beside what people write by hand. ROWS, ROUNDS for less.
+bench: $(VENV)/.installed-bench .venv-bench-dlt/.installed .venv-bench-drt/.installed ## Time PostgreSQL to FullStory beside code by hand, drt and dlt. ROWS, ROUNDS for less.
 	@$(BIN)/python -m benchmarks.pipeline $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 bench-flat: $(VENV)/.installed-bench ## Show that memory does not grow, with 1, 5 and 10 million rows. MILLIONS for others.
@@ -242,7 +252,7 @@ constraints: $(VENV)/.installed ## Refresh the constraints with the newest versi
 		--output-file constraints-airflow-next.txt
 	$(COMPILE) $(TESTS) --group celery --output-file constraints-celery.txt
 	$(BIN)/uv pip compile --quiet $(UPGRADE) --python-version 3.11 --no-emit-index-url --no-header --no-annotate \
-		--universal --group bench-peers --output-file constraints-bench-peers.txt
+		--universal --group bench-dlt --group bench-drt --output-file constraints-bench-peers.txt
 
 clean: ## Remove what the other targets made.
-	rm -rf $(VENV) .venv-airflow-2 .venv-airflow-next .venv-bench-peers .venv-celery .venv-pins .venv-matrix .venv-wheel .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .venv-airflow-2 .venv-airflow-next .venv-bench-dlt .venv-bench-drt .venv-celery .venv-pins .venv-matrix .venv-wheel .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks import flat, orders, process
-from benchmarks.pipeline import CONTENDERS, PEERS, PEERS_PYTHON, place_of, running_sink
+from benchmarks.peers import PEERS
+from benchmarks.pipeline import CONTENDERS, place_of, running_sink
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,15 +61,23 @@ def test_all_contenders_send_the_same(module: str, directory: Path, emulator: Em
     assert sent(emulator) == expected
 
 
-def test_dlt_sends_the_same_from_its_own_environment(directory: Path, emulator: EmulatorClient) -> None:
-    if not PEERS_PYTHON.exists():
-        pytest.skip("The peers' environment is missing.")
+@pytest.mark.parametrize("module", PEERS)
+def test_public_tools_send_the_same_from_their_own_environments(
+    module: str, directory: Path, emulator: EmulatorClient
+) -> None:
+    peer = PEERS[module]
+    if not peer.python.exists():
+        pytest.skip(f"The environment of {peer.name} is missing.")
     place = place_of(directory, emulator.url)
     importlib.import_module("benchmarks.contenders.engine").send(place)
     expected = sent(emulator)
     emulator.reset()
     measured = process.measure(
-        "benchmarks.contenders.dlt_destination", "send", place, python=str(PEERS_PYTHON)
+        f"benchmarks.contenders.{module}",
+        "send",
+        place,
+        python=peer.python,
+        environment=peer.environment,
     )
     assert measured.result == ROWS
     assert sent(emulator) == expected
