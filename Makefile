@@ -80,21 +80,12 @@ $(VENV)/.installed-bench: $(VENV)/.installed
 	@$(BIN)/uv pip install --quiet --python .venv-bench-$* --constraints constraints-bench-peers.txt --group bench-$*
 	@touch $@
 
-bench: $(VENV)/.installed
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --group bench
-	@touch $@
-
-# Public tools that the benchmark compares with, which do not share Airflow's environment.
-.venv-bench-peers/.installed: pyproject.toml constraints-bench-peers.txt $(VENV)/.installed
-	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-bench-peers
-	@$(BIN)/uv pip install --quiet --python .venv-bench-peers --constraints constraints-bench-peers.txt --group bench-peers
-	@touch $@
-
 bench: $(VENV)/.installed-bench .venv-bench-dlt/.installed .venv-bench-drt/.installed ## Time PostgreSQL to FullStory beside code by hand, drt and dlt. ROWS, ROUNDS for less.
 	@$(BIN)/python -m benchmarks.pipeline $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
-bench-flat: $(VENV)/.installed-bench ## Show that memory does not grow, with 1, 5 and 10 million rows. MILLIONS for others.
-	@$(BIN)/python -m benchmarks.flat $(if $(MILLIONS),--millions $(MILLIONS))
+# That environment has what S3 needs.
+bench-flat: .venv-celery/.installed ## Show that memory does not grow, with 1, 5 and 10 million rows, and on S3. MILLIONS for others.
+	@.venv-celery/bin/python -m benchmarks.flat $(if $(MILLIONS),--millions $(MILLIONS))
 
 bench-imports: $(VENV)/.installed-bench ## Time the imports of operators, as Airflow pays for them with each parse of a DAG file.
 	@$(BIN)/python -m benchmarks.imports

@@ -37,7 +37,7 @@ def send(place: Place) -> int:
     @dlt.destination(
         batch_size=_BATCH,
         loader_file_format="parquet",
-        max_parallel_load_jobs=4,
+        max_parallel_load_jobs=2,
         naming_convention="direct",
         max_table_nesting=0,
         skip_dlt_columns_and_tables=True,

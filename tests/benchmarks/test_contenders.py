@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import importlib
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -90,7 +91,7 @@ def test_the_sink_takes_all_in_a_process_of_its_own(directory: Path) -> None:
     assert measurement.peak_bytes >= measurement.before_bytes > 0
 
 
-@pytest.mark.parametrize("source", flat.SOURCES)
+@pytest.mark.parametrize("source", [source for source in flat.SOURCES if source != flat.ON_S3])
 def test_every_source_is_sent_and_counted(
     source: str, directory: Path, tmp_path: Path, emulator: EmulatorClient
 ) -> None:
@@ -101,3 +102,28 @@ def test_every_source_is_sent_and_counted(
     assert told["sent"] == len(emulator.events()) == 40
     assert told["batches"] == 1
     assert told["ledger_writes"] > 0
+
+
+@pytest.mark.celery
+@pytest.mark.skipif(find_spec("moto") is None, reason="The group celery is not installed.")
+def test_a_file_on_s3_is_sent_within_its_memory(directory: Path, tmp_path: Path) -> None:
+    file = tmp_path / "orders.ndjson"
+    times = flat.S3_ROWS[0] // ROWS
+    with running_sink(0) as sink, flat.running_s3(tmp_path) as s3:
+        place = place_of(directory, sink)
+        flat.write_file(place, file, ROWS)
+        file.write_bytes(file.read_bytes() * times)
+        one = flat.measure_source(place, flat.ON_S3, ROWS * times, s3.upload(file), s3.environment())
+    assert one.result["sent"] == ROWS * times
+
+
+def test_a_source_that_sends_less_or_takes_too_much_memory_fails(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running_sink(0) as sink:
+        place = place_of(directory, sink)
+        with pytest.raises(RuntimeError, match=f"query has sent {ROWS} orders"):
+            flat.measure_source(place, "query", ROWS + 1, "")
+        monkeypatch.setitem(flat.MOST_BYTES, "query", 1)
+        with pytest.raises(RuntimeError, match=f"MB for {ROWS} rows"):
+            flat.measure_source(place, "query", ROWS, "")
