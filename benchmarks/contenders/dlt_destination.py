@@ -9,7 +9,6 @@ the batch is accepted.
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from typing import TYPE_CHECKING, Any
 
@@ -31,12 +30,13 @@ _BATCH = 50_000
 
 def send(place: Place) -> int:
     """Send all orders."""
-    os.environ["SOURCES__DATA_WRITER__FILE_MAX_ITEMS"] = str(_BATCH)
+    dlt.config["sources.data_writer.file_max_items"] = _BATCH
     sent = []
 
     @dlt.destination(
         batch_size=_BATCH,
         loader_file_format="parquet",
+        # More take more memory, and no less time: most of it is Python's.
         max_parallel_load_jobs=2,
         naming_convention="direct",
         max_table_nesting=0,
