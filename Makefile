@@ -74,11 +74,18 @@ $(VENV)/.installed-bench: $(VENV)/.installed
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --group bench
 	@touch $@
 
-bench: $(VENV)/.installed-bench ## Time PostgreSQL to FullStory beside what people write by hand. ROWS, ROUNDS for less.
+# Public tools that are compared; they do not share Airflow's environment, nor each other's.
+.venv-bench-%/.installed: pyproject.toml constraints-bench-peers.txt $(VENV)/.installed
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-bench-$*
+	@$(BIN)/uv pip install --quiet --python .venv-bench-$* --constraints constraints-bench-peers.txt --group bench-$*
+	@touch $@
+
+bench: $(VENV)/.installed-bench .venv-bench-dlt/.installed .venv-bench-drt/.installed ## Time PostgreSQL to FullStory beside code by hand, drt and dlt. ROWS, ROUNDS for less.
 	@$(BIN)/python -m benchmarks.pipeline $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
-bench-flat: $(VENV)/.installed-bench ## Show that memory does not grow, with 1, 5 and 10 million rows. MILLIONS for others.
-	@$(BIN)/python -m benchmarks.flat $(if $(MILLIONS),--millions $(MILLIONS))
+# That environment has what S3 needs.
+bench-flat: .venv-celery/.installed ## Show that memory does not grow, with 1, 5 and 10 million rows, and on S3. MILLIONS for others.
+	@.venv-celery/bin/python -m benchmarks.flat $(if $(MILLIONS),--millions $(MILLIONS))
 
 bench-imports: $(VENV)/.installed-bench ## Time the imports of operators, as Airflow pays for them with each parse of a DAG file.
 	@$(BIN)/python -m benchmarks.imports
@@ -235,6 +242,8 @@ constraints: $(VENV)/.installed ## Refresh the constraints with the newest versi
 	$(COMPILE) $(TESTS) --constraints <(printf 'apache-airflow%s\n' ==$(NEXT) -core==$(NEXT) -task-sdk==$(NEXT:3.%=1.%)) \
 		--output-file constraints-airflow-next.txt
 	$(COMPILE) $(TESTS) --group celery --output-file constraints-celery.txt
+	$(BIN)/uv pip compile --quiet $(UPGRADE) --python-version 3.11 --no-emit-index-url --no-header --no-annotate \
+		--universal --group bench-dlt --group bench-drt --output-file constraints-bench-peers.txt
 
 clean: ## Remove what the other targets made.
-	rm -rf $(VENV) .venv-airflow-2 .venv-airflow-next .venv-celery .venv-pins .venv-matrix .venv-wheel .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .venv-airflow-2 .venv-airflow-next .venv-bench-dlt .venv-bench-drt .venv-celery .venv-pins .venv-matrix .venv-wheel .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

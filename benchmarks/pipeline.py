@@ -1,5 +1,5 @@
 """
-From PostgreSQL to FullStory: this package beside what people write without it.
+From PostgreSQL to FullStory: this package beside what people write without it, and beside public tools.
 
 ``python -m benchmarks.pipeline`` fills a table, sends it with each contender in turns, and prints medians.
 FullStory is a process that only reads bodies, once answering at once and once after a second; Airflow runs
@@ -23,6 +23,7 @@ from rich.table import Table
 
 from benchmarks import orders
 from benchmarks.machine import write_results
+from benchmarks.peers import PEERS
 from benchmarks.place import Place
 from benchmarks.process import Measurement, measure
 from demo.local_airflow import LocalAirflow
@@ -34,6 +35,10 @@ from demo.warehouse import Warehouse
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+_NOTE: Final = (
+    "Neither drt nor dlt checks a record, or asks what became of a job: a record that FullStory refuses is "
+    "counted as sent, as it is by what is written by hand."
+)
 ANSWER_SECONDS: Final = (0.0, 1.0)
 TASK: Final = "operator in a task"
 CONTENDERS: Final = {
@@ -42,6 +47,8 @@ CONTENDERS: Final = {
     "this package's engine": "engine",
     TASK: None,
     "JSON built by PostgreSQL (COPY)": "copy_json",
+    "drt, destination rest_api in batch mode": "drt_sync",
+    "dlt, custom destination, Arrow": "dlt_destination",
 }
 _DAGS: Final = Path(__file__).with_name("dags")
 #: Nothing but the task is to take time.
@@ -82,7 +89,10 @@ class Bench:
         if module is None:
             return self._task(sink)
         place = place_of(self._directory, self._sinks[sink])
-        return measure(f"benchmarks.contenders.{module}", "send", place)
+        name = f"benchmarks.contenders.{module}"
+        if peer := PEERS.get(module):
+            return measure(name, "send", place, python=peer.python, environment=peer.environment)
+        return measure(name, "send", place)
 
     def _task(self, sink: int) -> Measurement:
         dag_id = f"import_orders_{sink}"
@@ -182,7 +192,9 @@ def main() -> None:
                         )
     for sink, seconds in enumerate(ANSWER_SECONDS):
         console.print(_table(f"Answers after {seconds:g} s", sink, measured, arguments.rows))
-    path = write_results("pipeline", _results(measured, arguments.rows))
+    console.print(_NOTE)
+    versions = {peer.package: peer.version() for peer in PEERS.values()}
+    path = write_results("pipeline", _results(measured, arguments.rows), versions)
     console.print(f"Medians of {arguments.rounds} rounds; each round is in {path}.")
 
 

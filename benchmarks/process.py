@@ -10,15 +10,18 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.place import Place
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import ModuleType
 
 
@@ -39,7 +42,14 @@ class Measurement:
     result: Any
 
 
-def measure(module: str, function: str, place: Place, *arguments: str) -> Measurement:
+def measure(
+    module: str,
+    function: str,
+    place: Place,
+    *arguments: str,
+    python: Path = Path(sys.executable),
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> Measurement:
     """
     Do a piece of work in a new process.
 
@@ -47,9 +57,13 @@ def measure(module: str, function: str, place: Place, *arguments: str) -> Measur
     :param function: Name of a function in it.
     :param place: Its first argument.
     :param arguments: Its other arguments.
+    :param python: The interpreter, where the work needs another environment.
+    :param environment: Variables that the process has besides.
     """
-    command = [sys.executable, "-m", "benchmarks.process", module, function, place.to_json(), *arguments]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    command = [python, "-m", "benchmarks.process", module, function, place.to_json(), *arguments]
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, check=True, stdout=subprocess.PIPE, text=True
+    )
     return Measurement(**json.loads(done.stdout.splitlines()[-1]))
 
 

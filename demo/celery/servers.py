@@ -103,6 +103,20 @@ class S3:
             }
         )
 
+    def environment(self) -> dict[str, str]:
+        """Return the variables with which a client finds it by itself."""
+        return {
+            "AWS_ENDPOINT_URL": self._url,
+            "AWS_ACCESS_KEY_ID": _CREDENTIALS,
+            "AWS_SECRET_ACCESS_KEY": _CREDENTIALS,
+            "AWS_DEFAULT_REGION": _REGION,
+        }
+
+    def upload(self, file: Path) -> str:
+        """Copy a file into the bucket, and return its URI."""
+        self._client.upload_file(str(file), BUCKET, file.name)
+        return f"s3://{BUCKET}/{file.name}"
+
     def names(self, folder: str) -> list[str]:
         """Return the names of all files below a folder of the bucket."""
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{folder}/")

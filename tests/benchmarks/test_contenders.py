@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime
 import importlib
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from benchmarks import flat, orders, process
+from benchmarks.peers import PEERS
 from benchmarks.pipeline import CONTENDERS, place_of, running_sink
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from demo.warehouse import Warehouse
 
 ROWS = 700
-MODULES = [module for module in CONTENDERS.values() if module]
+MODULES = [module for module in CONTENDERS.values() if module and module not in PEERS]
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,28 @@ def test_all_contenders_send_the_same(module: str, directory: Path, emulator: Em
     assert sent(emulator) == expected
 
 
+@pytest.mark.parametrize("module", PEERS)
+def test_public_tools_send_the_same_from_their_own_environments(
+    module: str, directory: Path, emulator: EmulatorClient
+) -> None:
+    peer = PEERS[module]
+    if not peer.python.exists():
+        pytest.skip(f"The environment of {peer.name} is missing.")
+    place = place_of(directory, emulator.url)
+    importlib.import_module("benchmarks.contenders.engine").send(place)
+    expected = sent(emulator)
+    emulator.reset()
+    measured = process.measure(
+        f"benchmarks.contenders.{module}",
+        "send",
+        place,
+        python=peer.python,
+        environment=peer.environment,
+    )
+    assert measured.result == ROWS
+    assert sent(emulator) == expected
+
+
 def test_the_sink_takes_all_in_a_process_of_its_own(directory: Path) -> None:
     with running_sink(0) as sink:
         measurement = process.measure("benchmarks.contenders.engine", "send", place_of(directory, sink))
@@ -67,7 +91,7 @@ def test_the_sink_takes_all_in_a_process_of_its_own(directory: Path) -> None:
     assert measurement.peak_bytes >= measurement.before_bytes > 0
 
 
-@pytest.mark.parametrize("source", flat.SOURCES)
+@pytest.mark.parametrize("source", [source for source in flat.SOURCES if source != flat.ON_S3])
 def test_every_source_is_sent_and_counted(
     source: str, directory: Path, tmp_path: Path, emulator: EmulatorClient
 ) -> None:
@@ -78,3 +102,28 @@ def test_every_source_is_sent_and_counted(
     assert told["sent"] == len(emulator.events()) == 40
     assert told["batches"] == 1
     assert told["ledger_writes"] > 0
+
+
+@pytest.mark.celery
+@pytest.mark.skipif(find_spec("moto") is None, reason="The group celery is not installed.")
+def test_a_file_on_s3_is_sent_within_its_memory(directory: Path, tmp_path: Path) -> None:
+    file = tmp_path / "orders.ndjson"
+    times = flat.S3_ROWS[0] // ROWS
+    with running_sink(0) as sink, flat.running_s3(tmp_path) as s3:
+        place = place_of(directory, sink)
+        flat.write_file(place, file, ROWS)
+        file.write_bytes(file.read_bytes() * times)
+        one = flat.measure_source(place, flat.ON_S3, ROWS * times, s3.upload(file), s3.environment())
+    assert one.result["sent"] == ROWS * times
+
+
+def test_a_source_that_sends_less_or_takes_too_much_memory_fails(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running_sink(0) as sink:
+        place = place_of(directory, sink)
+        with pytest.raises(RuntimeError, match=f"query has sent {ROWS} orders"):
+            flat.measure_source(place, "query", ROWS + 1, "")
+        monkeypatch.setitem(flat.MOST_BYTES, "query", 1)
+        with pytest.raises(RuntimeError, match=f"MB for {ROWS} rows"):
+            flat.measure_source(place, "query", ROWS, "")
