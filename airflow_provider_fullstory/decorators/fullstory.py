@@ -78,7 +78,7 @@ class _ImportOperator(DecoratedOperator, FullStoryImportOperator):
         setattr(self, self.records_argument, records)
 
 
-class _EventsOperator(_ImportOperator, FullStoryImportEventsOperator):
+class _FullStoryEventsDecoratedOperator(_ImportOperator, FullStoryImportEventsOperator):
     """Import the events that a function returns or yields."""
 
     template_fields: Sequence[str] = (
@@ -93,7 +93,7 @@ class _EventsOperator(_ImportOperator, FullStoryImportEventsOperator):
     records_argument = "events"
 
 
-class _UsersOperator(_ImportOperator, FullStoryImportUsersOperator):
+class _FullStoryUsersDecoratedOperator(_ImportOperator, FullStoryImportUsersOperator):
     """Import the users that a function returns or yields."""
 
     template_fields: Sequence[str] = (
@@ -124,7 +124,9 @@ def fullstory_events_task(python_callable: Callable[..., Any] | None = None, **k
         :class:`~airflow_provider_fullstory.operators.fullstory.FullStoryImportEventsOperator`, but not
         ``events`` and ``sql``.
     """
-    return task_decorator_factory(python_callable, decorated_operator_class=_EventsOperator, **kwargs)
+    return task_decorator_factory(
+        python_callable, decorated_operator_class=_FullStoryEventsDecoratedOperator, **kwargs
+    )
 
 
 def fullstory_users_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) -> TaskDecorator:
@@ -139,4 +141,6 @@ def fullstory_users_task(python_callable: Callable[..., Any] | None = None, **kw
         :class:`~airflow_provider_fullstory.operators.fullstory.FullStoryImportUsersOperator`, but not
         ``users`` and ``sql``.
     """
-    return task_decorator_factory(python_callable, decorated_operator_class=_UsersOperator, **kwargs)
+    return task_decorator_factory(
+        python_callable, decorated_operator_class=_FullStoryUsersDecoratedOperator, **kwargs
+    )

@@ -28,8 +28,8 @@ _OPERATORS: Final = (
     "FullStoryImportEventsOperator",
     "FullStoryImportUsersOperator",
     "FullStoryImportJobSensor",
-    "_EventsOperator",
-    "_UsersOperator",
+    "_FullStoryEventsDecoratedOperator",
+    "_FullStoryUsersDecoratedOperator",
 )
 
 

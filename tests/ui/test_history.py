@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_fullstory.decorators.fullstory import _EventsOperator, _UsersOperator
+from airflow_provider_fullstory.decorators.fullstory import (
+    _FullStoryEventsDecoratedOperator,
+    _FullStoryUsersDecoratedOperator,
+)
 from airflow_provider_fullstory.ui.history import PAGE_SIZE, Scope, TaskImport, read_imports
 from airflow_provider_fullstory.ui.link import FullStoryImportHistoryLink
 from tests.ui.database import report
@@ -105,7 +108,7 @@ def test_a_class_made_of_an_operator_is_known_by_its_link(database: Database) ->
     "operator",
     [
         *("FullStoryImportUsersOperator", "FullStoryImportJobSensor"),
-        *(_EventsOperator.__name__, _UsersOperator.__name__),
+        *(_FullStoryEventsDecoratedOperator.__name__, _FullStoryUsersDecoratedOperator.__name__),
     ],
 )
 def test_all_operators_that_import_and_the_sensor_are_known(database: Database, operator: str) -> None:
