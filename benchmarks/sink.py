@@ -15,6 +15,7 @@ from typing import Final
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _BUFFER_BYTES: Final = 2**20
 _QUOTAS: Final = b'{"session_quota":{"usage":"0"},"server_event_quota":{"usage":"0"}}'
+_ACCOUNT: Final = b'{"orgId":"sink","role":"ADMIN","email":""}'
 _JOB: Final = b'{"job":{"id":"job-%d","status":"%s"},"imports":"0"}'
 _numbers = itertools.count(1)
 
@@ -62,6 +63,8 @@ class _Connection(asyncio.BufferedProtocol):
             )
         elif b"quotas" in self._request:
             self._send(_QUOTAS)
+        elif self._request.startswith(b"GET /me "):
+            self._send(_ACCOUNT)
         else:
             number = int(self._request.partition(b"job-")[2].split()[0])
             self._send(_JOB % (number, b"COMPLETED"))

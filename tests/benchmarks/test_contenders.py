@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 
 from benchmarks import flat, orders, process
 from benchmarks.peers import PEERS
@@ -82,6 +83,13 @@ def test_public_tools_send_the_same_from_their_own_environments(
     )
     assert measured.result == ROWS
     assert sent(emulator) == expected
+
+
+def test_the_sink_answers_what_the_operator_asks_first() -> None:
+    with running_sink(0) as sink, requests.Session() as session:
+        session.trust_env = False
+        assert session.get(f"{sink}/me").json()["role"] == "ADMIN"
+        assert session.get(f"{sink}/v2/organization/quotas").json()["server_event_quota"]
 
 
 def test_the_sink_takes_all_in_a_process_of_its_own(directory: Path) -> None:
