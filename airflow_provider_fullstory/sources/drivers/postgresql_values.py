@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import msgspec
 
 from airflow_provider_fullstory.api.encoding import DECODER
+from airflow_provider_fullstory.sources.documents import document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,15 +62,7 @@ def _documents(texts: Texts) -> list[Any]:
     try:
         return _each(DECODER.decode, texts)
     except (msgspec.DecodeError, ArithmeticError):
-        return _each(_document, texts)
-
-
-def _document(text: str) -> Any:
-    try:
-        return DECODER.decode(text)
-    except (msgspec.DecodeError, ArithmeticError):
-        # For example, half a pair of surrogates or an exponent of 20 digits: only its record is refused.
-        return json.loads(text)
+        return _each(document, texts)
 
 
 def _times(read: Callable[[str], Any], texts: Texts) -> list[Any]:
