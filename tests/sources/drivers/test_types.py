@@ -1,4 +1,4 @@
-"""What descriptions say about columns, as each driver writes them: on a real DuckDB, and recorded."""
+"""What descriptions say about columns: on a real DuckDB, and as the sources of other drivers have them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DOCUMENT = {"plan": "pro"}
 BIGQUERY = "airflow.providers.google.cloud.hooks.bigquery"
 
 #: Module of the connection, type in the description, value as the driver gives it, and what is read.
-RECORDED: list[tuple[str, Any, Any, Any]] = [
+DESCRIBED: list[tuple[str, Any, Any, Any]] = [
     ("MySQLdb.connections", 245, TEXT, DOCUMENT),
     ("MySQLdb.connections", 252, TEXT, TEXT),
     ("MySQLdb.connections", 1, 1, 1),
@@ -61,14 +61,14 @@ RECORDED: list[tuple[str, Any, Any, Any]] = [
 
 
 class Cursor:
-    """Gives one recorded row."""
+    """Gives one row with a value, and one with NULL."""
 
     def __init__(self, kind: Any, value: Any) -> None:
         self.description = [("n", None), ("x", kind)]
         self.rows = [[1, value], [2, None]]
 
 
-@pytest.mark.parametrize(("module", "kind", "value", "expected"), RECORDED)
+@pytest.mark.parametrize(("module", "kind", "value", "expected"), DESCRIBED)
 def test_a_column_is_read_by_its_description(module: str, kind: Any, value: Any, expected: Any) -> None:
     driver = known.driver_of(type("Connection", (), {"__module__": module})())
     cursor = Cursor(kind, value)
