@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_fullstory.assets.fullstory import RESOURCES, uri_at
 
@@ -17,6 +19,25 @@ log = logging.getLogger(__name__)
 _LOCK = threading.Lock()
 
 
+def get_collector() -> Any:
+    """Return Airflow's collector of lineage; the first time, this loads all plugins of Airflow."""
+    from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
+
+    return get_hook_lineage_collector()  # type: ignore[no-untyped-call]
+
+
+@cache
+def is_collected() -> bool:
+    """
+    Return whether somebody reads what the collector is told.
+
+    On Airflow 2, each look at a collector that nobody reads leaves garbage that holds the frames of its
+    caller, and so the body of the request. So there is one look, from a thread, which has no caller.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        return type(thread.submit(get_collector).result()).__name__ != "NoOpCollector"
+
+
 def report_write(hook: object, settings: Settings, request: Request) -> None:
     """
     Report the asset that a request has written to, if it is one that writes.
@@ -27,11 +48,9 @@ def report_write(hook: object, settings: Settings, request: Request) -> None:
     if request.method == "GET" or resource not in RESOURCES:
         return
     try:
-        # Imported here, since it loads all plugins of Airflow.
-        from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
-
         with _LOCK:
-            collector = get_hook_lineage_collector()  # type: ignore[no-untyped-call]
-            collector.add_output_asset(context=hook, uri=uri_at(settings.base_url, resource))
+            if is_collected():
+                collector = get_collector()
+                collector.add_output_asset(context=hook, uri=uri_at(settings.base_url, resource))
     except Exception as error:  # noqa: BLE001 - Plugins may replace the collector.
         log.debug("Airflow's collector of lineage took no report. %s: %s", type(error).__name__, error)

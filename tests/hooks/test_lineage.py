@@ -11,9 +11,12 @@ from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collec
 
 from airflow_provider_fullstory.exceptions import FullStoryBadRequestError
 from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
+from airflow_provider_fullstory.hooks.lineage import is_collected
 from demo.services import AIRFLOW_VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from airflow_provider_fullstory.emulator.client import EmulatorClient
 
 if AIRFLOW_VERSION >= (3, 2):
@@ -23,6 +26,13 @@ else:
 
 
 BODY = json.dumps({"requests": [{"name": "Order", "user": {"uid": "u"}}]}).encode()
+
+
+@pytest.fixture(autouse=True)
+def nobody_has_looked_yet() -> Iterator[None]:
+    is_collected.cache_clear()
+    yield
+    is_collected.cache_clear()
 
 
 @pytest.fixture
