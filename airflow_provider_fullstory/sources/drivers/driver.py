@@ -46,7 +46,7 @@ class Driver:
         readers = {
             index: read
             for index, column in enumerate(cursor.description)
-            if (read := self.reader_of(column[1])) is not None
+            if (read := self.reader_of(column[1] if len(column) > 1 else None)) is not None
         }
         return functools.partial(_read_columns, readers) if readers else as_they_are
 
