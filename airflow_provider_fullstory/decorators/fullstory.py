@@ -62,6 +62,8 @@ class _ImportOperator(DecoratedOperator, FullStoryImportOperator):
         """
         Call the function without a context, and return what an import would be; nothing is sent.
 
+        A function that asks for Airflow's context gets its own defaults for it.
+
         :param limit: How many records to read at most, None for all.
         """
         self._take(self.python_callable(*self.op_args, **self.op_kwargs))

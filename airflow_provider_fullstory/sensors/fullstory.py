@@ -51,9 +51,9 @@ class FullStoryImportJobSensor(BaseSensorOperator):
     """
     Wait until FullStory has finished import jobs, and check how many records were refused.
 
-    The jobs may be those of an import operator that did not wait, or of any other
-    import. The sensor succeeds only if no more records were refused than ``max_rejected`` allows. It returns
-    the report of the import, as the operator does; for jobs given by id, with the counts of FullStory.
+    The jobs may be those of an import operator that did not wait, or of any other import. The sensor succeeds
+    only if no more records were refused than ``max_rejected`` allows. It returns the report of the import, as
+    the operator does; for jobs given by id, with the counts of FullStory.
 
     :param job_ids: One id, a list of them, or the report of the operator (``submit.output``); reports of
         mapped tasks count as one. (templated)
