@@ -34,11 +34,14 @@ def documents(values: Sequence[Any]) -> list[Any]:
 
     :param values: Documents as text. What is not text was read by the driver, or is NULL, and stays too.
     """
-    return [_document_or_text(value) if isinstance(value, (str, bytes)) else value for value in values]
+    return [document_or_value(value) for value in values]
 
 
-def _document_or_text(text: str | bytes) -> Any:
+def document_or_value(value: Any) -> Any:
+    """Return what JSON holds, and any value that is no JSON as it is."""
+    if not isinstance(value, (str, bytes)):
+        return value
     try:
-        return document(text)
+        return document(value)
     except (ValueError, RecursionError):
-        return text
+        return value

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from airflow_provider_fullstory.sources import CHUNK_ROWS
-from airflow_provider_fullstory.sources.drivers import types
+from airflow_provider_fullstory.sources.drivers import bigquery, types
 from airflow_provider_fullstory.sources.drivers.driver import Driver
 from airflow_provider_fullstory.sources.drivers.mysql import MySQLClient, MySQLConnector, PyMySQL
 from airflow_provider_fullstory.sources.drivers.postgresql import Psycopg, Psycopg2
@@ -71,7 +71,7 @@ _DRIVERS: Final = {
     "vertica_python": Driver("vertica-python"),
     # These fetch parts whose size the database or the driver decides, some of them ahead; arraysize would
     # make some parts smaller.
-    "airflow.providers.google": Driver("BigQuery", reader_of=types.bigquery),
+    "airflow.providers.google": bigquery.AirflowBigQuery("BigQuery", reader_of=bigquery.reader_of),
     "google.cloud.bigquery": Driver("BigQuery"),
     "databricks.sql": Driver("databricks-sql-connector", reader_of=types.databricks),
     "snowflake.connector": Driver("snowflake-connector-python", reader_of=types.snowflake),

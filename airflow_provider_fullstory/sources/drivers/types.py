@@ -7,14 +7,14 @@ values, None if they stay as they are. Each names the source in the driver that 
 
 from __future__ import annotations
 
-import datetime
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow_provider_fullstory.sources.documents import documents
+from airflow_provider_fullstory.sources.drivers import nested
+from airflow_provider_fullstory.sources.drivers.times import TimeBeyondPython
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
 ColumnReader: TypeAlias = "Callable[[Sequence[Any]], Sequence[Any]]"
 
@@ -25,13 +25,32 @@ def as_given(kind: Any) -> ColumnReader | None:  # noqa: ARG001
 
 
 def mysql(kind: Any) -> ColumnReader | None:
-    """Return the reader of a type of MySQL: 245 is ``FIELD_TYPE.JSON`` in the constants of each driver."""
-    return documents if kind == 245 else None
+    """
+    Return the reader of a type of MySQL, by the constants ``FIELD_TYPE`` of each driver: 245 is JSON, 16 BIT.
+
+    BOOLEAN is TINYINT(1) there, which not every driver tells from other numbers: it stays one with all.
+    """
+    return {245: documents, 16: _bits}.get(kind)
+
+
+def _bits(values: Sequence[Any]) -> list[Any]:
+    # mysql-connector-python gives numbers.
+    return [int.from_bytes(value) if isinstance(value, bytes) else value for value in values]
 
 
 def duckdb(kind: Any) -> ColumnReader | None:
-    """Return the reader of a type of DuckDB, a ``DuckDBPyType`` whose text is its name."""
-    return documents if str(kind) == "JSON" else None
+    """Return the reader of a type of DuckDB, which gives times as text that Python does not have."""
+    if str(kind).upper().startswith(("DATE", "TIME")):
+        return _odd_times
+    return _column(nested.duckdb_value(kind))
+
+
+def _odd_times(values: Sequence[Any]) -> list[Any]:
+    return [TimeBeyondPython(value) if isinstance(value, str) else value for value in values]
+
+
+def _column(read: nested.ValueReader | None) -> ColumnReader | None:
+    return read and (lambda values: [None if value is None else read(value) for value in values])
 
 
 def snowflake(kind: Any) -> ColumnReader | None:
@@ -45,8 +64,8 @@ def redshift(kind: Any) -> ColumnReader | None:
 
 
 def trino(kind: Any) -> ColumnReader | None:
-    """Return the reader of a type of Trino, whose JSON is text (``trino.mapper``)."""
-    return documents if str(kind).casefold() == "json" else None
+    """Return the reader of a type of Trino, whose JSON is text, and whose rows are tuples with names."""
+    return _column(nested.trino_value(str(kind)))
 
 
 def clickhouse(kind: Any) -> ColumnReader | None:
@@ -59,39 +78,13 @@ def databricks(kind: Any) -> ColumnReader | None:
     """Return the reader of a type of Databricks: complex types are text or not, as a connection is set up."""
     if kind == "map":
         return _maps
-    return documents if kind in ("array", "struct", "variant") else None
+    return _complex if kind in ("array", "struct", "variant") else None
+
+
+def _complex(values: Sequence[Any]) -> list[Any]:
+    return [nested.databricks_value(value) for value in documents(values)]
 
 
 def _maps(values: Sequence[Any]) -> list[Any]:
-    # Arrow gives a map as a list of pairs.
-    return [dict(value) if isinstance(value, list) else value for value in documents(values)]
-
-
-def bigquery(kind: Any) -> ColumnReader | None:
-    """Return the reader of a type of BigQuery, of which Airflow's ``bq_cast`` reads but a few."""
-    return _BIGQUERY.get(kind)
-
-
-def _texts(read: Callable[[str], Any]) -> ColumnReader:
-    # A column of repeated values has lists.
-    return lambda values: [read(value) if isinstance(value, str) else value for value in values]
-
-
-def _moments(values: Sequence[Any]) -> list[Any]:
-    return [_moment(value) if isinstance(value, (int, float)) else value for value in values]
-
-
-def _moment(seconds: float) -> datetime.datetime:
-    # A double of seconds is nearest to one microsecond; adding whole ones to the epoch rounds nothing more.
-    return _EPOCH + datetime.timedelta(microseconds=round(seconds * 1_000_000))
-
-
-_EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-_BIGQUERY: Final[Mapping[Any, ColumnReader]] = {
-    "JSON": documents,
-    "TIMESTAMP": _moments,
-    "DATE": _texts(datetime.date.fromisoformat),
-    "DATETIME": _texts(datetime.datetime.fromisoformat),
-    "NUMERIC": _texts(Decimal),
-    "BIGNUMERIC": _texts(Decimal),
-}
+    # Of an empty one, nothing else shows that it is a map.
+    return [{} if value == [] else value for value in _complex(values)]

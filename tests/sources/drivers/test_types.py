@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_fullstory.sources.drivers import known
+from airflow_provider_fullstory.sources.drivers.times import TimeBeyondPython
 from airflow_provider_fullstory.sources.query import query
 from tests.sources.drivers.drivers import HookOf, for_each, read_all
 
@@ -21,6 +22,8 @@ DESCRIBED: list[tuple[str, Any, Any, Any]] = [
     ("MySQLdb.connections", 245, TEXT, DOCUMENT),
     ("MySQLdb.connections", 252, TEXT, TEXT),
     ("MySQLdb.connections", 1, 1, 1),
+    ("MySQLdb.connections", 16, b"\x03\x05", 773),
+    ("mysql.connector.connection", 16, 773, 773),
     ("pymysql.connections", 245, TEXT, DOCUMENT),
     ("mysql.connector.connection", 245, TEXT, DOCUMENT),
     ("snowflake.connector.connection", 2, TEXT, TEXT),
@@ -56,7 +59,7 @@ DESCRIBED: list[tuple[str, Any, Any, Any]] = [
         1782900000.123457,
         datetime.datetime(2026, 7, 1, 10, 0, 0, 123_457, tzinfo=datetime.UTC),
     ),
-    (BIGQUERY, "NUMERIC", [{"v": "1"}], [{"v": "1"}]),
+    (BIGQUERY, "NUMERIC", [{"v": "1"}], [Decimal(1)]),
 ]
 
 
@@ -89,6 +92,19 @@ def test_a_column_is_read_by_its_description(module: str, kind: Any, value: Any,
         ("map{'plan': 'pro'}", DOCUMENT),
         ("1.10::decimal(9,2)", Decimal("1.10")),
         ("['a']", ["a"]),
+        (f"['{TEXT}'::JSON, NULL]", [DOCUMENT, None]),
+        (f"[['{TEXT}'::JSON]]", [[DOCUMENT]]),
+        (f"array_value('{TEXT}'::JSON)", [DOCUMENT]),
+        (f"{{'details': '{TEXT}'::JSON, 'text': '[1]'}}", {"details": DOCUMENT, "text": "[1]"}),
+        (f"row('{TEXT}'::JSON, '[1]')", [DOCUMENT, "[1]"]),
+        (f"map{{'details': ['{TEXT}'::JSON]}}", {"details": [DOCUMENT]}),
+        (f"['{TEXT}']", [TEXT]),
+        ("'2026-07-01'::date", datetime.date(2026, 7, 1)),
+        ("'10000-01-01'::date", TimeBeyondPython("10000-01-01")),
+        ("'290000-12-22 00:00:00'::timestamp", TimeBeyondPython("290000-12-22 00:00:00")),
+        ("'24:00:00'::time", TimeBeyondPython("24:00:00")),
+        # The driver gives the last day of Python's, and tells it by nothing from that day itself.
+        ("'infinity'::date", datetime.date.max),
     ],
 )
 def test_values_of_duckdb_are_of_their_types(driver: str, expression: str, expected: Any) -> None:
