@@ -30,7 +30,7 @@ endef
 TESTS := --group test --group build
 
 .DEFAULT_GOAL := help
-.PHONY: help matrix docs docs-links demo demo-ui demo-celery test-celery chaos month bench bench-flat bench-imports bench-insert-ids bench-pipe bench-rules bench-sync bench-wait test test-fast test-fast-airflow-2 test-airflow-2 test-airflow-next test-airflow-pins test-lineage test-mariadb test-ui screenshots lint map format check-build constraints clean
+.PHONY: help matrix docs docs-links demo demo-ui demo-celery test-celery chaos month bench bench-flat bench-imports bench-insert-ids bench-pipe bench-rules bench-sync bench-wait test test-fast test-fast-airflow-2 test-airflow-2 test-airflow-next test-airflow-pins test-drivers test-lineage test-mariadb test-ui screenshots lint map format check-build constraints clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 19
@@ -160,6 +160,12 @@ $(VENV)/.installed-mariadb: $(VENV)/.installed
 test-mariadb: $(VENV)/.installed-mariadb ## Run the tests of MySQL's drivers on a real MariaDB.
 	$(BIN)/python -m pytest -m mariadb $(PYTEST_ARGS)
 
+.venv-drivers/.installed: pyproject.toml constraints-drivers.txt
+	$(call install,.venv-drivers,$(PYTHON),constraints-drivers.txt,--group drivers)
+
+test-drivers: .venv-drivers/.installed ## Run the tests of types with the real drivers of BigQuery, Snowflake, Trino and others.
+	.venv-drivers/bin/python -m pytest -m "not mariadb" tests/sources/drivers $(PYTEST_ARGS)
+
 # What only tests of lineage need; their modules are skipped where it is missing.
 LINEAGE := tests/lineage tests/real_airflow/test_lineage.py
 
@@ -244,6 +250,8 @@ constraints: $(VENV)/.installed ## Refresh the constraints with the newest versi
 	$(COMPILE) $(TESTS) --group celery --output-file constraints-celery.txt
 	$(BIN)/uv pip compile --quiet $(UPGRADE) --python-version 3.11 --no-emit-index-url --no-header --no-annotate \
 		--universal --group bench-dlt --group bench-drt --output-file constraints-bench-peers.txt
+	$(BIN)/uv pip compile --quiet $(UPGRADE) --python-version 3.11 --no-emit-index-url --no-header --no-annotate \
+		--group drivers --group build pyproject.toml --output-file constraints-drivers.txt
 
 clean: ## Remove what the other targets made.
-	rm -rf $(VENV) .venv-airflow-2 .venv-airflow-next .venv-bench-dlt .venv-bench-drt .venv-celery .venv-pins .venv-matrix .venv-wheel .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .venv-airflow-2 .venv-airflow-next .venv-bench-dlt .venv-bench-drt .venv-celery .venv-drivers .venv-pins .venv-matrix .venv-wheel .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

@@ -65,7 +65,7 @@ def query(hook: DbApiHook, sql: str, parameters: Any) -> Iterator[QueryResult]:
             raise FullStoryInputError("The query returns no rows at all: sql must be one SELECT.")
         columns = [column[0] for column in description]
         read = driver.reader(cursor)
-        chunks = _chunks(first, pieces, driver.pieces_ahead, lambda rows: _tuples(columns, read(rows)))
+        chunks = _chunks(first, pieces, driver.pieces_ahead, lambda rows: read(_tuples(columns, rows)))
         yield QueryResult(columns, chunks)
 
 

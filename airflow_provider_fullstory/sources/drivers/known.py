@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from airflow_provider_fullstory.sources import CHUNK_ROWS
+from airflow_provider_fullstory.sources.drivers import bigquery, types
 from airflow_provider_fullstory.sources.drivers.driver import Driver
 from airflow_provider_fullstory.sources.drivers.mysql import MySQLClient, MySQLConnector, PyMySQL
 from airflow_provider_fullstory.sources.drivers.postgresql import Psycopg, Psycopg2
@@ -56,28 +57,28 @@ class _Sized(Driver):
 _DRIVERS: Final = {
     "psycopg2": Psycopg2("psycopg2"),
     "psycopg": Psycopg("psycopg"),
-    "MySQLdb": MySQLClient("mysqlclient"),
-    "pymysql": PyMySQL("PyMySQL"),
-    "mysql.connector": MySQLConnector("mysql-connector-python"),
-    "clickhouse_driver": _ClickHouse("clickhouse-driver"),
+    "MySQLdb": MySQLClient("mysqlclient", reader_of=types.mysql),
+    "pymysql": PyMySQL("PyMySQL", reader_of=types.mysql),
+    "mysql.connector": MySQLConnector("mysql-connector-python", reader_of=types.mysql),
+    "clickhouse_driver": _ClickHouse("clickhouse-driver", reader_of=types.clickhouse),
     "oracledb": _Sized("python-oracledb"),
     # These compute rows as they are fetched.
     "sqlite3": Driver("sqlite3"),
-    "duckdb": Driver("DuckDB"),
-    "_duckdb": Driver("DuckDB"),
+    "duckdb": Driver("DuckDB", reader_of=types.duckdb),
+    "_duckdb": Driver("DuckDB", reader_of=types.duckdb),
     # These read rows from the connection as they are fetched.
     "pymssql": Driver("pymssql"),
     "vertica_python": Driver("vertica-python"),
     # These fetch parts whose size the database or the driver decides, some of them ahead; arraysize would
     # make some parts smaller.
-    "airflow.providers.google": Driver("BigQuery"),
+    "airflow.providers.google": bigquery.AirflowBigQuery("BigQuery", reader_of=bigquery.reader_of),
     "google.cloud.bigquery": Driver("BigQuery"),
-    "databricks.sql": Driver("databricks-sql-connector"),
-    "snowflake.connector": Driver("snowflake-connector-python"),
-    "trino": Driver("trino"),
+    "databricks.sql": Driver("databricks-sql-connector", reader_of=types.databricks),
+    "snowflake.connector": Driver("snowflake-connector-python", reader_of=types.snowflake),
+    "trino": Driver("trino", reader_of=types.trino),
     # These hold the whole result.
-    "clickhouse_connect": Driver("clickhouse-connect", _ALL_AT_ONCE),
-    "redshift_connector": Driver("redshift-connector", _ALL_AT_ONCE),
+    "clickhouse_connect": Driver("clickhouse-connect", _ALL_AT_ONCE, types.clickhouse),
+    "redshift_connector": Driver("redshift-connector", _ALL_AT_ONCE, types.redshift),
 }
 
 

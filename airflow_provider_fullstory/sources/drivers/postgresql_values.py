@@ -7,13 +7,14 @@ import functools
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
 from airflow_provider_fullstory.api.encoding import DECODER
+from airflow_provider_fullstory.sources.documents import document, documents
+from airflow_provider_fullstory.sources.drivers.times import TimeBeyondPython
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,20 +27,6 @@ _BEYOND_PYTHON: Final = re.compile(r"-?infinity|\d{5,}-.*|.* BC|24:.*")
 #: A quoted element of an array, one without quotes, or a brace.
 _ARRAY_TOKEN: Final = re.compile(r'"((?:[^"\\]|\\.)*)"|([^{},"]+)|[{}]', re.DOTALL)
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class TimeBeyondPython:
-    """
-    A time that is infinite, not in the years 1 to 9999, or 24:00; refused like any unknown type.
-
-    :param text: The time as the database writes it.
-    """
-
-    text: str
-
-    def __str__(self) -> str:
-        return self.text
 
 
 def time_or_beyond(read: Callable[[str], Any], text: str) -> Any:
@@ -61,15 +48,7 @@ def _documents(texts: Texts) -> list[Any]:
     try:
         return _each(DECODER.decode, texts)
     except (msgspec.DecodeError, ArithmeticError):
-        return _each(_document, texts)
-
-
-def _document(text: str) -> Any:
-    try:
-        return DECODER.decode(text)
-    except (msgspec.DecodeError, ArithmeticError):
-        # For example, half a pair of surrogates or an exponent of 20 digits: only its record is refused.
-        return json.loads(text)
+        return _each(document, texts)
 
 
 def _times(read: Callable[[str], Any], texts: Texts) -> list[Any]:
@@ -120,8 +99,8 @@ def _arrays_of_times(read: Callable[[str], Any]) -> Reader:
 
 text_arrays: Final[Reader] = functools.partial(_arrays, str)
 
-# By the number of the type in PostgreSQL (pg_type).
-JSON: Final[Mapping[int, Reader]] = {114: _documents, 3802: _documents}
+# By the number of the type in PostgreSQL (pg_type); 4000 is Redshift's SUPER.
+JSON: Final[Mapping[int, Reader]] = {114: _documents, 3802: _documents, 4000: documents}
 TIMES: Final = (1082, 1083, 1114, 1184, 1266)
 #: Types that psycopg2 reads one value at a time or inexactly, with its name for each.
 READ_FROM_TEXT: Final[Mapping[int, tuple[str, Reader]]] = {

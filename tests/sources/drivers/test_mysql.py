@@ -79,6 +79,19 @@ def test_the_kind_of_cursor_that_a_connection_asks_for_changes_nothing(
     assert read_all(driver, "SELECT 1 AS n, 'x' AS note") == (["n", "note"], [(1, "x")])
 
 
+@drivers_of_mariadb
+def test_bits_and_booleans_are_numbers_with_every_driver(driver: str, mariadb: MariaDb) -> None:
+    mariadb.run(
+        "CREATE OR REPLACE TABLE warehouse.flags (id int, flag boolean, one bit, many bit(10)) ENGINE=MyISAM"
+    )
+    mariadb.run("INSERT INTO warehouse.flags VALUES (1, TRUE, b'1', 773), (2, NULL, NULL, NULL)")
+
+    _, rows = read_all(driver, "SELECT flag, one, many FROM flags ORDER BY id")
+
+    assert rows == [(1, 1, 773), (None, None, None)]
+    assert {type(value) for value in rows[0]} == {int}
+
+
 def test_a_driver_without_its_kind_of_cursor_cannot_be_made() -> None:
     class Incomplete(mysql._MySQL):
         """A driver whose author forgot the cursor."""
