@@ -6,7 +6,6 @@ import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_fullstory.exceptions import FullStoryInputError
 from airflow_provider_fullstory.sources.documents import document_or_value
 from airflow_provider_fullstory.sources.drivers.driver import Driver
 
@@ -26,6 +25,8 @@ class AirflowBigQuery(Driver):
 
     def reader(self, cursor: Any) -> Callable[[Sequence[Any]], Sequence[Any]]:
         """Return a function that reads columns by their types."""
+        from airflow_provider_fullstory.exceptions import FullStoryInputError
+
         for name, kind, *_ in cursor.description:
             if kind in _STRUCTS:
                 raise FullStoryInputError(
