@@ -102,8 +102,10 @@ def _in_struct(readers: Sequence[ValueReader | None]) -> ValueReader | None:
 def _in_row(readers: Sequence[ValueReader | None]) -> ValueReader:
     def read(row: Any) -> Any:
         values = _fields(readers, row)
-        names = row.__annotations__["names"]
-        return values if None in names else dict(zip(names, values, strict=True))
+        names = getattr(row, "__annotations__", {}).get("names", ())
+        # A field may have no name, and two may have the same: an object would lose values.
+        is_named = None not in names and len(set(names)) == len(values)
+        return dict(zip(names, values, strict=True)) if is_named else values
 
     return read
 

@@ -37,9 +37,10 @@ def test_json_inside_types_of_trino_is_read(kind: str, value: Any, expected: Any
     assert read(value) == expected
 
 
-def test_a_row_of_trino_without_names_is_an_array() -> None:
+@pytest.mark.parametrize("names", [[None, None], ["a", None], ["a", "a"], []])
+def test_a_row_of_trino_that_makes_no_object_is_an_array(names: list[str | None]) -> None:
     row = Row(a="[1]", b="[1]")
-    row.__annotations__ = {"names": [None, None]}
+    row.__annotations__ = {"names": names}
 
     read = trino_value("row(json, varchar)")
 
