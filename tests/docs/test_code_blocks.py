@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
+from airflow.providers.common.compat.sdk import conf
 from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_fullstory.get_provider_info import get_provider_info
@@ -201,11 +202,14 @@ def test_tests(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> No
 @pytest.mark.parametrize("block", [b for b in ALL if b.language == "json"], ids=str)
 def test_json(block: Block) -> None:
     from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
+    from airflow_provider_fullstory.task.outlets import counts_of
 
     value = json.loads(block.text)
     if "job_ids" in value:
         report = ImportReport(**value)
         assert report.to_xcom() == value
+    elif "jobs" in value:
+        assert value.keys() == counts_of(ImportReport(value["resource"])).keys()
     else:
         assert set(value) == {"event", "refusal"}
 
@@ -214,7 +218,7 @@ def test_json(block: Block) -> None:
 def test_ini(block: Block) -> None:
     parser = configparser.ConfigParser()
     parser.read_string(block.text)
-    known = get_provider_info()["config"]
+    known = conf.configuration_description | get_provider_info()["config"]
     for section in parser.sections():
         assert set(parser[section]) <= set(known[section]["options"])
 
