@@ -285,17 +285,18 @@ def test_the_event_loop_is_not_blocked(emulator: EmulatorClient) -> None:
 def test_the_event_comes_only_after_the_worker_that_deferred_has_ended(
     emulator: EmulatorClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    started_at = time.time()
     waits: list[float] = []
 
-    async def sleep(seconds: float) -> None:
-        waits.append(seconds)
+    async def sleep_until(moment: float) -> None:
+        waits.append(moment - started_at)
 
     monkeypatch.setattr(
         "airflow_provider_fullstory.triggers.fullstory._worker_exit_seconds", lambda: 10_000.0
     )
-    monkeypatch.setattr("airflow_provider_fullstory.triggers.fullstory.asyncio.sleep", sleep)
-    event_of(watching(submit(1), started_at=time.time()))
-    assert 9_000 < waits[-1] <= 10_000
+    monkeypatch.setattr("airflow_provider_fullstory.triggers.fullstory._sleep_until", sleep_until)
+    event_of(watching(submit(1), started_at=started_at))
+    assert waits[-1] == pytest.approx(10_000)
 
 
 def test_before_the_event_may_come_fullstory_is_asked_only_once(
@@ -304,16 +305,16 @@ def test_before_the_event_may_come_fullstory_is_asked_only_once(
     started_at = time.time()
     waits: list[tuple[float, int]] = []
 
-    async def sleep(seconds: float) -> None:
-        waits.append((seconds, len(polls(emulator))))
+    async def sleep_until(moment: float) -> None:
+        waits.append((moment - started_at, len(polls(emulator))))
 
     monkeypatch.setattr(
         "airflow_provider_fullstory.triggers.fullstory._worker_exit_seconds", lambda: 10_000.0
     )
-    monkeypatch.setattr("airflow_provider_fullstory.triggers.fullstory.asyncio.sleep", sleep)
+    monkeypatch.setattr("airflow_provider_fullstory.triggers.fullstory._sleep_until", sleep_until)
     event_of(watching(submit(1), started_at=started_at, poll_interval=2.0))
     [(before, asked_before), (after, asked_after)] = waits
-    assert all(9_000 < seconds <= 10_000 for seconds in (before, after))
+    assert 9_998 <= before <= after == pytest.approx(10_000)
     assert (asked_before, asked_after) == (0, 1)
 
 

@@ -64,14 +64,14 @@ def test_what_is_set_meanwhile_stays() -> None:
     assert gc.get_threshold() == (5, 5, 5)
 
 
-@pytest.mark.parametrize("thresholds", [(0, 10, 10), (100_000, 5, 5)])
-def test_what_a_user_has_set_is_left_alone(thresholds: tuple[int, int, int]) -> None:
-    gc.set_threshold(*thresholds)
+@pytest.mark.parametrize("own", [(0, 10, 10), (100_000, 5, 5)])
+def test_what_a_user_has_set_is_left_alone(own: tuple[int, int, int]) -> None:
+    gc.set_threshold(*own)
 
     with rarely_searched():
-        assert gc.get_threshold() == thresholds
+        assert gc.get_threshold() == own
 
-    assert gc.get_threshold() == thresholds
+    assert gc.get_threshold() == own
 
 
 @pytest.mark.parametrize("is_staged", [False, True])
