@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import (
-    DecoratedOperator,
-    context_merge,
-    determine_kwargs,
-    task_decorator_factory,
-)
+from airflow.providers.common.compat.sdk import DecoratedOperator, context_merge, task_decorator_factory
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError
 from airflow_provider_fullstory.operators.fullstory import (
@@ -17,6 +12,12 @@ from airflow_provider_fullstory.operators.fullstory import (
     FullStoryImportUsersOperator,
 )
 from airflow_provider_fullstory.operators.imports import FullStoryImportOperator
+
+try:
+    from airflow.sdk.bases.decorator import determine_kwargs
+except ImportError:
+    # Where Airflow 2, 3.0 and 3.1 have it; common-compat leads there only from 1.14.1 on.
+    from airflow.utils.operator_helpers import determine_kwargs  # type: ignore[attr-defined]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
