@@ -133,17 +133,24 @@ test-airflow-next: .venv-airflow-next/.installed ## Run all tests on the Airflow
 test-airflow-pins: $(PINS:%=test-airflow-pins-%) ## Install beside what Airflow was released with, and run an import.
 
 # The pins hold what was newest on the day of the release; only what the tests need besides may be newer.
-test-fast-pins-% test-airflow-pins-%: RELEASE = $(subst @, ,$*)
-test-fast-pins-% test-airflow-pins-%: AIRFLOW = apache-airflow==$(word 1,$(RELEASE))
-test-fast-pins-% test-airflow-pins-%: PINNED = .venv-pins/$(word 1,$(RELEASE))
-test-fast-pins-%: $(VENV)/.installed
+PINNED_TARGETS := test-fast-pins-% test-airflow-pins-% test-ui-pins-%
+$(PINNED_TARGETS): RELEASE = $(subst @, ,$*)
+$(PINNED_TARGETS): AIRFLOW = apache-airflow==$(word 1,$(RELEASE))
+$(PINNED_TARGETS): PINNED = .venv-pins/$(word 1,$(RELEASE))
+
+# $(call install_pins,groups)
+define install_pins
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(PINNED)
 	echo $(AIRFLOW) | $(BIN)/uv pip compile --quiet --exclude-newer $(word 2,$(RELEASE)) \
 		--python $(PINNED) --no-emit-index-url --output-file $(PINNED)/pins.txt pyproject.toml -
 	$(BIN)/uv pip install --quiet --python $(PINNED) --constraints $(PINNED)/pins.txt \
-		$(AIRFLOW) --editable . --group test
+		$(AIRFLOW) --editable . --group test $(1)
 	$(BIN)/uv pip check --python $(PINNED)
-	$(PINNED)/bin/python -m pytest tests/test_get_provider_info.py tests/hooks tests/triggers $(PYTEST_ARGS)
+endef
+
+test-fast-pins-%: $(VENV)/.installed
+	$(call install_pins)
+	$(PINNED)/bin/python -m pytest tests/test_get_provider_info.py tests/decorators tests/hooks tests/triggers $(PYTEST_ARGS)
 
 test-airflow-pins-%: test-fast-pins-%
 	$(PINNED)/bin/python -m pytest -m real_airflow -k buttons tests/real_airflow/test_local_airflow.py $(PYTEST_ARGS)
@@ -194,13 +201,21 @@ docs: $(VENV)/.installed-docs ## Make the documentation in build/docs; a warning
 docs-links: $(VENV)/.installed-docs ## Check the documentation's links to other sites, which needs a network.
 	@AIRFLOW_HOME=$(CURDIR)/build/airflow $(BIN)/sphinx-build --builder linkcheck --quiet docs build/docs-links
 
-$(VENV)/.installed-ui: $(VENV)/.installed
+.PHONY: chromium
+chromium:
 	@command -v chromium >/dev/null || { echo "Chromium is missing: install Debian's package chromium."; exit 1; }
+
+$(VENV)/.installed-ui: $(VENV)/.installed | chromium
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --group ui
 	@touch $@
 
-test-ui: $(VENV)/.installed-ui ## Look at everything that Airflow's UI shows of this package, in a browser.
+test-ui: $(VENV)/.installed-ui ## Look in a browser at what Airflow's UI shows, on the newest Airflow and the oldest with our page.
 	$(BIN)/python -m pytest -m ui $(PYTEST_ARGS)
+	$(MAKE) test-ui-pins-$(filter 3.1.%,$(PINS))
+
+test-ui-pins-%: $(VENV)/.installed | chromium
+	$(call install_pins,--group ui)
+	$(PINNED)/bin/python -m pytest -m ui $(PYTEST_ARGS)
 
 screenshots: $(VENV)/.installed-ui ## Take the pictures of the documentation, in docs/images.
 	@$(BIN)/python -m demo.screenshots docs/images
