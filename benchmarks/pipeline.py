@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Console
 from rich.table import Table
 
+from airflow_provider_fullstory.text import plural
 from benchmarks import orders
 from benchmarks.machine import write_results
 from benchmarks.peers import PEERS
@@ -195,7 +196,7 @@ def main() -> None:
     console.print(_NOTE)
     versions = {peer.package: peer.version() for peer in PEERS.values()}
     path = write_results("pipeline", _results(measured, arguments.rows), versions)
-    console.print(f"Medians of {arguments.rounds} rounds; each round is in {path}.")
+    console.print(f"Medians of {plural(arguments.rounds, 'round')}; each is in {path}.")
 
 
 def _table(title: str, sink: int, measured: dict[tuple[int, str], list[Measurement]], rows: int) -> Table:
