@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,10 @@ def collected() -> Iterator[Collected]:
         file = directory / "openlineage.jsonl"
         transport = {"type": "file", "log_file_path": str(file), "append": True}
         settings = {"AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport)}
-        dags = Path(__file__).parent / "dags"
+        # Only this DAG: others need variables, or have schedules.
+        dags = directory / "dags"
+        dags.mkdir()
+        shutil.copy(Path(__file__).parent / "dags" / "lineage.py", dags)
         with running_services(directory, 1, dags, settings) as services:
             services.warehouse.load_orders(ORDERS)
             airflow = services.airflow
