@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from chaos.plan import Breakage
     from demo.services import Services
 
-UPLOADS = {"method": "POST", "path": "/v2/events/batch"}
+UPLOADS = {"method": "POST", "path": "/v2/*/batch"}
 #: Longer than the connection's timeout, so that nobody hears the answer.
 DELAY_SECONDS = 4
 
@@ -156,4 +156,4 @@ def _faults(kind: str, times: int) -> Iterator[dict[str, Any]]:
             yield UPLOADS | {"times": times, "status": 504, "work_done": True}
         case "answers delayed":
             yield UPLOADS | {"times": times, "delay_seconds": DELAY_SECONDS}
-            yield {"method": "GET", "path": "/v2/events/batch/*", "delay_seconds": DELAY_SECONDS}
+            yield {"method": "GET", "path": "/v2/*/batch/*", "delay_seconds": DELAY_SECONDS}

@@ -34,9 +34,13 @@ MODES = (
     "chaos_deferrable_folder",
     "chaos_sync_watermark",
     "chaos_deferrable_watermark",
+    "chaos_sync_users",
+    "chaos_deferrable_users",
 )
-#: In these the sync has a watermark and insert ids, and runs twice: half of the records come late.
+#: In these the sync has a watermark and insert ids: half of the records come late.
 WATERMARK = "_watermark"
+#: In these records are users, half of whom change, and only those who did are sent again.
+USERS = "_users"
 TASK_ID = "sync_records"
 #: Consecutive rounds differ in kind and in mode. len(KINDS) of them meet every kind, and, since it has no
 #: divisor in common with either number, len(KINDS) * len(MODES) of them meet every pair.
@@ -71,13 +75,23 @@ class Plan:
     :param dag_id: The sync that runs.
     :param breakages: What goes wrong, in order.
     :param second_run: When the second run begins, as a share of the work: the first one may still send, may
-        wait for FullStory, or has ended. Only syncs with a watermark have one.
+        wait for FullStory, or has ended. Only syncs that remember have one.
     """
 
     seed: int
     dag_id: str
     breakages: tuple[Breakage, ...]
     second_run: float
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the sync remembers what it imported, so that it runs twice."""
+        return self.dag_id.endswith((WATERMARK, USERS))
+
+    @property
+    def imports_users(self) -> bool:
+        """Whether the records are users."""
+        return self.dag_id.endswith(USERS)
 
 
 def plan(seed: int) -> Plan:

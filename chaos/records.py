@@ -12,6 +12,7 @@ from demo.comparison import imported_events
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from airflow_provider_fullstory.emulator.client import EmulatorClient
     from demo.warehouse import Warehouse
 
 BATCH_SIZE = 5_000
@@ -64,7 +65,7 @@ def create_records(warehouse: Warehouse, count: int) -> None:
 
 
 def load_records(warehouse: Warehouse, number: int) -> None:
-    """Let syncs with a watermark find the first load of records, or both."""
+    """Let syncs that remember find the first load of records, or both."""
     with warehouse.cursor() as cursor:
         cursor.execute("UPDATE loads SET number = %s", (number,))
 
@@ -74,9 +75,9 @@ def last_moment(count: int) -> datetime:
     return datetime(2026, 1, 1, tzinfo=UTC) + count * _INTERVAL
 
 
-def compare_records(warehouse: Warehouse, emulator_url: str) -> Differences:
+def compare_records(warehouse: Warehouse, emulator: EmulatorClient) -> Differences:
     """Compare every record of the warehouse with what was really imported."""
-    return differences(dict(_expected_events(warehouse)), imported_events(emulator_url))
+    return differences(dict(_expected_events(warehouse)), imported_events(emulator.url))
 
 
 def differences(expected: dict[int, dict[str, Any]], imported: Iterable[dict[str, Any]]) -> Differences:

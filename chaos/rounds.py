@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from chaos.plan import BY_HAND, TASK_ID, WATERMARK
+from chaos.plan import BY_HAND, TASK_ID
 from chaos.records import BATCH_SIZE, compare_records, last_moment, load_records
+from chaos.users import compare_users
 from demo.processes import wait_for
 
 if TYPE_CHECKING:
@@ -79,8 +80,8 @@ class Round:
         self._services.emulator.reset()
         # What earlier rounds have left takes time to look through.
         shutil.rmtree(self._state, ignore_errors=True)
-        # With few events left, all batches would be made before the first is sent.
-        self._services.emulator.configure(event_quota=10**9)
+        # With few events left, all batches would be made before the first is sent. Small pages take long.
+        self._services.emulator.configure(event_quota=10**9, page_size=BATCH_SIZE)
         load_records(self._services.warehouse, 1)
         began = time.monotonic()
         run_ids = [self._services.airflow.api.trigger(plan.dag_id)]
@@ -90,7 +91,7 @@ class Round:
         wait_for("the last worker to be idle", self._breaker.has_no_workers)
         self._breaker.clear_up()
         self._breaker.wait_until_healthy()
-        self._check_records()
+        self._check_records(plan)
         self._check_reports(plan, run_ids)
         outcome = Outcome(
             broken=broken,
@@ -108,9 +109,8 @@ class Round:
     def _break(self, plan: Plan, run_ids: list[str]) -> list[Breakage]:
         """Break what is planned, when it is time, until the task has ended in all runs, which are noted."""
         to_come, broken = list(plan.breakages), []
-        has_watermark = plan.dag_id.endswith(WATERMARK)
-        runs_to_come = int(has_watermark)
-        deadline = time.monotonic() + _MOST_SECONDS + has_watermark * len(to_come) * _SECONDS_OF_A_HOLD
+        runs_to_come = int(plan.remembers)
+        deadline = time.monotonic() + _MOST_SECONDS + plan.remembers * len(to_come) * _SECONDS_OF_A_HOLD
         accepted_at: float | None = None
         while (
             (is_going_on := self._is_going_on(plan, run_ids, deadline))
@@ -123,9 +123,9 @@ class Round:
                 runs_to_come -= 1
                 load_records(self._services.warehouse, 2)
                 run_ids.append(self._services.airflow.api.trigger(plan.dag_id))
-            if progress == 1:
+            if progress >= 1 or not (is_going_on or runs_to_come):
                 accepted_at = accepted_at or time.monotonic()
-                progress += (time.monotonic() - accepted_at) / _SECONDS_OF_PROGRESS
+                progress = 1 + (time.monotonic() - accepted_at) / _SECONDS_OF_PROGRESS
             is_due = bool(to_come) and progress >= to_come[0].progress
             if is_due and self._breaker.break_now(to_come[0], plan.dag_id, run_ids[-1]):
                 broken.append(to_come.pop(0))
@@ -144,10 +144,11 @@ class Round:
     def _progress(self, plan: Plan) -> float:
         """Return the share of batches that were staged and accepted."""
         jobs = self._services.emulator.jobs()
-        if plan.dag_id.endswith(WATERMARK):
+        if plan.remembers:
             # The last batch of each import is a smaller one.
             records: int = sum(job["records"] for job in jobs)
-            return records / self._records
+            # A run that began late has sent those who changed once.
+            return records / (self._records * (1.5 if plan.imports_users else 1))
         accepted = len(jobs)
         if not plan.dag_id.endswith("_staged"):
             return accepted / self._batches
@@ -156,16 +157,17 @@ class Round:
         staged = sum(1 for _ in self._state.rglob("*.json.gz"))
         return (staged + accepted) / (2 * self._batches)
 
-    def _check_records(self) -> None:
-        if differences := compare_records(self._services.warehouse, self._services.emulator.url):
+    def _check_records(self, plan: Plan) -> None:
+        compare = compare_users if plan.imports_users else compare_records
+        if differences := compare(self._services.warehouse, self._services.emulator):
             raise RoundFailedError(f"FullStory differs from the warehouse: {differences}.")
 
     def _check_reports(self, plan: Plan, run_ids: list[str]) -> None:
         reports = [self._services.airflow.api.xcom(plan.dag_id, run_id, TASK_ID) for run_id in run_ids]
-        if plan.dag_id.endswith(WATERMARK):
+        if plan.remembers:
             for report in reports:
                 self._check_report_of_new(report)
-            self._check_memory()
+            self._check_memory(plan)
         else:
             self._check_report_of_all(*reports)
         if left := list(self._state.rglob("*.json.gz")):
@@ -183,14 +185,18 @@ class Round:
         ):
             raise RoundFailedError(f"The report is {report}, while FullStory has the jobs {accepted}.")
 
-    def _check_memory(self) -> None:
-        """Check that the sync knows of each record that it is imported, and of none twice."""
+    def _check_memory(self, plan: Plan) -> None:
+        """Check that no import of the sync is open, and that it knows each event as imported once."""
         [file] = self._state.glob("syncs/*/sync.json")
         record = json.loads(file.read_text())
+        if record["open"]:
+            raise RoundFailedError(f"An import of the sync is open; its record is {record}.")
+        if plan.imports_users:
+            return
         files = [record["insert_ids"]["sorted"], *record["insert_ids"]["recent"]]
         count = sum(file["count"] for file in files if file)
         moment = datetime.fromisoformat(record["watermark"]["value"]["value"])
-        if record["open"] or count != self._records or moment != last_moment(self._records):
+        if count != self._records or moment != last_moment(self._records):
             raise RoundFailedError(f"The sync knows {count:,} insert ids, and its record is {record}.")
 
     def _check_report_of_all(self, report: dict[str, Any]) -> None:
