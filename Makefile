@@ -30,7 +30,7 @@ endef
 TESTS := --group test --group build
 
 .DEFAULT_GOAL := help
-.PHONY: help matrix docs docs-links demo demo-ui demo-celery test-celery chaos month bench bench-flat bench-imports bench-insert-ids bench-pipe bench-rules bench-sync bench-wait test test-fast test-fast-airflow-2 test-airflow-2 test-airflow-next test-airflow-pins test-drivers test-lineage test-mariadb test-ui screenshots lint map format check-build constraints clean
+.PHONY: help matrix docs docs-links demo demo-ui demo-celery test-celery chaos month bench bench-flat bench-imports bench-insert-ids bench-pipe bench-rules bench-sync bench-users bench-wait test test-fast test-fast-airflow-2 test-airflow-2 test-airflow-next test-airflow-pins test-drivers test-lineage test-mariadb test-ui screenshots lint map format check-build constraints clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 19
@@ -101,6 +101,9 @@ bench-sync: $(VENV)/.installed ## Measure what insert ids cost an import, with 0
 
 bench-pipe: $(VENV)/.installed ## Measure how close an import of 3,000,000 records comes to FullStory's own time.
 	@$(BIN)/python -m benchmarks.pipe
+
+bench-users: $(VENV)/.installed ## Measure a sync of 1,000,000 users, and what it costs where few have changed. ROWS for less.
+	@$(BIN)/python -m benchmarks.users $(if $(ROWS),--rows $(ROWS))
 
 bench-wait: $(VENV)/.installed ## Measure what 1,000 waiting imports cost Airflow's triggerer, in ten minutes.
 	@$(BIN)/python -m benchmarks.waiting

@@ -51,7 +51,7 @@ CONTENDERS: Final = {
     "drt, destination rest_api in batch mode": "drt_sync",
     "dlt, custom destination, Arrow": "dlt_destination",
 }
-_DAGS: Final = Path(__file__).with_name("dags")
+_DAGS: Final = Path(__file__).parent / "dags" / "pipeline"
 #: Nothing but the task is to take time.
 _QUIET: Final = {
     "AIRFLOW__CORE__PARALLELISM": "1",
@@ -88,22 +88,12 @@ class Bench:
         """
         module = CONTENDERS[contender]
         if module is None:
-            return self._task(sink)
+            return run_task(self._airflow, f"import_orders_{sink}", self._directory)
         place = place_of(self._directory, self._sinks[sink])
         name = f"benchmarks.contenders.{module}"
         if peer := PEERS.get(module):
             return measure(name, "send", place, python=peer.python, environment=peer.environment)
         return measure(name, "send", place)
-
-    def _task(self, sink: int) -> Measurement:
-        dag_id = f"import_orders_{sink}"
-        self._airflow.wait_for_dag(dag_id)
-        run_id = self._airflow.api.trigger(dag_id)
-
-        file = self._directory / f"{run_id}.json"
-        # Asking Airflow would take processor time from the task.
-        wait_for("the task to end", file.exists, self._airflow.components.values(), seconds=3600)
-        return Measurement(**json.loads(file.read_text()))
 
 
 @contextmanager
@@ -120,23 +110,59 @@ def running_bench(directory: Path, rows: int) -> Iterator[Bench]:
         stack.callback(warehouse.stop)
         warehouse.start()
         orders.create(warehouse, rows)
-        airflow = LocalAirflow(
-            directory,
-            _DAGS,
-            warehouse,
-            {"warehouse": warehouse.connection_json()}
-            | {f"fullstory_{number}": _connection(url) for number, url in enumerate(sinks)},
-            _QUIET
-            | {
-                "BENCHMARK_RESULTS": str(directory),
-                "BENCHMARK_SINKS": str(len(sinks)),
-                "PYTHONPATH": str(Path(__file__).parents[1]),
-            },
-        )
-        stack.callback(airflow.stop)
+        connections = {f"fullstory_{number}": _connection(url) for number, url in enumerate(sinks)}
+        settings = {"BENCHMARK_SINKS": str(len(sinks))}
+        airflow = stack.enter_context(running_airflow(_DAGS, warehouse, connections, settings, directory))
+        yield Bench(directory, warehouse, airflow, sinks)
+
+
+@contextmanager
+def running_airflow(
+    dags: Path,
+    warehouse: Warehouse,
+    connections: dict[str, str],
+    settings: dict[str, str],
+    directory: Path,
+) -> Iterator[LocalAirflow]:
+    """
+    Run an Airflow that leaves its processors to its tasks.
+
+    :param dags: The folder of its DAGs.
+    :param warehouse: What they read.
+    :param connections: Other connections by id, as JSON.
+    :param settings: Variables of its environment.
+    :param directory: Holds all data; tasks write down there what they took.
+    """
+    airflow = LocalAirflow(
+        directory,
+        dags,
+        warehouse,
+        {"warehouse": warehouse.connection_json()} | connections,
+        _QUIET
+        | {"BENCHMARK_RESULTS": str(directory), "PYTHONPATH": str(Path(__file__).parents[1])}
+        | settings,
+    )
+    try:
         airflow.start()
         airflow.wait_until_healthy()
-        yield Bench(directory, warehouse, airflow, sinks)
+        yield airflow
+    finally:
+        airflow.stop()
+
+
+def run_task(airflow: LocalAirflow, dag_id: str, directory: Path) -> Measurement:
+    """
+    Run a DAG of one task, and return what the task took.
+
+    :param airflow: Runs it.
+    :param dag_id: The DAG.
+    :param directory: Where the task writes that down.
+    """
+    airflow.wait_for_dag(dag_id)
+    file = directory / f"{airflow.api.trigger(dag_id)}.json"
+    # Asking Airflow would take processor time from the task.
+    wait_for("the task to end", file.exists, airflow.components.values(), seconds=3600)
+    return Measurement(**json.loads(file.read_text()))
 
 
 def place_of(directory: Path, sink: str) -> Place:
