@@ -258,7 +258,7 @@ check-build: $(VENV)/.installed ## Build wheel and sdist, check both, and load t
 # UPGRADE= keeps the versions that are pinned and still fit.
 UPGRADE := --upgrade
 COMPILE := $(BIN)/uv pip compile --quiet $(UPGRADE) --python-version 3.11 --no-emit-index-url --no-header \
-	--no-annotate --group mariadb --group bench --group lineage --group metrics --group ui pyproject.toml
+	--no-annotate --group mariadb --group bench --group lineage --group ui pyproject.toml
 
 constraints: $(VENV)/.installed ## Refresh the constraints with the newest versions that fit together.
 	$(COMPILE) --group dev --group docs --universal --output-file constraints.txt

@@ -116,7 +116,7 @@ def read_imports(
     :param dag_ids: The DAGs that the user may read.
     :param page: The number of the page, from 1 to ``LAST_PAGE``.
     """
-    result = (XComModel.dag_run_id == DagRun.id) & (XComModel.key == XCOM_RETURN_KEY)
+    result = (XComModel.key == XCOM_RETURN_KEY) & _left_by_task(XComModel, XComModel.dag_run_id == DagRun.id)
     query = (
         select(
             *(TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index),
@@ -124,7 +124,7 @@ def read_imports(
             *(DagRun.run_after, XComModel.value),
         )
         .join(DagRun, _same(DagRun, "dag_id", "run_id"))
-        .outerjoin(XComModel, result & _same(XComModel, "task_id", "map_index"))
+        .outerjoin(XComModel, result)
         .where(TaskInstance.dag_id.in_(dag_ids), _imports())
         .order_by(DagRun.run_after.desc(), DagRun.id.desc(), TaskInstance.task_id, TaskInstance.map_index)
         .offset((page - 1) * PAGE_SIZE)
@@ -168,9 +168,22 @@ def _same(model: Any, *columns: str) -> Any:
     return and_(*(getattr(model, column) == getattr(TaskInstance, column) for column in columns))
 
 
+def _left_by_task(xcom: Any, of_run: Any) -> Any:
+    """
+    Match the XComs of a task.
+
+    :param xcom: The model of XComs.
+    :param of_run: Matches those of its run.
+    """
+    if hasattr(xcom, "task_instance_id"):
+        # Airflow 3.4 keeps XComs by the try that left them, and several tries of a task.
+        return xcom.task_instance_id == TaskInstance.id
+    return of_run & _same(xcom, "task_id", "map_index")
+
+
 def _imports() -> Any:
     """Match tasks of this package; those whose class is made of one of its operators left its link."""
     link = aliased(XComModel)
     is_link = link.key == FullStoryImportHistoryLink().xcom_key
-    of_task = _same(link, "dag_id", "run_id", "task_id", "map_index")
+    of_task = _left_by_task(link, _same(link, "dag_id", "run_id"))
     return or_(TaskInstance.operator.in_(_OPERATORS), exists().where(is_link, of_task))

@@ -9,6 +9,8 @@ from unittest.mock import Mock
 
 import pytest
 from airflow.providers.common.compat.sdk import Stats
+from datadog.dogstatsd import DogStatsd
+from statsd import StatsClient
 
 from airflow_provider_fullstory.task import metrics
 from tests.conftest import run
@@ -68,9 +70,8 @@ def use(logger: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def plain(server: StatsDServer, *, has_tags: bool = False) -> Any:
-    client = pytest.importorskip("statsd").StatsClient
     return statsd_logger.SafeStatsdLogger(
-        client("127.0.0.1", server.port, "airflow"),
+        StatsClient("127.0.0.1", server.port, "airflow"),
         influxdb_tags_enabled=has_tags,
         # Airflow 2 reads this from its configuration.
         **({} if stats is None else {"statsd_influxdb_enabled": has_tags}),
@@ -78,9 +79,8 @@ def plain(server: StatsDServer, *, has_tags: bool = False) -> Any:
 
 
 def datadog(server: StatsDServer) -> Any:
-    client = pytest.importorskip("datadog.dogstatsd").DogStatsd
     return datadog_logger.SafeDogStatsdLogger(
-        client("127.0.0.1", server.port, namespace="airflow", disable_telemetry=True), metrics_tags=True
+        DogStatsd("127.0.0.1", server.port, namespace="airflow", disable_telemetry=True), metrics_tags=True
     )
 
 

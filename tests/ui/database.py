@@ -54,31 +54,46 @@ class Database:
         operator: str = EVENTS,
         map_index: int = -1,
         try_number: int = 1,
+        is_last_try: bool = True,
         **xcoms: Any,
     ) -> None:
-        """Add a task, and the XComs that it left."""
-        from airflow.models.dagrun import DagRun
+        """Add a task, and the XComs that it left; from Airflow 3.4 on, earlier tries are kept."""
         from airflow.models.taskinstance import TaskInstance
-        from airflow.models.xcom import XComModel
-        from sqlalchemy import select
 
-        identity = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
+        table = TaskInstance.__table__
+        # Text in Airflow 3.1.
+        instance_id = table.c.id.type.python_type(str(uuid.uuid4()))
+        # Another column in Airflow 3.4.
+        index = table.c.get("region_index", table.c.get("map_index")).name
+        identity = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id}
         self._insert(
             TaskInstance,
-            # Text in Airflow 3.1.
-            id=TaskInstance.__table__.c.id.type.python_type(str(uuid.uuid4())),
+            id=instance_id,
             state=state,
             operator=operator,
             try_number=try_number,
             duration=61.5,
             pool="default_pool",
             **identity,
-        )
-        dag_run_id = self.session.scalar(
-            select(DagRun.id).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
+            **{index: map_index},
+            **({} if is_last_try else {"working_set": None}),
         )
         for key, value in xcoms.items():
-            self._insert(XComModel, dag_run_id=dag_run_id, key=key, value=value, **identity)
+            self._add_xcom(key, value, instance_id, {**identity, "map_index": map_index})
+
+    def _add_xcom(self, key: str, value: Any, instance_id: Any, identity: dict[str, Any]) -> None:
+        from airflow.models import xcom
+        from airflow.models.dagrun import DagRun
+        from sqlalchemy import select
+
+        if hasattr(xcom, "XComModelV2"):
+            self._insert(
+                xcom.XComModelV2, id=uuid.uuid4(), task_instance_id=instance_id, key=key, value=value
+            )
+            return
+        of_run = DagRun.dag_id == identity["dag_id"], DagRun.run_id == identity["run_id"]
+        dag_run_id = self.session.scalar(select(DagRun.id).where(*of_run))
+        self._insert(xcom.XComModel, dag_run_id=dag_run_id, key=key, value=value, **identity)
 
     def add_import(self, dag_id: str, number: int, **task: Any) -> str:
         """Add a run with one task, which imports."""

@@ -63,6 +63,27 @@ def test_a_report_that_was_written_as_text_is_read(database: Database) -> None:
     assert shown.report.imported == 3
 
 
+def test_what_an_earlier_try_left_is_not_shown(database: Database) -> None:
+    from airflow.models.taskinstance import TaskInstance
+
+    if "working_set" not in TaskInstance.__table__.c:
+        pytest.skip("Before Airflow 3.4 a try removes what the one before has left.")
+    link = {FullStoryImportHistoryLink().xcom_key: "/dags/orders"}
+    run_id = database.add_run("orders", 1)
+    for try_number in (1, 2):
+        xcoms = link | {"return_value": report(imported=try_number)} if try_number == 1 else link
+        database.add_task(
+            "orders",
+            run_id,
+            operator="OurOperator",
+            try_number=try_number,
+            is_last_try=try_number == 2,
+            **xcoms,
+        )
+    [shown] = read(database)
+    assert (shown.try_number, shown.report) == (2, None)
+
+
 @pytest.mark.parametrize("state", ["failed", "running", None])
 def test_a_task_without_a_report_shows_its_state(database: Database, state: str | None) -> None:
     database.add_import("orders", 1, state=state)
