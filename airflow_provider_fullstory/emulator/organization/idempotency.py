@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MEMORY_SECONDS = 24 * 60 * 60
 MAX_KEY_LENGTH = 255
+#: Answers that come before the endpoint does anything; only what an endpoint began is remembered.
+_UNEXECUTED = frozenset({401, 403, 404, 408, 409, 413, 429})
 
 
 class IdempotencyMemory:
@@ -66,10 +68,14 @@ class IdempotencyMemory:
         return Answer(status, body, records=records)
 
     def remember(self, scope: str, key: str, digest: str, answer: Answer, *, server_errors: bool) -> None:
-        """Remember an answer, unless the request can be retried. Call it within a transaction."""
+        """
+        Remember an answer, unless the request was not executed, or can be retried.
+
+        Call it within a transaction.
+        """
         # "Server errors above 500" can be retried; whether that includes 500 itself is unknown. Here it does.
-        retryable = answer.status in (409, 429) or (answer.status >= 500 and not server_errors)
-        if not retryable:
+        retryable = answer.status >= 500 and not server_errors
+        if not retryable and answer.status not in _UNEXECUTED:
             self._database.connection.execute(
                 "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (scope, key, digest, self._clock.now(), answer.status, answer.body, answer.records),

@@ -56,7 +56,7 @@ def test_a_rejected_request_is_remembered(api, fullstory_emulator):
     assert [request["replayed"] for request in fullstory_emulator.requests()] == [False, True]
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("status", [401, 403, 408, 409, 413, 429, 500, 503])
 def test_what_can_be_retried_is_not_remembered(api, fullstory_emulator, status):
     fullstory_emulator.order_fault(status=status)
     assert api.post("/v2/events/batch", BATCH, Idempotency_Key="k").status_code == status
