@@ -47,7 +47,8 @@ _ERRORS: dict[int, tuple[type[FullStoryApiError], str]] = {
     ),
 }
 _FAILED = "FullStory failed; the request may be sent again."
-_FAILED_FOR_GOOD = "FullStory failed, and may have done the work all the same, so it is not asked again."
+#: What is known of a request that FullStory may have got, and would not recognize.
+NOT_ASKED_AGAIN = "FullStory may have done the work all the same, so it is not asked again."
 #: What to do if FullStory does not know an endpoint.
 NO_ENDPOINT = "FullStory has no such endpoint: check the host of the connection."
 
@@ -78,7 +79,11 @@ def error_of(
     code, message = _error_body(response.body, secrets)
     error_type, advice = _ERRORS.get(response.status, (FullStoryApiError, ""))
     if response.status >= 500:
-        error_type, advice = FullStoryServerError, _FAILED if is_repeatable else _FAILED_FOR_GOOD
+        error_type, advice = FullStoryServerError, _FAILED
+    # A proxy may have answered with another kind of success.
+    is_ambiguous = error_type.is_ambiguous or response.status < 300
+    if is_ambiguous and not is_repeatable:
+        advice = NOT_ASKED_AGAIN
     advice = advice.format(level=level, missing=missing)
     if response.retry_after is not None:
         advice += f" FullStory asks to wait {response.retry_after:g} s."
@@ -89,8 +94,7 @@ def error_of(
         code=code,
         retry_after=response.retry_after,
     )
-    # A proxy may have answered with another kind of success.
-    error.is_ambiguous = error.is_ambiguous or response.status < 300
+    error.is_ambiguous = is_ambiguous
     return error
 
 

@@ -7,18 +7,27 @@ call is made: most hooks never make one.
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from airflow_provider_fullstory.api import single_records
 from airflow_provider_fullstory.exceptions import FullStoryInputError
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from airflow_provider_fullstory.api.protocol import Call
     from airflow_provider_fullstory.api.single_records import UserDetails
+
+_MAY_HAVE: Final = "FullStory may have done the work all the same. "
+_WITH_KEY: Final = (
+    f"{_MAY_HAVE}The same call with the same idempotency_key does it no second time, for 24 hours."
+)
+_WITHOUT_KEY: Final = f"{_MAY_HAVE}No idempotency_key was given, so the same call may do it a second time."
+
+T = TypeVar("T")
 
 
 def create_user(
@@ -41,7 +50,7 @@ def create_user(
         allow_anonymous=allow_anonymous,
         drop_invalid_properties=drop_invalid_properties,
     )
-    return single_records.create_user(body, _key(idempotency_key))
+    return _keyed(single_records.create_user, body, idempotency_key)
 
 
 def update_user(
@@ -125,7 +134,12 @@ def create_event(
         "page_properties_schema": page_properties_schema and {"properties": page_properties_schema},
     }
     body = event_body(fields, schema, allow_anonymous=allow_anonymous)
-    return single_records.create_event(body, _key(idempotency_key))
+    return _keyed(single_records.create_event, body, idempotency_key)
+
+
+def _keyed(create: Callable[[bytes, str], Call[T]], body: bytes, key: str | None) -> Call[T]:
+    call = create(body, _key(key))
+    return dataclasses.replace(call, in_doubt=_WITHOUT_KEY if key is None else _WITH_KEY)
 
 
 def _key(given: str | None) -> str:

@@ -42,6 +42,7 @@ READS: dict[str, tuple[str, Callable[[Any, str], Any]]] = {
 }
 #: After these FullStory may have done the work.
 LOST: list[dict[str, Any]] = [
+    {"status": 408},
     {"status": 500},
     {"status": 503, "work_done": True},
     {"status": 409},
@@ -49,6 +50,8 @@ LOST: list[dict[str, Any]] = [
     {"reset": "after"},
     {"status": 200, "body": "no object", "work_done": True},
 ]
+#: So they may after another kind of success, such as that of a proxy.
+OTHER_SUCCESS: list[dict[str, Any]] = [{"status": 202}, {"status": 204}]
 LIMITED = {"status": 429, "headers": {"Retry-After": "0.01"}}
 
 
@@ -201,6 +204,36 @@ def test_what_carries_a_key_is_repeated_under_it_and_done_once(
     assert len(emulator.users()) + len(emulator.events()) == 1
 
 
+@pytest.mark.parametrize(
+    ("keyed", "words"),
+    [
+        ({"idempotency_key": "k"}, "The same call with the same idempotency_key does it no second time"),
+        ({}, "No idempotency_key was given, so the same call may do it a second time"),
+    ],
+)
+@pytest.mark.parametrize("last", [{"reset": "after"}, {"status": 503}, LIMITED, {"status": 401}], ids=str)
+def test_the_error_says_what_is_unknown_whichever_attempt_left_it_so(
+    emulator: EmulatorClient,
+    open_hook: Callable[..., Any],
+    keyed: dict[str, str],
+    words: str,
+    last: dict[str, Any],
+) -> None:
+    emulator.order_fault(path="/v2/events", reset="after")
+    emulator.order_fault(path="/v2/events", times=999, **last)
+    with open_hook(retry_for=1) as hook, pytest.raises(FullStoryError, match=words) as caught:
+        hook.create_event("A", user={"uid": "ann"}, **keyed)
+    assert caught.value.is_ambiguous
+    assert str(caught.value).count("FullStory may have done the work all the same.") == 1
+
+
+def test_an_error_says_nothing_of_doubt_if_there_is_none(emulator: EmulatorClient, hook: Any) -> None:
+    emulator.order_fault(path="/v2/events", status=401)
+    with pytest.raises(FullStoryError) as caught:
+        hook.create_event("A", user={"uid": "ann"})
+    assert "may have done" not in str(caught.value)
+
+
 @pytest.mark.parametrize("fault", [*LOST[:-1], LIMITED], ids=str)
 @pytest.mark.parametrize("call", READS)
 def test_what_reads_is_repeated(
@@ -213,7 +246,7 @@ def test_what_reads_is_repeated(
     assert len(asked(emulator, before)) == 3
 
 
-@pytest.mark.parametrize("fault", LOST, ids=str)
+@pytest.mark.parametrize("fault", [*LOST, *OTHER_SUCCESS], ids=str)
 @pytest.mark.parametrize("call", WITHOUT_KEY)
 def test_what_has_no_key_is_not_repeated_once_it_may_have_arrived(
     emulator: EmulatorClient, hook: Any, ann: str, call: str, fault: dict[str, Any]
@@ -225,8 +258,7 @@ def test_what_has_no_key_is_not_repeated_once_it_may_have_arrived(
         send(hook, ann)
     assert caught.value.is_ambiguous
     assert [request["idempotency_key"] for request in asked(emulator, before)] == [None]
-    if "reset" in fault:
-        assert "may have done the work all the same, so it is not asked again" in str(caught.value)
+    assert "may have done the work all the same, so it is not asked again" in str(caught.value)
 
 
 @pytest.mark.parametrize("call", WITHOUT_KEY)
