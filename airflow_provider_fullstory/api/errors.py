@@ -39,7 +39,7 @@ _ERRORS: dict[int, tuple[type[FullStoryApiError], str]] = {
     404: (FullStoryNotFoundError, "{missing}"),
     408: (FullStoryServerError, "The request took too long to arrive."),
     409: (FullStoryConflictError, "The same request is being worked on at this moment."),
-    413: (FullStoryBodyTooLargeError, "The batch has too many bytes: set a smaller max_batch_bytes."),
+    413: (FullStoryBodyTooLargeError, "It has too many bytes: for an import, set a smaller max_batch_bytes."),
     422: (FullStoryBadRequestError, _WRONG),
     429: (
         FullStoryRateLimitError,

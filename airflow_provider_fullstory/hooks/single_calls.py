@@ -26,6 +26,8 @@ _WITH_KEY: Final = (
     f"{_MAY_HAVE}The same call with the same idempotency_key does it no second time, for 24 hours."
 )
 _WITHOUT_KEY: Final = f"{_MAY_HAVE}No idempotency_key was given, so the same call may do it a second time."
+#: As the last part of a path, these lead to other endpoints.
+_NO_IDS: Final = frozenset({".", "..", "batch", "stream"})
 
 T = TypeVar("T")
 
@@ -64,7 +66,7 @@ def update_user(
     drop_invalid_properties: bool,
 ) -> Call[str]:
     """Return the call that changes a user."""
-    from airflow_provider_fullstory.records.single import user_body, user_field
+    from airflow_provider_fullstory.records.single import user_body
 
     body = user_body(
         {"uid": uid, "display_name": display_name, "email": email, "properties": properties},
@@ -74,14 +76,12 @@ def update_user(
     )
     if body == b"{}":
         raise FullStoryInputError("The user was not updated: nothing is given that could change.")
-    return single_records.update_user(user_field("id", user_id), body)
+    return single_records.update_user(_id(user_id), body)
 
 
 def get_user(user_id: str, *, include_schema: bool) -> Call[UserDetails]:
     """Return the call that reads a user."""
-    from airflow_provider_fullstory.records.single import user_field
-
-    return single_records.get_user(user_field("id", user_id), include_schema=include_schema)
+    return single_records.get_user(_id(user_id), include_schema=include_schema)
 
 
 def wanted_users(*, is_identified: bool | None, **fields: str | None) -> dict[str, str]:
@@ -101,7 +101,7 @@ def delete_user(user_id: str | None, uid: str | None) -> Call[None]:
     if (user_id is None) == (uid is None):
         raise FullStoryInputError("No user was deleted: give either id or uid.")
     if user_id is not None:
-        return single_records.delete_user(user_field("id", user_id))
+        return single_records.delete_user(_id(user_id))
     return single_records.delete_user_by_uid(user_field("uid", uid))
 
 
@@ -135,6 +135,15 @@ def create_event(
     }
     body = event_body(fields, schema, allow_anonymous=allow_anonymous)
     return _keyed(single_records.create_event, body, idempotency_key)
+
+
+def _id(given: str) -> str:
+    from airflow_provider_fullstory.records.single import user_field
+
+    user_id = user_field("id", given)
+    if user_id in _NO_IDS:
+        raise FullStoryInputError(f"Nothing was sent: the id {user_id!r} leads to another endpoint.")
+    return user_id
 
 
 def _keyed(create: Callable[[bytes, str], Call[T]], body: bytes, key: str | None) -> Call[T]:

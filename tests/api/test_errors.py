@@ -19,7 +19,7 @@ from tests.api.answers import failure
         (404, exceptions.FullStoryNotFoundError, False, "check the id, and the connection that created it"),
         (408, exceptions.FullStoryServerError, True, "The request took too long to arrive"),
         (409, exceptions.FullStoryConflictError, True, "is being worked on at this moment"),
-        (413, exceptions.FullStoryBodyTooLargeError, False, "set a smaller max_batch_bytes"),
+        (413, exceptions.FullStoryBodyTooLargeError, False, "for an import, set a smaller max_batch_bytes"),
         (422, exceptions.FullStoryBadRequestError, False, "the same request will fail again"),
         (429, exceptions.FullStoryRateLimitError, True, "200 batches or 500,000 records"),
         (500, exceptions.FullStoryServerError, True, "the request may be sent again"),

@@ -351,6 +351,16 @@ def test_a_key_with_other_arguments_is_refused(emulator: EmulatorClient, hook: A
         (lambda hook: hook.update_user("", email="a"), "id is empty"),
         (lambda hook: hook.get_user(None), "id must be text"),
         (lambda hook: hook.get_user("1 "), "id has white space"),
+        *(
+            (send, "leads to another endpoint")
+            for send in (
+                lambda hook: hook.get_user(".."),
+                lambda hook: hook.update_user(".", email="a"),
+                lambda hook: hook.update_user("batch", email="a"),
+                lambda hook: hook.update_user("stream", uid="u"),
+                lambda hook: hook.delete_user(id="."),
+            )
+        ),
         (lambda hook: hook.delete_user(), "either id or uid"),
         (lambda hook: hook.delete_user(id="1", uid="u"), "either id or uid"),
         (lambda hook: hook.delete_user(uid=""), "uid is empty"),
