@@ -90,6 +90,10 @@ def wanted_users(*, is_identified: bool | None, **fields: str | None) -> dict[st
 
     wanted = {name: user_field(name, value) for name, value in fields.items() if value is not None}
     if is_identified is not None:
+        if not isinstance(is_identified, bool):
+            # Of a template, even the text "False" would count as true.
+            given = type(is_identified).__name__
+            raise FullStoryInputError(f"is_identified must be True or False, not {given}. Nothing was sent.")
         wanted["is_identified"] = "true" if is_identified else "false"
     return wanted
 
@@ -130,10 +134,8 @@ def create_event(
         "context": context,
         "properties": properties,
         "page_properties": page_properties,
-        # In a record the types are one level deeper.
-        "page_properties_schema": page_properties_schema and {"properties": page_properties_schema},
     }
-    body = event_body(fields, schema, allow_anonymous=allow_anonymous)
+    body = event_body(fields, schema, page_properties_schema, allow_anonymous=allow_anonymous)
     return _keyed(single_records.create_event, body, idempotency_key)
 
 

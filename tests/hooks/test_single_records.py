@@ -182,6 +182,12 @@ def test_an_event_is_created_with_all_its_fields(emulator: EmulatorClient, hook:
     }
 
 
+def test_an_empty_schema_declares_nothing(emulator: EmulatorClient, hook: Any) -> None:
+    hook.create_event("A", user={"uid": "ann"}, schema={}, page_properties={}, page_properties_schema={})
+    [line] = emulator.events()
+    assert line["event"] == {"name": "A", "user": {"uid": "ann"}}
+
+
 def test_an_event_of_nobody_is_created_if_that_is_wanted(emulator: EmulatorClient, hook: Any) -> None:
     hook.create_event("A", timestamp="2026-01-31 10:30:00+02:00", allow_anonymous=True)
     [line] = emulator.events()
@@ -341,6 +347,8 @@ def test_a_key_with_other_arguments_is_refused(emulator: EmulatorClient, hook: A
             lambda hook: hook.create_user(uid="u", properties={"a": "x"}, schema={"a": "int"}),
             "declared 'int'",
         ),
+        (lambda hook: hook.create_user(uid="u", schema="int"), 'the form {"quantity": "int"}, and is str'),
+        (lambda hook: hook.create_user(uid="u", schema={5: "int"}), "schema declares 5, which is not text"),
         (lambda hook: hook.create_user(uid="u", idempotency_key=""), "idempotency_key must be"),
         (lambda hook: hook.create_user(uid="u", idempotency_key="é"), "idempotency_key must be"),
         (lambda hook: hook.create_user(uid="u", idempotency_key="a\n"), "idempotency_key must be"),
@@ -365,6 +373,15 @@ def test_a_key_with_other_arguments_is_refused(emulator: EmulatorClient, hook: A
         (lambda hook: hook.delete_user(id="1", uid="u"), "either id or uid"),
         (lambda hook: hook.delete_user(uid=""), "uid is empty"),
         (lambda hook: list(hook.list_users(email="")), "email is empty"),
+        (lambda hook: list(hook.list_users(is_identified="False")), "must be True or False, not str"),
+        (
+            lambda hook: hook.create_event("A", user={"uid": "u"}, page_properties_schema={"a": "number"}),
+            "page_properties_schema declares 'a' as 'number'; the types are",
+        ),
+        (
+            lambda hook: hook.create_event("A", user={"uid": "u"}, page_properties_schema=["a"]),
+            'page_properties_schema must have the form {"quantity": "int"}, and is list',
+        ),
         (lambda hook: hook.create_event("A"), "neither a user nor a session.*allow_anonymous=True"),
         (lambda hook: hook.create_event("", user={"uid": "u"}), "name is empty"),
         (lambda hook: hook.create_event("A", user={"uid": "u", "id": "1"}), "both given"),
