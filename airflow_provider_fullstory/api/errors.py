@@ -82,11 +82,13 @@ def error_of(
         error_type, advice = FullStoryServerError, _FAILED
     # A proxy may have answered with another kind of success.
     is_ambiguous = error_type.is_ambiguous or response.status < 300
+    advice = advice.format(level=level, missing=missing)
     if is_ambiguous and not is_repeatable:
         advice = NOT_ASKED_AGAIN
-    advice = advice.format(level=level, missing=missing)
-    if response.retry_after is not None:
-        advice += f" FullStory asks to wait {response.retry_after:g} s."
+    elif response.retry_after is not None:
+        # To the hundredth, and without an exponent.
+        seconds = f"{response.retry_after:.2f}".rstrip("0").rstrip(".")
+        advice += f" FullStory asks to wait {seconds} s."
     said = f"{message} ({code})" if code else message
     error = error_type(
         f"Could not {purpose}: FullStory answered HTTP {response.status}, {said}.\n{advice}".rstrip(),

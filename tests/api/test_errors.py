@@ -85,3 +85,10 @@ def test_an_error_with_values_of_other_types_is_an_error_still(body: bytes) -> N
 
     assert isinstance(error, exceptions.FullStoryRateLimitError)
     assert isinstance(error.code, str)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [("0", "0"), ("0.25", "0.25"), ("30", "30"), ("1000000", "1000000")]
+)
+def test_the_wait_that_fullstory_asks_for_is_shown_in_plain_digits(value: str, shown: str) -> None:
+    assert str(failure(429, Retry_After=value)).endswith(f"FullStory asks to wait {shown} s.")
