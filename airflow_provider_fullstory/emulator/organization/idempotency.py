@@ -1,8 +1,8 @@
 """
 The answers remembered for ``Idempotency-Key`` (developer.fullstory.com/server/idempotent-requests).
 
-Unknown, and decided here: the maximum length of a key, whether bodies are compared byte by byte, the status
-for a key that came with another body before, and whether a replayed answer is marked.
+Unknown, and decided here: the length and the characters that a key may have, whether bodies are compared byte
+by byte, the status for a key that came with another body before, and whether a replayed answer is marked.
 """
 
 from __future__ import annotations
@@ -37,10 +37,13 @@ class IdempotencyMemory:
         """
         Mark a key as in flight.
 
-        :raises ApiError: If a request with this key is in flight; this request is not remembered.
+        :raises ApiError: If no key is like that, or a request with this key is in flight; this request is not
+            remembered.
         """
         if len(key) > MAX_KEY_LENGTH:
             raise invalid(f"Idempotency-Key must not be longer than {MAX_KEY_LENGTH} characters")
+        if not (key.isascii() and key.isprintable()):
+            raise invalid("Idempotency-Key must consist of visible ASCII characters")
         if (scope, key) in self._executing:
             raise ApiError(409, "conflict", "a request with this Idempotency-Key is being executed")
         self._executing.add((scope, key))
