@@ -34,12 +34,20 @@ class NewAnnotation(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Annotation(msgspec.Struct, frozen=True):
-    """An annotation as FullStory answers with it; it has no id."""
+    """An annotation as FullStory answers with it; it has no id. What the answer leaves out is empty."""
 
     text: str
     start_time: str
     end_time: str
     source: str
+
+
+class _AnnotationAnswer(msgspec.Struct, frozen=True):
+    # All fields are documented as required. But FullStory has the annotation, whatever its answer leaves out.
+    text: str
+    start_time: str | None = None
+    end_time: str | None = None
+    source: str | None = None
 
 
 def new_annotation(
@@ -96,10 +104,15 @@ def create_annotation(annotation: NewAnnotation) -> Call[Annotation]:
             headers={"Content-Type": "application/json"},
             body=ENCODER.encode(annotation),
         ),
-        decoder(Annotation).decode,
+        _answered,
         "create the annotation",
         repeatable_for=0.0,
     )
+
+
+def _answered(content: bytes) -> Annotation:
+    answer = decoder(_AnnotationAnswer).decode(content)
+    return Annotation(answer.text, answer.start_time or "", answer.end_time or "", answer.source or "")
 
 
 def _check_text(name: str, value: Any, most: int) -> None:

@@ -39,7 +39,7 @@ _ERRORS: dict[int, tuple[type[FullStoryApiError], str]] = {
     404: (FullStoryNotFoundError, "{missing}"),
     408: (FullStoryServerError, "The request took too long to arrive."),
     409: (FullStoryConflictError, "The same request is being worked on at this moment."),
-    413: (FullStoryBodyTooLargeError, "The batch has too many bytes: set a smaller max_batch_bytes."),
+    413: (FullStoryBodyTooLargeError, "It has too many bytes: for an import, set a smaller max_batch_bytes."),
     422: (FullStoryBadRequestError, _WRONG),
     429: (
         FullStoryRateLimitError,
@@ -47,7 +47,8 @@ _ERRORS: dict[int, tuple[type[FullStoryApiError], str]] = {
     ),
 }
 _FAILED = "FullStory failed; the request may be sent again."
-_FAILED_FOR_GOOD = "FullStory failed, and may have done the work all the same, so it is not asked again."
+#: What is known of a request that FullStory may have got, and would not recognize.
+NOT_ASKED_AGAIN = "FullStory may have done the work all the same, so it is not asked again."
 #: What to do if FullStory does not know an endpoint.
 NO_ENDPOINT = "FullStory has no such endpoint: check the host of the connection."
 
@@ -78,10 +79,16 @@ def error_of(
     code, message = _error_body(response.body, secrets)
     error_type, advice = _ERRORS.get(response.status, (FullStoryApiError, ""))
     if response.status >= 500:
-        error_type, advice = FullStoryServerError, _FAILED if is_repeatable else _FAILED_FOR_GOOD
+        error_type, advice = FullStoryServerError, _FAILED
+    # A proxy may have answered with another kind of success.
+    is_ambiguous = error_type.is_ambiguous or response.status < 300
     advice = advice.format(level=level, missing=missing)
-    if response.retry_after is not None:
-        advice += f" FullStory asks to wait {response.retry_after:g} s."
+    if is_ambiguous and not is_repeatable:
+        advice = NOT_ASKED_AGAIN
+    elif response.retry_after is not None:
+        # To the hundredth, and without an exponent.
+        seconds = f"{response.retry_after:.2f}".rstrip("0").rstrip(".")
+        advice += f" FullStory asks to wait {seconds} s."
     said = f"{message} ({code})" if code else message
     error = error_type(
         f"Could not {purpose}: FullStory answered HTTP {response.status}, {said}.\n{advice}".rstrip(),
@@ -89,8 +96,7 @@ def error_of(
         code=code,
         retry_after=response.retry_after,
     )
-    # A proxy may have answered with another kind of success.
-    error.is_ambiguous = error.is_ambiguous or response.status < 300
+    error.is_ambiguous = is_ambiguous
     return error
 
 

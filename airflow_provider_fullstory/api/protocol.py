@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from airflow_provider_fullstory import __version__
 from airflow_provider_fullstory.api.encoding import UNREADABLE
-from airflow_provider_fullstory.api.errors import NO_ENDPOINT, error_of
+from airflow_provider_fullstory.api.errors import NO_ENDPOINT, NOT_ASKED_AGAIN, error_of
 from airflow_provider_fullstory.api.quoting import quoted
 from airflow_provider_fullstory.exceptions import (
     FullStoryError,
@@ -53,6 +53,7 @@ class Call(Generic[T]):
     :param repeatable_for: Seconds for which FullStory recognizes the request if it is sent again; after that
         it would do the work twice. 0 for a request that is never sent again once it may have arrived.
     :param sent_before: When the request was first sent, in seconds since the epoch, if its answer is unknown.
+    :param in_doubt: What the error of the last attempt says if FullStory may have done the work.
     """
 
     request: Request
@@ -62,6 +63,7 @@ class Call(Generic[T]):
     missing: str = NO_ENDPOINT
     repeatable_for: float = math.inf
     sent_before: float | None = None
+    in_doubt: str = ""
 
     def result(self, response: Response, secrets: Collection[str] = ()) -> T:
         """
@@ -69,9 +71,11 @@ class Call(Generic[T]):
 
         :raises FullStoryError: The type that fits the answer.
         """
+        is_repeatable = self.repeatable_for > 0
+        outcome = "" if is_repeatable else f" {NOT_ASKED_AGAIN}"
         if response.status == 202:
             raise FullStoryNotReadyError(
-                f"FullStory is still working: it could not {self.purpose} yet (HTTP 202).",
+                f"FullStory is still working: it could not {self.purpose} yet (HTTP 202).{outcome}",
                 status_code=202,
                 retry_after=response.retry_after,
             )
@@ -82,7 +86,7 @@ class Call(Generic[T]):
                 purpose=self.purpose,
                 level=self.level,
                 missing=self.missing,
-                is_repeatable=self.repeatable_for > 0,
+                is_repeatable=is_repeatable,
             )
         if len(response.body) > LONGEST_ANSWER:
             reason = f"it has more than {LONGEST_ANSWER:,} bytes"
@@ -94,7 +98,7 @@ class Call(Generic[T]):
         # Raised here, since the error of a decoder may hold the answer.
         raise FullStoryProtocolError(
             f"The answer to the request to {self.purpose} is not FullStory's: {reason}. "
-            "Check the host of the connection, and any proxy on the way.",
+            f"Check the host of the connection, and any proxy on the way.{outcome}",
             status_code=response.status,
         )
 

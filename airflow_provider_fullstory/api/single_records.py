@@ -26,7 +26,8 @@ class UserDetails(msgspec.Struct, frozen=True):
     A user as FullStory has it; ``msgspec.to_builtins`` makes a dict of it, which an XCom can hold.
 
     ``id`` is FullStory's own, ``uid`` the application's: None for an anonymous user. ``schema`` and
-    ``type_conflicts`` are there if they were asked for. ``app_url`` leads to the user in FullStory.
+    ``type_conflicts`` are there if they were asked for. ``app_url`` leads to the user in FullStory. What is
+    empty there is None.
     """
 
     id: str
@@ -38,6 +39,12 @@ class UserDetails(msgspec.Struct, frozen=True):
     schema: dict[str, Any] | None = None
     type_conflicts: Any = None
     app_url: str | None = None
+
+
+class _UsersPage(msgspec.Struct, frozen=True):
+    results: list[dict[str, Any]] | None = None
+    total_records: int | None = None
+    next_page_token: str | None = None
 
 
 class _UserId(msgspec.Struct, frozen=True):
@@ -62,7 +69,7 @@ def get_user(user_id: str, *, include_schema: bool = False) -> Call[UserDetails]
     """Read a user; needs an Architect key."""
     return Call(
         Request("GET", _user_path(user_id), _include_schema(include_schema)),
-        _reader(UserDetails),
+        lambda content: _user(_reader(dict[str, Any])(content)),
         f"read user {quoted(user_id)!r}",
         level="Architect",
         missing=_MISSING,
@@ -82,7 +89,7 @@ def users_page(
     token = {"page_token": page_token} if page_token else {}
     return Call(
         Request("GET", "/v2/users", {**wanted, **token, **_include_schema(include_schema)}),
-        _reader(Page[UserDetails]),
+        _users_page,
         "list users",
         level="Architect",
     )
@@ -144,6 +151,17 @@ def _include_schema(is_wanted: bool) -> dict[str, str]:
 def _reader(wire_type: type[T]) -> Callable[[bytes], T]:
     # Not the decoder of jobs: what it reads is for people, who expect the numbers of Python.
     return msgspec.json.Decoder(wire_type, strict=False).decode
+
+
+def _user(fields: Mapping[str, Any]) -> UserDetails:
+    # It is not documented whether a field that is empty is null, empty text, or left out.
+    given = {name: value for name, value in fields.items() if value is not None and value != ""}
+    return msgspec.convert(given, UserDetails, strict=False)
+
+
+def _users_page(content: bytes) -> Page[UserDetails]:
+    page = _reader(_UsersPage)(content)
+    return Page([_user(fields) for fields in page.results or ()], page.total_records, page.next_page_token)
 
 
 def _user_id(content: bytes) -> str:

@@ -24,6 +24,7 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from yarl import URL
 
 from airflow_provider_fullstory.api import http, protocol
+from airflow_provider_fullstory.exceptions import FullStoryInputError
 from airflow_provider_fullstory.hooks.failures import TransportErrors
 from airflow_provider_fullstory.hooks.settings import CONNECT_TIMEOUT, Settings
 
@@ -166,8 +167,14 @@ class SharedClients:
         return lease.client
 
     def take_again(self, settings: Settings) -> None:
-        """Keep a client for one more use, to be given back too."""
-        self._leases[settings].users += 1
+        """
+        Keep a client for one more use, to be given back too.
+
+        :raises FullStoryInputError: If nobody has it any more.
+        """
+        if (lease := self._leases.get(settings)) is None:
+            raise FullStoryInputError("Nothing was sent: the hook is closed. Use it in an async with block.")
+        lease.users += 1
 
     async def give_back(self, settings: Settings) -> None:
         """Close the client for these settings, unless others use it."""

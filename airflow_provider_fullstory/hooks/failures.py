@@ -6,6 +6,7 @@ import dataclasses
 import ssl
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_fullstory.api.errors import NOT_ASKED_AGAIN
 from airflow_provider_fullstory.api.quoting import quoted
 from airflow_provider_fullstory.exceptions import (
     FullStoryError,
@@ -64,7 +65,7 @@ def transport_error(
     is_unsent = any(isinstance(one, errors.unsent) for one in causes)
     error_type = FullStoryUnreachableError if is_unsent else FullStoryTransportError
     if not is_unsent and call.repeatable_for <= 0:
-        advice += " FullStory may have done the work all the same, so it is not asked again."
+        advice += f" {NOT_ASKED_AGAIN}"
     return error_type(
         f"Could not {call.purpose}: no answer from {settings.base_url}{way} ({reason}).{advice}"
     )

@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 from airflow_provider_fullstory.api import jobs, organization
 from airflow_provider_fullstory.api.annotations import create_annotation, new_annotation
 from airflow_provider_fullstory.api.jobs import Resource
-from airflow_provider_fullstory.exceptions import FullStoryError
+from airflow_provider_fullstory.exceptions import FullStoryError, FullStoryInputError
 from airflow_provider_fullstory.hooks import connection_form
 from airflow_provider_fullstory.hooks.async_single_records import AsyncSingleRecords
 from airflow_provider_fullstory.hooks.connections import async_settings_of, settings_of
@@ -341,7 +341,7 @@ class FullStoryAsyncHook(AsyncSingleRecords, FullStoryBaseHook):
     The parameters are those of :class:`FullStoryBaseHook`.
     """
 
-    _transport: AsyncTransport
+    _transport: AsyncTransport | None = None
 
     async def __aenter__(self) -> Self:
         # The import takes tenths of a second: not in the event loop.
@@ -352,7 +352,8 @@ class FullStoryAsyncHook(AsyncSingleRecords, FullStoryBaseHook):
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        await self._transport.__aexit__(*exception)
+        if self._transport is not None:
+            await self._transport.__aexit__(*exception)
 
     async def get_job_status(self, resource: Resource | str, job_id: str) -> JobStatus:
         """Return the status of a job; see :meth:`FullStoryHook.get_job_status`."""
@@ -392,9 +393,12 @@ class FullStoryAsyncHook(AsyncSingleRecords, FullStoryBaseHook):
         return await self._call(organization.me())
 
     async def _call(self, call: Call[T]) -> T:
-        return await self._retries.call_async(
-            call, lambda: self._transport.send(call, self.deadline), self._budget
-        )
+        transport = self._transport
+        if transport is None:
+            raise FullStoryInputError(
+                "Nothing was sent: the hook is not open. Use it in an async with block."
+            )
+        return await self._retries.call_async(call, lambda: transport.send(call, self.deadline), self._budget)
 
     async def _read_settings(self) -> Settings:
         return await async_settings_of(self, self.fullstory_conn_id)

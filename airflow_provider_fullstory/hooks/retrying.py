@@ -43,6 +43,7 @@ class UnknownOutcome(stop_base):
         # Not the call itself: tenacity's objects are in a cycle, which would keep the body in memory.
         self._repeatable_for = call.repeatable_for
         self._since = call.sent_before
+        self._in_doubt = call.in_doubt
 
     def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
         """Return whether the next attempt would come too late."""
@@ -68,6 +69,16 @@ class UnknownOutcome(stop_base):
             if self._since is None and error.is_ambiguous:
                 self._since = started_at
             error.is_ambiguous = self._since is not None
+            raise
+
+    @contextmanager
+    def attempts(self) -> Iterator[None]:
+        """Watch all attempts: the last error says what is unknown, whichever attempt left it so."""
+        try:
+            yield
+        except FullStoryError as error:
+            if error.is_ambiguous and self._in_doubt:
+                error.add(self._in_doubt)
             raise
 
     def _is_repeatable(self, wait: float = 0.0) -> bool:
@@ -205,7 +216,8 @@ class Retries:
             options = self._options(stop_any(budget.stop(), stop_when_event_set(closing), outcome))
             options |= {"sleep": tenacity.sleep_using_event(closing), "before_sleep": before_sleep}
             try:
-                return tenacity.Retrying(**options)(attempt)
+                with outcome.attempts():
+                    return tenacity.Retrying(**options)(attempt)
             finally:
                 # Its traceback leads to the body, and garbage may be collected rarely.
                 failure = None
@@ -218,10 +230,11 @@ class Retries:
             with outcome.attempt():
                 return await send()
 
-        if budget.is_empty:
-            # Retrying would take a fifth of the processor time of a thousand waits.
-            return await attempt()
-        return await tenacity.AsyncRetrying(**self._options(stop_any(budget.stop(), outcome)))(attempt)
+        with outcome.attempts():
+            if budget.is_empty:
+                # Retrying would take a fifth of the processor time of a thousand waits.
+                return await attempt()
+            return await tenacity.AsyncRetrying(**self._options(stop_any(budget.stop(), outcome)))(attempt)
 
     def close(self) -> None:
         """End the retries of calls that are in flight; later calls are retried as before."""

@@ -184,7 +184,11 @@ class _Followed:
 
     def connect(self) -> None:
         _follow(self)
-        super().connect()  # type: ignore[misc]
+        try:
+            super().connect()  # type: ignore[misc]
+        except (OSError, HTTPException) as error:
+            # Such as a handshake of TLS that fails. Else it would pass for an answer that was lost.
+            raise NewConnectionError(self, str(error)) from error  # type: ignore[arg-type]
         _follow(self)
 
     def request(self, *arguments: Any, **keywords: Any) -> None:

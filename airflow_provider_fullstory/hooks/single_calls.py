@@ -7,18 +7,29 @@ call is made: most hooks never make one.
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from airflow_provider_fullstory.api import single_records
 from airflow_provider_fullstory.exceptions import FullStoryInputError
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from airflow_provider_fullstory.api.protocol import Call
     from airflow_provider_fullstory.api.single_records import UserDetails
+
+_MAY_HAVE: Final = "FullStory may have done the work all the same. "
+_WITH_KEY: Final = (
+    f"{_MAY_HAVE}The same call with the same idempotency_key does it no second time, for 24 hours."
+)
+_WITHOUT_KEY: Final = f"{_MAY_HAVE}No idempotency_key was given, so the same call may do it a second time."
+#: As the last part of a path, these lead to other endpoints.
+_NO_IDS: Final = frozenset({".", "..", "batch", "stream"})
+
+T = TypeVar("T")
 
 
 def create_user(
@@ -41,7 +52,7 @@ def create_user(
         allow_anonymous=allow_anonymous,
         drop_invalid_properties=drop_invalid_properties,
     )
-    return single_records.create_user(body, _key(idempotency_key))
+    return _keyed(single_records.create_user, body, idempotency_key)
 
 
 def update_user(
@@ -55,7 +66,7 @@ def update_user(
     drop_invalid_properties: bool,
 ) -> Call[str]:
     """Return the call that changes a user."""
-    from airflow_provider_fullstory.records.single import user_body, user_field
+    from airflow_provider_fullstory.records.single import user_body
 
     body = user_body(
         {"uid": uid, "display_name": display_name, "email": email, "properties": properties},
@@ -65,14 +76,12 @@ def update_user(
     )
     if body == b"{}":
         raise FullStoryInputError("The user was not updated: nothing is given that could change.")
-    return single_records.update_user(user_field("id", user_id), body)
+    return single_records.update_user(_id(user_id), body)
 
 
 def get_user(user_id: str, *, include_schema: bool) -> Call[UserDetails]:
     """Return the call that reads a user."""
-    from airflow_provider_fullstory.records.single import user_field
-
-    return single_records.get_user(user_field("id", user_id), include_schema=include_schema)
+    return single_records.get_user(_id(user_id), include_schema=include_schema)
 
 
 def wanted_users(*, is_identified: bool | None, **fields: str | None) -> dict[str, str]:
@@ -81,6 +90,10 @@ def wanted_users(*, is_identified: bool | None, **fields: str | None) -> dict[st
 
     wanted = {name: user_field(name, value) for name, value in fields.items() if value is not None}
     if is_identified is not None:
+        if not isinstance(is_identified, bool):
+            # Of a template, even the text "False" would count as true.
+            given = type(is_identified).__name__
+            raise FullStoryInputError(f"is_identified must be True or False, not {given}. Nothing was sent.")
         wanted["is_identified"] = "true" if is_identified else "false"
     return wanted
 
@@ -92,7 +105,7 @@ def delete_user(user_id: str | None, uid: str | None) -> Call[None]:
     if (user_id is None) == (uid is None):
         raise FullStoryInputError("No user was deleted: give either id or uid.")
     if user_id is not None:
-        return single_records.delete_user(user_field("id", user_id))
+        return single_records.delete_user(_id(user_id))
     return single_records.delete_user_by_uid(user_field("uid", uid))
 
 
@@ -121,11 +134,23 @@ def create_event(
         "context": context,
         "properties": properties,
         "page_properties": page_properties,
-        # In a record the types are one level deeper.
-        "page_properties_schema": page_properties_schema and {"properties": page_properties_schema},
     }
-    body = event_body(fields, schema, allow_anonymous=allow_anonymous)
-    return single_records.create_event(body, _key(idempotency_key))
+    body = event_body(fields, schema, page_properties_schema, allow_anonymous=allow_anonymous)
+    return _keyed(single_records.create_event, body, idempotency_key)
+
+
+def _id(given: str) -> str:
+    from airflow_provider_fullstory.records.single import user_field
+
+    user_id = user_field("id", given)
+    if user_id in _NO_IDS:
+        raise FullStoryInputError(f"Nothing was sent: the id {user_id!r} leads to another endpoint.")
+    return user_id
+
+
+def _keyed(create: Callable[[bytes, str], Call[T]], body: bytes, key: str | None) -> Call[T]:
+    call = create(body, _key(key))
+    return dataclasses.replace(call, in_doubt=_WITHOUT_KEY if key is None else _WITH_KEY)
 
 
 def _key(given: str | None) -> str:

@@ -41,19 +41,26 @@ _SCALARS: dict[str, Callable[[Any], bool]] = {
 TYPES = tuple(name + plural for name in _SCALARS for plural in ("", "s"))
 
 
-def check_types(types: Mapping[str, str]) -> None:
+def check_types(types: Mapping[str, str], argument: str = "schema") -> None:
     """
     Refuse declarations that FullStory would not take.
 
     :param types: Dotted name of a property -> its type.
+    :param argument: Name of the argument that declares them.
     :raises FullStoryInputError: Naming the property.
     """
+    if not isinstance(types, Mapping):
+        raise FullStoryInputError(
+            f'{argument} must have the form {{"quantity": "int"}}, and is {type(types).__name__}.'
+        )
     for name, kind in types.items():
+        if not isinstance(name, str):
+            raise FullStoryInputError(f"{argument} declares {name!r}, which is not text.")
         if problem := property_name_problem(name):
-            raise FullStoryInputError(f"schema declares {quoted(name)}: {problem}.")
+            raise FullStoryInputError(f"{argument} declares {quoted(name)}: {problem}.")
         if kind not in TYPES:
             raise FullStoryInputError(
-                f"schema declares {quoted(name)} as {kind!r}; the types are {', '.join(TYPES)}."
+                f"{argument} declares {quoted(name)} as {kind!r}; the types are {', '.join(TYPES)}."
             )
 
 

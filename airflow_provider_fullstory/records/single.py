@@ -40,7 +40,7 @@ def user_body(
     """
     options = MappingOptions(
         USERS,
-        schema=schema or {},
+        schema={} if schema is None else schema,
         allow_anonymous=allow_anonymous,
         drops_invalid_properties=drop_invalid_properties,
     )
@@ -48,17 +48,30 @@ def user_body(
 
 
 def event_body(
-    fields: Mapping[str, Any], schema: Mapping[str, str] | None = None, *, allow_anonymous: bool = False
+    fields: Mapping[str, Any],
+    schema: Mapping[str, str] | None = None,
+    page_schema: Mapping[str, str] | None = None,
+    *,
+    allow_anonymous: bool = False,
 ) -> bytes:
     """
     Return the JSON of an event.
 
     :param fields: Name of a field -> its value. None counts as missing.
     :param schema: Property -> the type to declare for it.
+    :param page_schema: Property of the page -> the type to declare for it.
     :param allow_anonymous: Whether the event may lack a user and a session.
     :raises FullStoryInputError: Naming what FullStory would not take.
     """
-    return _body(fields, MappingOptions(EVENTS, schema=schema or {}, allow_anonymous=allow_anonymous))
+    if page_schema is not None:
+        check_types(page_schema, "page_properties_schema")
+    if page_schema:
+        # In a record the types are one level deeper.
+        fields = {**fields, "page_properties_schema": {"properties": page_schema}}
+    return _body(
+        fields,
+        MappingOptions(EVENTS, schema={} if schema is None else schema, allow_anonymous=allow_anonymous),
+    )
 
 
 def user_field(name: str, value: Any) -> str:

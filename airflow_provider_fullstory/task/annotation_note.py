@@ -185,9 +185,8 @@ class AnnotationNote:
     def end(self, answer: Annotation) -> None:
         """Note that FullStory has the annotation, and remove the notes of old runs."""
         self.answer = {name: getattr(answer, name) for name in answer.__struct_fields__}
-        log.info(
-            "FullStory has the annotation, from %s to %s: %s", answer.start_time, answer.end_time, answer.text
-        )
+        times = (answer.start_time or "?", answer.end_time or "?")
+        log.info("FullStory has the annotation, from %s to %s: %s", *times, answer.text)
         try:
             self._write(
                 dataclasses.replace(self._entry, stage=Stage.POSTED, at=time.time(), answer=self.answer)

@@ -117,6 +117,16 @@ def test_the_answer_is_the_annotation() -> None:
     assert answer(200, json.dumps(fields).encode(), CALL) == Annotation("Deployed", NOON, NOON, "")
 
 
+@pytest.mark.parametrize("left_out", [{}, {"start_time": None, "end_time": None, "source": None}], ids=str)
+def test_an_answer_that_leaves_out_all_but_the_text_is_one_still(left_out: dict[str, Any]) -> None:
+    assert answer(200, json.dumps({"text": "Deployed"} | left_out).encode(), CALL) == Annotation(
+        "Deployed", "", "", ""
+    )
+    with pytest.raises(exceptions.FullStoryProtocolError) as caught:
+        answer(200, json.dumps(left_out).encode(), CALL)
+    assert caught.value.is_ambiguous
+
+
 @pytest.mark.parametrize("status", [500, 502, 599])
 def test_a_server_error_is_not_said_to_be_worth_a_repetition(status: int) -> None:
     with pytest.raises(exceptions.FullStoryServerError) as caught:

@@ -19,7 +19,7 @@ from tests.api.answers import failure
         (404, exceptions.FullStoryNotFoundError, False, "check the id, and the connection that created it"),
         (408, exceptions.FullStoryServerError, True, "The request took too long to arrive"),
         (409, exceptions.FullStoryConflictError, True, "is being worked on at this moment"),
-        (413, exceptions.FullStoryBodyTooLargeError, False, "set a smaller max_batch_bytes"),
+        (413, exceptions.FullStoryBodyTooLargeError, False, "for an import, set a smaller max_batch_bytes"),
         (422, exceptions.FullStoryBadRequestError, False, "the same request will fail again"),
         (429, exceptions.FullStoryRateLimitError, True, "200 batches or 500,000 records"),
         (500, exceptions.FullStoryServerError, True, "the request may be sent again"),
@@ -85,3 +85,10 @@ def test_an_error_with_values_of_other_types_is_an_error_still(body: bytes) -> N
 
     assert isinstance(error, exceptions.FullStoryRateLimitError)
     assert isinstance(error.code, str)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [("0", "0"), ("0.25", "0.25"), ("30", "30"), ("1000000", "1000000")]
+)
+def test_the_wait_that_fullstory_asks_for_is_shown_in_plain_digits(value: str, shown: str) -> None:
+    assert str(failure(429, Retry_After=value)).endswith(f"FullStory asks to wait {shown} s.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -56,6 +57,26 @@ def test_a_user_is_read_with_the_numbers_of_python() -> None:
     assert (user.id, user.uid, user.email, user.is_being_deleted) == ("1", "u", None, True)
     assert user.properties == {"a": 1.5, "b": 2}
     assert type(user.properties["a"]) is float
+
+
+@pytest.mark.parametrize("empty", [None, ""])
+def test_what_is_empty_of_a_user_is_none_whether_or_not_the_answer_has_it(empty: str | None) -> None:
+    names = ("uid", "display_name", "email", "is_being_deleted", "properties", "schema", "app_url")
+    body = json.dumps({"id": "1"} | dict.fromkeys(names, empty))
+
+    user = answer(200, body.encode(), GET_USER)
+
+    assert user == single_records.UserDetails("1")
+    page = answer(200, f'{{"results": [{body}]}}'.encode(), LIST_USERS)
+    assert page.results == [user]
+    assert answer(200, b'{"results": null}', LIST_USERS).results == []
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"id": ""}', b'{"id": "1", "uid": 5}', b"[]"])
+def test_what_is_no_user_is_no_answer(body: bytes) -> None:
+    for call, content in ((GET_USER, body), (LIST_USERS, b'{"results": [%b]}' % body)):
+        with pytest.raises(exceptions.FullStoryProtocolError, match="is not FullStory's"):
+            answer(200, content, call)
 
 
 def test_users_come_in_pages() -> None:

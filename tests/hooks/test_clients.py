@@ -74,6 +74,22 @@ def test_hooks_that_are_open_together_share_a_client_that_closes_with_the_last(
     assert lookups == ["fullstory_default"]
 
 
+def test_a_hook_that_is_not_open_says_so(emulator: EmulatorClient) -> None:
+    async def call() -> None:
+        hook = FullStoryAsyncHook()
+        with pytest.raises(FullStoryInputError, match="the hook is not open"):
+            await hook.get_account()
+        async with hook:
+            await hook.get_account()
+        with pytest.raises(FullStoryInputError, match="the hook is closed"):
+            await hook.get_account()
+        async with hook:
+            await hook.get_account()
+
+    asyncio.run(call())
+    assert len(emulator.requests()) == 2
+
+
 def test_hooks_of_different_connections_share_nothing(
     emulator: EmulatorClient, lookups: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_fullstory.api import protocol
 from airflow_provider_fullstory.exceptions import (
     FullStoryAuthenticationError,
     FullStoryUnreachableError,
@@ -61,3 +62,19 @@ def test_an_answer_that_echoes_the_key_does_not_show_it(
         error = failure_of(open_hook)
     assert isinstance(error, FullStoryAuthenticationError)
     assert "TOPSECRET" not in f"{error} {error.code}"
+
+
+@pytest.mark.parametrize(
+    "said", [answer(b"", "400 Bad Request"), b""], ids=["speaks no TLS", "hangs up in the handshake"]
+)
+def test_a_connection_that_fails_before_the_request_is_sent_is_made_again_whatever_is_asked(
+    open_hook: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    monkeypatch.setattr(protocol, "FIRST_RETRY_SECONDS", 0.01)
+    with serving(said) as (address, heard):
+        connect(monkeypatch, f"https://{address}")
+        with open_hook(retry_for=1) as hook, pytest.raises(FullStoryUnreachableError) as caught:
+            hook.update_user("1", email="new")
+    assert not caught.value.is_ambiguous
+    assert "may have done the work" not in str(caught.value)
+    assert len(heard) > 1

@@ -6,6 +6,7 @@ import json
 import socket
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from airflow_provider_fullstory.api import protocol
@@ -89,6 +90,14 @@ def test_rejected_records_come_with_code_message_and_the_record(emulator: Emulat
     assert error.code == "required_field"
     assert error.message
     assert error.event == BAD
+
+
+def test_what_is_returned_becomes_what_xcom_takes(emulator: EmulatorClient, hook: Any) -> None:
+    good, bad = ({**record, "properties": {"n": 1.5}} for record in (GOOD, BAD))
+    job = hook.create_import("events", body(good, bad), "key-1")
+    [errors], [imports] = hook.iter_errors("events", job.id), hook.iter_imports("events", job.id)
+    assert msgspec.to_builtins(errors, enc_hook=float)["results"][0]["event"] == bad
+    assert msgspec.to_builtins(imports, enc_hook=float)["results"][0]["properties"] == {"n": 1.5}
 
 
 def test_imports_can_come_with_their_schema(emulator: EmulatorClient, hook: Any) -> None:

@@ -42,6 +42,7 @@ READS: dict[str, tuple[str, Callable[[Any, str], Any]]] = {
 }
 #: After these FullStory may have done the work.
 LOST: list[dict[str, Any]] = [
+    {"status": 408},
     {"status": 500},
     {"status": 503, "work_done": True},
     {"status": 409},
@@ -49,6 +50,8 @@ LOST: list[dict[str, Any]] = [
     {"reset": "after"},
     {"status": 200, "body": "no object", "work_done": True},
 ]
+#: So they may after another kind of success, such as that of a proxy.
+OTHER_SUCCESS: list[dict[str, Any]] = [{"status": 202}, {"status": 204}]
 LIMITED = {"status": 429, "headers": {"Retry-After": "0.01"}}
 
 
@@ -179,6 +182,12 @@ def test_an_event_is_created_with_all_its_fields(emulator: EmulatorClient, hook:
     }
 
 
+def test_an_empty_schema_declares_nothing(emulator: EmulatorClient, hook: Any) -> None:
+    hook.create_event("A", user={"uid": "ann"}, schema={}, page_properties={}, page_properties_schema={})
+    [line] = emulator.events()
+    assert line["event"] == {"name": "A", "user": {"uid": "ann"}}
+
+
 def test_an_event_of_nobody_is_created_if_that_is_wanted(emulator: EmulatorClient, hook: Any) -> None:
     hook.create_event("A", timestamp="2026-01-31 10:30:00+02:00", allow_anonymous=True)
     [line] = emulator.events()
@@ -201,6 +210,36 @@ def test_what_carries_a_key_is_repeated_under_it_and_done_once(
     assert len(emulator.users()) + len(emulator.events()) == 1
 
 
+@pytest.mark.parametrize(
+    ("keyed", "words"),
+    [
+        ({"idempotency_key": "k"}, "The same call with the same idempotency_key does it no second time"),
+        ({}, "No idempotency_key was given, so the same call may do it a second time"),
+    ],
+)
+@pytest.mark.parametrize("last", [{"reset": "after"}, {"status": 503}, LIMITED, {"status": 401}], ids=str)
+def test_the_error_says_what_is_unknown_whichever_attempt_left_it_so(
+    emulator: EmulatorClient,
+    open_hook: Callable[..., Any],
+    keyed: dict[str, str],
+    words: str,
+    last: dict[str, Any],
+) -> None:
+    emulator.order_fault(path="/v2/events", reset="after")
+    emulator.order_fault(path="/v2/events", times=999, **last)
+    with open_hook(retry_for=1) as hook, pytest.raises(FullStoryError, match=words) as caught:
+        hook.create_event("A", user={"uid": "ann"}, **keyed)
+    assert caught.value.is_ambiguous
+    assert str(caught.value).count("FullStory may have done the work all the same.") == 1
+
+
+def test_an_error_says_nothing_of_doubt_if_there_is_none(emulator: EmulatorClient, hook: Any) -> None:
+    emulator.order_fault(path="/v2/events", status=401)
+    with pytest.raises(FullStoryError) as caught:
+        hook.create_event("A", user={"uid": "ann"})
+    assert "may have done" not in str(caught.value)
+
+
 @pytest.mark.parametrize("fault", [*LOST[:-1], LIMITED], ids=str)
 @pytest.mark.parametrize("call", READS)
 def test_what_reads_is_repeated(
@@ -213,7 +252,7 @@ def test_what_reads_is_repeated(
     assert len(asked(emulator, before)) == 3
 
 
-@pytest.mark.parametrize("fault", LOST, ids=str)
+@pytest.mark.parametrize("fault", [*LOST, *OTHER_SUCCESS], ids=str)
 @pytest.mark.parametrize("call", WITHOUT_KEY)
 def test_what_has_no_key_is_not_repeated_once_it_may_have_arrived(
     emulator: EmulatorClient, hook: Any, ann: str, call: str, fault: dict[str, Any]
@@ -225,8 +264,7 @@ def test_what_has_no_key_is_not_repeated_once_it_may_have_arrived(
         send(hook, ann)
     assert caught.value.is_ambiguous
     assert [request["idempotency_key"] for request in asked(emulator, before)] == [None]
-    if "reset" in fault:
-        assert "may have done the work all the same, so it is not asked again" in str(caught.value)
+    assert "may have done the work all the same, so it is not asked again" in str(caught.value)
 
 
 @pytest.mark.parametrize("call", WITHOUT_KEY)
@@ -309,6 +347,8 @@ def test_a_key_with_other_arguments_is_refused(emulator: EmulatorClient, hook: A
             lambda hook: hook.create_user(uid="u", properties={"a": "x"}, schema={"a": "int"}),
             "declared 'int'",
         ),
+        (lambda hook: hook.create_user(uid="u", schema="int"), 'the form {"quantity": "int"}, and is str'),
+        (lambda hook: hook.create_user(uid="u", schema={5: "int"}), "schema declares 5, which is not text"),
         (lambda hook: hook.create_user(uid="u", idempotency_key=""), "idempotency_key must be"),
         (lambda hook: hook.create_user(uid="u", idempotency_key="é"), "idempotency_key must be"),
         (lambda hook: hook.create_user(uid="u", idempotency_key="a\n"), "idempotency_key must be"),
@@ -319,10 +359,29 @@ def test_a_key_with_other_arguments_is_refused(emulator: EmulatorClient, hook: A
         (lambda hook: hook.update_user("", email="a"), "id is empty"),
         (lambda hook: hook.get_user(None), "id must be text"),
         (lambda hook: hook.get_user("1 "), "id has white space"),
+        *(
+            (send, "leads to another endpoint")
+            for send in (
+                lambda hook: hook.get_user(".."),
+                lambda hook: hook.update_user(".", email="a"),
+                lambda hook: hook.update_user("batch", email="a"),
+                lambda hook: hook.update_user("stream", uid="u"),
+                lambda hook: hook.delete_user(id="."),
+            )
+        ),
         (lambda hook: hook.delete_user(), "either id or uid"),
         (lambda hook: hook.delete_user(id="1", uid="u"), "either id or uid"),
         (lambda hook: hook.delete_user(uid=""), "uid is empty"),
         (lambda hook: list(hook.list_users(email="")), "email is empty"),
+        (lambda hook: list(hook.list_users(is_identified="False")), "must be True or False, not str"),
+        (
+            lambda hook: hook.create_event("A", user={"uid": "u"}, page_properties_schema={"a": "number"}),
+            "page_properties_schema declares 'a' as 'number'; the types are",
+        ),
+        (
+            lambda hook: hook.create_event("A", user={"uid": "u"}, page_properties_schema=["a"]),
+            'page_properties_schema must have the form {"quantity": "int"}, and is list',
+        ),
         (lambda hook: hook.create_event("A"), "neither a user nor a session.*allow_anonymous=True"),
         (lambda hook: hook.create_event("", user={"uid": "u"}), "name is empty"),
         (lambda hook: hook.create_event("A", user={"uid": "u", "id": "1"}), "both given"),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.emulator.organization.organization import Organization
     from airflow_provider_fullstory.emulator.store.entries import Job
 
-#: How many jobs, records and requests are shown, the latest first.
+#: How many jobs, records, annotations and requests are shown, the latest first.
 MOST_ROWS = 20
 
 _PAGE = """\
@@ -62,9 +62,9 @@ def page(organization: Organization) -> str:
         ),
         _section("Records of the latest jobs", ("Job", "Record"), _records(organization, latest)),
         _section(
-            "Annotations",
+            "Latest annotations",
             ("Annotation",),
-            [(_json(text),) for text in itertools.islice(organization.annotations.store.all(), MOST_ROWS)],
+            [(_json(text),) for text in organization.annotations.store.latest(MOST_ROWS)],
         ),
         _section(
             "Faults that are ordered",

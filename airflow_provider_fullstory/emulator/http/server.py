@@ -82,7 +82,7 @@ class Server:
             application.router.add_route("*", "/_emulator/{name:.*}", self._control.answer)
             application.router.add_route("GET", "/", self._serve_page)
             application.router.add_route("*", "/{path:.*}", self._serve)
-            runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+            runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0, auto_decompress=False)
             await runner.setup()
             opening.push_async_callback(runner.cleanup)
             site = web.TCPSite(runner, self._host, self._port)

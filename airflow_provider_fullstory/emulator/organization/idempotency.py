@@ -1,8 +1,8 @@
 """
 The answers remembered for ``Idempotency-Key`` (developer.fullstory.com/server/idempotent-requests).
 
-Unknown, and decided here: the maximum length of a key, whether bodies are compared byte by byte, the status
-for a key that came with another body before, and whether a replayed answer is marked.
+Unknown, and decided here: the length and the characters that a key may have, whether bodies are compared byte
+by byte, the status for a key that came with another body before, and whether a replayed answer is marked.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MEMORY_SECONDS = 24 * 60 * 60
 MAX_KEY_LENGTH = 255
+#: Answers that come before the endpoint does anything; only what an endpoint began is remembered.
+_UNEXECUTED = frozenset({401, 403, 404, 408, 409, 413, 429})
 
 
 class IdempotencyMemory:
@@ -35,10 +37,13 @@ class IdempotencyMemory:
         """
         Mark a key as in flight.
 
-        :raises ApiError: If a request with this key is in flight; this request is not remembered.
+        :raises ApiError: If no key is like that, or a request with this key is in flight; this request is not
+            remembered.
         """
         if len(key) > MAX_KEY_LENGTH:
             raise invalid(f"Idempotency-Key must not be longer than {MAX_KEY_LENGTH} characters")
+        if not (key.isascii() and key.isprintable()):
+            raise invalid("Idempotency-Key must consist of visible ASCII characters")
         if (scope, key) in self._executing:
             raise ApiError(409, "conflict", "a request with this Idempotency-Key is being executed")
         self._executing.add((scope, key))
@@ -66,10 +71,14 @@ class IdempotencyMemory:
         return Answer(status, body, records=records)
 
     def remember(self, scope: str, key: str, digest: str, answer: Answer, *, server_errors: bool) -> None:
-        """Remember an answer, unless the request can be retried. Call it within a transaction."""
+        """
+        Remember an answer, unless the request was not executed, or can be retried.
+
+        Call it within a transaction.
+        """
         # "Server errors above 500" can be retried; whether that includes 500 itself is unknown. Here it does.
-        retryable = answer.status in (409, 429) or (answer.status >= 500 and not server_errors)
-        if not retryable:
+        retryable = answer.status >= 500 and not server_errors
+        if not retryable and answer.status not in _UNEXECUTED:
             self._database.connection.execute(
                 "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (scope, key, digest, self._clock.now(), answer.status, answer.body, answer.records),

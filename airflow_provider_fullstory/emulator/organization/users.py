@@ -12,6 +12,7 @@ from airflow_provider_fullstory.emulator.rules.properties import (
     RecordError,
     Schema,
     kept_properties,
+    merged_properties,
 )
 from airflow_provider_fullstory.emulator.store.entries import StoredUser
 
@@ -82,7 +83,7 @@ def _merged(known: SentUser, sent: SentUser) -> SentUser:
     return SentUser(
         display_name=sent.display_name if sent.display_name is not None else known.display_name,
         email=sent.email if sent.email is not None else known.email,
-        properties=(known.properties or {}) | kept_properties(sent.properties or {}),
+        properties=merged_properties(known.properties or {}, kept_properties(sent.properties or {})),
         schema=Schema(_declared(known) | _declared(sent)),
     )
 

@@ -134,6 +134,25 @@ def kept_properties(values: Mapping[str, msgspec.Raw]) -> dict[str, msgspec.Raw]
     return kept
 
 
+def merged_properties(
+    known: Mapping[str, msgspec.Raw], sent: Mapping[str, msgspec.Raw]
+) -> dict[str, msgspec.Raw]:
+    """
+    Return properties of which those that are sent replace those that are known.
+
+    Unknown: whether an object that is sent replaces one that is known. Here each property inside it does so
+    on its own, as it is named and counted on its own.
+    """
+    merged = dict(known)
+    for name, value in sent.items():
+        if name in known and bytes(value)[0] == bytes(known[name])[0] == _OBJECT:
+            members = merged_properties(_MEMBERS.decode(known[name]), _MEMBERS.decode(value))
+            merged[name] = msgspec.Raw(msgspec.json.encode(members))
+        else:
+            merged[name] = value
+    return merged
+
+
 def is_iso_date(value: str) -> bool:
     """Return whether a string is a valid date in ISO 8601, with or without a time."""
     try:

@@ -24,3 +24,10 @@ class AnnotationStore:
         """Iterate over all annotations."""
         rows = self._database.connection.execute("SELECT text FROM annotations ORDER BY number")
         return (bytes(text) for (text,) in rows)
+
+    def latest(self, most: int) -> Iterator[bytes]:
+        """Iterate over the latest annotations, the latest first."""
+        rows = self._database.connection.execute(
+            "SELECT text FROM annotations ORDER BY number DESC LIMIT ?", (most,)
+        )
+        return (bytes(text) for (text,) in rows)

@@ -80,6 +80,13 @@ def test_many_jobs_show_the_latest(api, fullstory_emulator):
     assert names == [str(number) for number in range(24, 4, -1)]
 
 
+def test_many_annotations_show_the_latest(api, fullstory_emulator):
+    for number in range(25):
+        api.post("/v2/annotations", {"text": f"Mark {number}"})
+    marks = re.findall(r"Mark (\d+)", opened(fullstory_emulator))
+    assert marks == [str(number) for number in range(24, 4, -1)]
+
+
 def test_a_client_of_the_api_gets_the_answer_of_fullstory(fullstory_emulator):
     with pytest.raises(HTTPError) as caught:
         urlopen(fullstory_emulator.url, timeout=30)

@@ -56,7 +56,7 @@ def test_a_rejected_request_is_remembered(api, fullstory_emulator):
     assert [request["replayed"] for request in fullstory_emulator.requests()] == [False, True]
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("status", [401, 403, 408, 409, 413, 429, 500, 503])
 def test_what_can_be_retried_is_not_remembered(api, fullstory_emulator, status):
     fullstory_emulator.order_fault(status=status)
     assert api.post("/v2/events/batch", BATCH, Idempotency_Key="k").status_code == status
@@ -101,3 +101,9 @@ def test_a_key_that_is_being_executed_conflicts(api, fullstory_emulator, eventua
 def test_a_key_that_is_too_long_is_rejected(api):
     assert api.post("/v2/events/batch", BATCH, Idempotency_Key="k" * 255).status_code == 200
     assert api.post("/v2/events/batch", BATCH, Idempotency_Key="k" * 256).status_code == 400
+
+
+@pytest.mark.parametrize("key", ["\xe9", "a\tb"])
+def test_a_key_that_is_no_visible_ascii_is_rejected(api, fullstory_emulator, key):
+    assert api.post("/v2/events/batch", BATCH, Idempotency_Key=key).status_code == 400
+    assert fullstory_emulator.jobs() == []

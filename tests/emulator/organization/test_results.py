@@ -228,6 +228,10 @@ def test_compressed_bodies_are_rejected(api):
     assert api.post("/v2/events/batch", body, Content_Encoding="gzip").status_code == 400
 
 
+def test_a_body_that_is_not_compressed_as_it_says_is_rejected_too(api):
+    assert api.post("/v2/events/batch", b"{}", Content_Encoding="gzip").status_code == 400
+
+
 def test_older_paths_still_work(api, fullstory_emulator):
     answer = api.post("/v2beta/events/batch", {"requests": [event()]})
     path = "/v2beta/events/batch/" + answer.json()["job"]["id"].replace("/", "%2F")

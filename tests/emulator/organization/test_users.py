@@ -20,6 +20,19 @@ def test_users_are_upserted(api, fullstory_emulator):
     assert user["user"]["uid"] == "u1"
 
 
+def test_properties_inside_an_object_are_merged_one_by_one(api, fullstory_emulator):
+    address = {"city": "Atlanta", "zip": "30303", "geo": {"lat": 33.74, "lng": -84.38}}
+    api.import_users({"uid": "u1", "properties": {"address": address, "of": {"a": 1}, "b": 1}})
+    changed = {"address": {"city": "Berlin", "geo": {"lat": 52.52}}, "of": "nothing", "b": {"c": 2}}
+    api.import_users({"uid": "u1", "properties": changed})
+    (user,) = fullstory_emulator.users()
+    assert user["user"]["properties"] == {
+        "address": {"city": "Berlin", "zip": "30303", "geo": {"lat": 52.52, "lng": -84.38}},
+        "of": "nothing",
+        "b": {"c": 2},
+    }
+
+
 def test_a_user_is_found_by_the_id_that_creating_it_gave(api, fullstory_emulator):
     user_id = api.post("/v2/users", {"uid": "u1"}).json()["id"]
     assert api.post("/v2/users", {"uid": "u1"}).json()["id"] == user_id
