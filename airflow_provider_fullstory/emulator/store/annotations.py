@@ -24,3 +24,14 @@ class AnnotationStore:
         """Iterate over all annotations."""
         rows = self._database.connection.execute("SELECT text FROM annotations ORDER BY number")
         return (bytes(text) for (text,) in rows)
+
+    def latest(self, size: int) -> list[bytes]:
+        """
+        Return the annotations that were created last, the latest first.
+
+        :param size: Maximum number of annotations to return.
+        """
+        rows = self._database.connection.execute(
+            "SELECT text FROM annotations ORDER BY number DESC LIMIT ?", (size,)
+        )
+        return [bytes(text) for (text,) in rows]
