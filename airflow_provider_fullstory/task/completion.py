@@ -113,19 +113,27 @@ class Completion:
             self._context["ti"].xcom_push(key="return_value", value=report.to_xcom())
 
     def result(
-        self, report: ImportReport, *, max_rejected: float, files: Sequence[str] = ()
+        self,
+        report: ImportReport,
+        *,
+        max_rejected: float,
+        files: Sequence[str] = (),
+        sync: str = "",
+        correcting: str = "",
     ) -> dict[str, Any]:
         """
         Return the report for XCom, and tell its counts to the outlets, if the import is a success.
 
         :param max_rejected: How many records may be refused; below 1, which share of all.
         :param files: The files of refused records, if the report cannot name all.
+        :param sync: The arguments that a file needs to be imported by the same sync; empty without one.
+        :param correcting: What sends records that were corrected in the source; empty if nothing does.
         :raises FullStoryRecordsRefusedError: If more records were refused.
         """
         from airflow_provider_fullstory.task.outlets import tell_outlets
 
         try:
-            report.check_refused(max_rejected, files=files)
+            report.check_refused(max_rejected, files, sync=sync, correcting=correcting)
         except FullStoryRecordsRefusedError as error:
             error.report = report.to_xcom()
             self.publish(report)

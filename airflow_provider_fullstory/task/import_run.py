@@ -363,13 +363,18 @@ class ImportRun:
         if refused is not None:
             self._completion.clean_up(refused.release)
         try:
-            self._completion.result(report, max_rejected=self._arguments.max_rejected)
+            self._completion.result(
+                report,
+                max_rejected=self._arguments.max_rejected,
+                sync="" if self._sync is None else self._sync.arguments,
+                correcting=self._correcting(report),
+            )
         except FullStoryRecordsRefusedError as error:
             self._state.ledger.ended(report, is_success=False)
             if self._sync is not None:
                 self._sync.finish(self._outcomes, is_success=False)
             # With insert ids, the next try reads its source again.
-            if self._state.folder is not None and not self._arguments.insert_id:
+            if self._state.folder is not None and report.job_ids and not self._arguments.insert_id:
                 error.add(f"What was sent is kept in {self._state.folder}.")
             raise
         self._state.ledger.ended(report, is_success=True)
@@ -380,6 +385,14 @@ class ImportRun:
             self._completion.publish(report)
             raise AirflowSkipException("The source gave no records.")
         return report.to_xcom()
+
+    def _correcting(self, report: ImportReport) -> str:
+        """Return what sends records that were corrected in the source; empty if it is not read again."""
+        if self._arguments.insert_id:
+            return "the next run sends them, as does a clear of this task."
+        if self._sync is None and report.imported == 0:
+            return "a clear of this task then sends all, since FullStory has none."
+        return ""
 
     def _refused_file(self, report: ImportReport | None = None) -> RefusedFile | None:
         """Return the file of refused records that an earlier try has begun, or that the argument names."""

@@ -222,6 +222,12 @@ class TaskSync:
         self._note(first, is_done=False)
         return SyncImport(self._sync.number, first, self.folder, self._witness())
 
+    @property
+    def arguments(self) -> str:
+        """The arguments by which another task imports for this sync; empty unless it knows insert ids."""
+        insert_id = self._arguments.insert_id
+        return f"sync_name={self._definition.name!r} and insert_id={insert_id!r}" if insert_id else ""
+
     def resumed(self) -> SyncImport:
         """
         Return the import that an earlier process has begun, after the wait in the triggerer.

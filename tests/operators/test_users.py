@@ -257,6 +257,21 @@ def test_a_clear_of_a_red_task_is_checked_by_the_gates_of_today(
     assert (report["imported"], report["rejected"], len(posts(emulator))) == (24, 1, 3)
 
 
+def test_where_fullstory_has_none_a_clear_sends_what_was_corrected_in_the_table(
+    task: UsersTask, emulator: EmulatorClient, customers: Warehouse
+) -> None:
+    customers.execute("UPDATE orders SET customer = ''")
+
+    message = failure_of(task, FullStoryRecordsRefusedError, **QUERY)
+
+    assert "\nCorrect them in the source: a clear of this task then sends all" in message
+    assert "What was sent is kept" not in message
+    customers.execute("UPDATE orders SET customer = printf('u%02d', order_id)")
+    task.clear()
+    assert task.attempt(**QUERY)["imported"] == 25
+    assert plans(emulator) == all_free()
+
+
 def test_by_default_users_that_changed_are_sent_again(
     task: UsersTask, emulator: EmulatorClient, customers: Warehouse
 ) -> None:
@@ -464,6 +479,22 @@ class TestSyncs:
 
         assert (changed["records"], changed["imported"], changed["skipped"]) == (25, 2, 23)
         assert plans(emulator) == all_free() | {"u03": "pro", "u20": "pro"}
+
+    @pytest.mark.parametrize("uri", [None, "/refused/"], ids=["no file", "file"])
+    def test_a_refused_user_may_be_corrected_in_the_table(
+        self, tmp_path: Path, customers: Warehouse, emulator: EmulatorClient, uri: str | None
+    ) -> None:
+        customers.execute("UPDATE orders SET customer = '' WHERE customer = 'u07'")
+        whole = WHOLE | {"rejected_uri": uri and f"file://{tmp_path}{uri}"}
+
+        message = failure_of(UsersRun(tmp_path, "run-1", **whole), FullStoryRecordsRefusedError)
+
+        source = "orrect them in the source: the next run sends them, as does a clear of this task.\n"
+        assert (f"\nC{source}" in message, f"\nOr c{source}" in message) == (uri is None, uri is not None)
+        assert ("\nwith sync_name='dag.import' and insert_id='*':\n" in message) == (uri is not None)
+        customers.execute("UPDATE orders SET customer = 'u07' WHERE customer = ''")
+        assert UsersRun(tmp_path, "run-2", **whole).attempt()["imported"] == 1
+        assert plans(emulator) == all_free()
 
     @pytest.mark.usefixtures("customers")
     def test_a_rejected_user_is_sent_until_it_is_accepted(

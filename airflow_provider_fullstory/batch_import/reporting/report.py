@@ -236,12 +236,16 @@ class ImportReport:
         """How many records are known not to be in FullStory."""
         return self.invalid + (self.rejected or 0)
 
-    def check_refused(self, max_rejected: float = 0, files: Sequence[str] = ()) -> None:
+    def check_refused(
+        self, max_rejected: float = 0, files: Sequence[str] = (), *, sync: str = "", correcting: str = ""
+    ) -> None:
         """
         Check how many records were refused.
 
         :param max_rejected: How many may be refused; below 1, which share of all.
         :param files: The files of refused records; by default the one that the report names.
+        :param sync: The arguments that a file needs to be imported by the same sync; empty without one.
+        :param correcting: What sends records that were corrected in the source; empty if nothing does.
         :raises FullStoryRecordsRefusedError: If more were refused, naming counts, codes, jobs and files.
         """
         if self.refused <= self._allowed(max_rejected):
@@ -250,7 +254,7 @@ class ImportReport:
         are = "is" if self.refused == 1 else "are"
         lines = [
             f"{self.refused:,} of {self.records or 0:,} records {are} not in FullStory{limit}.",
-            *self._where(files),
+            *self._what_to_do(files, sync, correcting),
             *(f"{plural(count, 'record')}: {reason}" for reason, count in _top(self.reasons)),
             f"{self.invalid:,} invalid, never sent, {self.rejected or 0:,} rejected by FullStory.",
             self._inside(),
@@ -305,7 +309,7 @@ class ImportReport:
         limit = Decimal(str(max_rejected))
         return limit * (self.records or 0) if limit < 1 else limit
 
-    def _where(self, files: Sequence[str]) -> list[str]:
+    def _what_to_do(self, files: Sequence[str], sync: str, correcting: str) -> list[str]:
         """Return the place of the refused records and what to do, one fact per line."""
         files = files or [self.rejected_uri or ""]
         unknown = self.refused - sum(self.codes.values())
@@ -315,10 +319,17 @@ class ImportReport:
                 "that takes an API key of level Architect or above.",
             ]
             return [f"The invalid records are in {some(files)}.", *lines] if files != [""] else lines
-        if files != [""]:
-            import_it = f"import that file ({self.resource}=)"
-            return [f"Fix them in their file, where each has its reason, and {import_it}:", some(files)]
-        return ["Fix the records, then send only those; rejected_uri= writes them to a file."]
+        if files == [""]:
+            if correcting:
+                return [f"Correct them in the source: {correcting}"]
+            return ["Fix the records, then send only those; rejected_uri= writes them to a file."]
+        import_it = f"import that file ({self.resource}=)"
+        fix_them = f"Fix them in their file, where each has its reason, and {import_it}"
+        return [
+            *([f"{fix_them},", f"with {sync}:"] if sync else [f"{fix_them}:"]),
+            some(files),
+            *([f"Or correct them in the source: {correcting}"] if correcting else []),
+        ]
 
 
 def _added(counts: Mapping[str, int], more: Counter[str]) -> dict[str, int]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from airflow_provider_fullstory.emulator.clock import timestamp
+from airflow_provider_fullstory.emulator.store.users import UserFilter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.emulator.organization.organization import Organization
     from airflow_provider_fullstory.emulator.store.entries import Job
 
-#: How many jobs, records, annotations and requests are shown, the latest first.
+#: How many rows each table has, the latest first.
 MOST_ROWS = 20
 
 _PAGE = """\
@@ -61,8 +62,9 @@ def page(organization: Organization) -> str:
             [_job_row(organization, job) for job in latest],
         ),
         _section("Records of the latest jobs", ("Job", "Record"), _records(organization, latest)),
+        _section("Users", ("User",), [(_json(user.text),) for user in organization.users.latest(MOST_ROWS)]),
         _section(
-            "Latest annotations",
+            "Annotations",
             ("Annotation",),
             [(_json(text),) for text in organization.annotations.store.latest(MOST_ROWS)],
         ),
@@ -99,6 +101,7 @@ def _overview(organization: Organization, jobs: Sequence[Job]) -> str:
         "Organization": organization.settings.organization,
         "Its time": timestamp(organization.clock.now()),
         "Jobs": f"{len(jobs):,}",
+        "Users": f"{organization.users.count(UserFilter()):,}",
         "Unfinished": f"{unfinished_batches:,} batches with {unfinished_records:,} records",
     }
     quotas = msgspec.json.decode(organization.results.quotas().body)

@@ -25,9 +25,13 @@ class AnnotationStore:
         rows = self._database.connection.execute("SELECT text FROM annotations ORDER BY number")
         return (bytes(text) for (text,) in rows)
 
-    def latest(self, most: int) -> Iterator[bytes]:
-        """Iterate over the latest annotations, the latest first."""
+    def latest(self, size: int) -> list[bytes]:
+        """
+        Return the annotations that were created last, the latest first.
+
+        :param size: Maximum number of annotations to return.
+        """
         rows = self._database.connection.execute(
-            "SELECT text FROM annotations ORDER BY number DESC LIMIT ?", (most,)
+            "SELECT text FROM annotations ORDER BY number DESC LIMIT ?", (size,)
         )
-        return (bytes(text) for (text,) in rows)
+        return [bytes(text) for (text,) in rows]

@@ -91,6 +91,15 @@ class UserStore:
             yield from users
             last = users[-1].id
 
+    def latest(self, size: int) -> list[StoredUser]:
+        """
+        Return the users that were changed last, the latest first.
+
+        :param size: Maximum number of users to return.
+        """
+        # A user that is replaced gets a new row.
+        return list(self._select("TRUE ORDER BY rowid DESC LIMIT ?", size))
+
     def _select(self, condition: str, *parameters: object) -> Iterator[StoredUser]:
         # Read at once: a cursor that stays open would block writers.
         rows = self._database.connection.execute(

@@ -285,6 +285,26 @@ def test_a_file_is_advised_where_there_is_none() -> None:
     assert "rejected_uri= writes them to a file." in refusal_of(report)
 
 
+def test_what_is_read_again_may_be_corrected_in_the_source() -> None:
+    report = sent(10, invalid=1)
+    report.finish([outcome("a", 9), outcome("b", 1)])
+    text = refusal_of(report, correcting="a clear sends them.")
+    assert "\nCorrect them in the source: a clear sends them.\n" in text
+    assert "rejected_uri=" not in text
+
+
+def test_a_file_of_a_sync_is_imported_for_that_sync() -> None:
+    report = sent(10, invalid=1)
+    report.finish([outcome("a", 9), outcome("b", 1)])
+    text = refusal_of(report, files=["file:///x"], sync="sync_name='a.b'", correcting="a clear sends them.")
+    assert (
+        "and import that file (events=),\n"
+        "with sync_name='a.b':\n"
+        "file:///x\n"
+        "Or correct them in the source: a clear sends them.\n"
+    ) in text
+
+
 def test_all_files_are_named() -> None:
     report = sent(10, invalid=1)
     report.finish([outcome("a", 9), outcome("b", 1)])

@@ -80,14 +80,27 @@ def test_many_jobs_show_the_latest(api, fullstory_emulator):
     assert names == [str(number) for number in range(24, 4, -1)]
 
 
-def test_many_annotations_show_the_latest(api, fullstory_emulator):
-    for number in range(25):
-        api.post("/v2/annotations", {"text": f"Mark {number}"})
-    marks = re.findall(r"Mark (\d+)", opened(fullstory_emulator))
-    assert marks == [str(number) for number in range(24, 4, -1)]
-
-
 def test_a_client_of_the_api_gets_the_answer_of_fullstory(fullstory_emulator):
     with pytest.raises(HTTPError) as caught:
         urlopen(fullstory_emulator.url, timeout=30)
     assert caught.value.code == 401
+
+
+def test_a_browser_sees_users_as_they_are_now(api, fullstory_emulator):
+    for number in range(25):
+        api.import_users({"uid": f"u{number}", "display_name": f"User {number}"})
+    api.import_users({"uid": "u0", "properties": {"plan": "pro"}})
+
+    page = opened(fullstory_emulator)
+
+    users = page[page.index("<h2>Users</h2>") : page.index("<h2>Annotations</h2>")]
+    assert re.findall(r"User (\d+)", users) == ["0", *(str(number) for number in range(24, 5, -1))]
+    assert "pro" in users
+    assert dict(row for row in Tables(page).rows if len(row) == 2)["Users"] == "25"
+
+
+def test_many_annotations_show_the_latest(api, fullstory_emulator):
+    for number in range(25):
+        assert api.post("/v2/annotations", {"text": f"Mark {number}"}).ok
+    marks = re.findall(r"Mark (\d+)", opened(fullstory_emulator))
+    assert marks == [str(number) for number in range(24, 4, -1)]
