@@ -13,7 +13,7 @@ from airflow_provider_fullstory.exceptions import FullStoryInputError
 from airflow_provider_fullstory.task.annotation_note import Place
 from airflow_provider_fullstory.task.identity import digest, run_identity
 from airflow_provider_fullstory.task.separate_disks import warn_of_separate_disks
-from airflow_provider_fullstory.task.state import of_task, state_uri_of
+from airflow_provider_fullstory.task.state import of_task, sent_since, state_uri_of
 from airflow_provider_fullstory.task.storage import run_name, task_folder
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ def place_of_task(context: Context, task_id: str, arguments: DurableArguments) -
     :raises FullStoryInputError: If the arguments contradict each other.
     """
     again = "With durable=False, each try posts one."
+    # Whatever becomes of notes, a retry finds those of the tries before; a clear may come at any time.
+    is_cleared = getattr(context.get("dag_run"), "clear_number", None) != 0
     if not arguments.durable:
         if arguments.state_uri is not None:
             raise FullStoryInputError("state_uri is given with durable=False, which says to keep nothing.")
@@ -49,10 +51,14 @@ def place_of_task(context: Context, task_id: str, arguments: DurableArguments) -
     # An earlier try may have begun before state_uri was set.
     if uri is not None and (in_airflow is None or in_airflow.get(key) is None):
         warn_of_separate_disks(context.get("task"), {"state_uri": uri})
-        return dataclasses.replace(_in_folder(uri, of_task(run, context), key, outages), again=again)
+        return dataclasses.replace(
+            _in_folder(uri, of_task(run, context), key, outages),
+            again=again,
+            sent_since=sent_since(context) if is_cleared else None,
+        )
     if in_airflow is not None:
         description = "a note in Airflow's task state store, which a clear may empty"
-        return Place(in_airflow, key, description, again, is_lasting=False)
+        return Place(in_airflow, key, description, again, is_lasting=not is_cleared)
     return Place(
         MemoryStore(),
         "",

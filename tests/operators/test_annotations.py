@@ -278,6 +278,7 @@ def test_a_process_that_is_gone_while_it_posts_is_not_followed_by_another_post(
     assert log.having(ABSENT)
 
 
+@WITH_A_NOTE
 def test_of_two_tries_at_the_same_time_one_posts(
     emulator: EmulatorClient, task: AnnotationTask, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -404,6 +405,7 @@ def test_after_a_clear_that_emptied_airflows_store_nothing_is_posted(
     task.attempt()
     assert task.store is not None
     task.store.texts.clear()
+    task.clear()
 
     for _ in range(2):
         assert task.attempt() is None
