@@ -180,7 +180,11 @@ class Retries:
         self._next_limit_line_at = 0.0
 
     def call(self, call: Call[T], send: Callable[[], T], budget: RetryBudget) -> T:
-        """Return the result of a call; other threads may send other calls at the same time."""
+        """
+        Return the result of a call; other threads may send other calls at the same time.
+
+        Whatever interrupts a wait between two attempts has the failure of the last attempt as its cause.
+        """
         outcome, closing = UnknownOutcome(call), self._closing
         failure: BaseException | None = None
 
@@ -195,10 +199,12 @@ class Retries:
                     turn.wait()
 
             def attempt() -> T:
+                nonlocal failure
                 limit_wait.close()
                 if failure is not None and closing.is_set():
                     # The wait was cut short, and nothing is sent any more.
                     raise failure
+                failure = None
                 with outcome.attempt(), self._counting_limits():
                     return send()
 
@@ -206,6 +212,13 @@ class Retries:
             options |= {"sleep": tenacity.sleep_using_event(closing), "before_sleep": before_sleep}
             try:
                 return tenacity.Retrying(**options)(attempt)
+            except FullStoryError:
+                raise
+            except BaseException as interruption:
+                if failure is None:
+                    raise
+                # No request is under way.
+                raise interruption from failure
             finally:
                 # Its traceback leads to the body, and garbage may be collected rarely.
                 failure = None

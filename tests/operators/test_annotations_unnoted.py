@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -147,7 +149,30 @@ def test_a_try_that_cannot_say_whether_it_is_the_first_leaves_the_note_of_anothe
     assert texts(emulator) == ["Deployed"]
 
 
-# A limit on the task's time.
+# An end that Airflow puts to a try.
+
+
+@WITH_A_NOTE
+def test_a_try_that_is_ended_while_it_waits_has_posted_nothing(
+    emulator: EmulatorClient, task: AnnotationTask, log: Log
+) -> None:
+    emulator.order_fault(**POSTS, status=429, headers={"Retry-After": "250"})
+
+    def end_the_wait() -> None:
+        while not log.having("The request is repeated until FullStory takes it"):
+            pass
+        # What Airflow 2 raises after SIGTERM is no Exception either.
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    ending = threading.Thread(target=end_the_wait, daemon=True)
+    ending.start()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        task.attempt()
+    ending.join()
+
+    assert str(caught.value.__cause__).endswith("This try posted nothing.")
+    assert task.attempt()["is_new"] is True
+    assert texts(emulator) == ["Deployed"]
 
 
 @WITH_A_NOTE
