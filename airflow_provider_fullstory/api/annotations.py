@@ -39,7 +39,8 @@ class Annotation(msgspec.Struct, frozen=True):
     text: str
     start_time: str
     end_time: str
-    source: str
+    #: Unknown: whether it is left out where none was sent.
+    source: str = ""
 
 
 def new_annotation(

@@ -45,8 +45,8 @@ class FullStoryAnnotationNotifier(BaseNotifier):
     FullStory recognizes no annotation that it has already, and can neither list nor delete one. So each call
     posts at most once: a request that may have arrived is not sent again. Airflow may call a notifier twice,
     such as for a task whose worker it lost. With ``state_uri`` a note then keeps the second call from posting
-    the same text for the same try of a task, the same end of a DAG run, or the same deadline. Airflow's task
-    state store is not there where most callbacks run, so it holds no such notes.
+    the same text to the same connection for the same try of a task, the same end of a DAG run, or the same
+    deadline. Airflow's task state store is not there where most callbacks run, so it holds no such notes.
 
     A notifier waits for FullStory for half a minute at most. Its failure is an error, which Airflow logs; the
     state of the task or the run stays as it is.

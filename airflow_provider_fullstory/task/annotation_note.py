@@ -152,7 +152,13 @@ class AnnotationNote:
         if entry.stage is Stage.UNPOSTED:
             return True
         if entry.stage is Stage.POSTED and entry.digest == _digest(annotation.text):
-            log.info("FullStory has this annotation since %s. It is not posted again.", _written(entry.at))
+            answer = entry.answer or {}
+            log.info(
+                "FullStory has this annotation since %s, from %s to %s. It is not posted again.",
+                _written(entry.at),
+                answer.get("start_time"),
+                answer.get("end_time"),
+            )
         else:
             log.warning("Nothing was posted. %s %s", self._reason(), self._place.again)
         return False

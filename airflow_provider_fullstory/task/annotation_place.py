@@ -85,8 +85,9 @@ def place_of_callback(context: Mapping[str, Any], arguments: AnnotationArguments
         return Place(MemoryStore(), "", "no note", is_kept=False)
     run, of_what = occasion
     warn_of_separate_disks(context.get("task"), {"state_uri": uri})
-    # Notifiers with other words are others.
-    one = dataclasses.replace(run, salt=json.dumps([of_what, arguments.text, arguments.source]))
+    # Notifiers with other words, or for another organization, are others.
+    salt = [of_what, arguments.text, arguments.source, arguments.fullstory_conn_id]
+    one = dataclasses.replace(run, salt=json.dumps(salt))
     return _in_folder(uri, run, f"annotation_{digest(one)}", None)
 
 

@@ -117,6 +117,11 @@ def test_the_answer_is_the_annotation() -> None:
     assert answer(200, json.dumps(fields).encode(), CALL) == Annotation("Deployed", NOON, NOON, "")
 
 
+def test_an_annotation_without_a_source_may_come_back_without_one() -> None:
+    fields = {"text": "Deployed", "start_time": NOON, "end_time": NOON}
+    assert answer(200, json.dumps(fields).encode(), CALL) == Annotation("Deployed", NOON, NOON, "")
+
+
 @pytest.mark.parametrize("status", [500, 502, 599])
 def test_a_server_error_is_not_said_to_be_worth_a_repetition(status: int) -> None:
     with pytest.raises(exceptions.FullStoryServerError) as caught:

@@ -239,6 +239,24 @@ def test_with_a_note_the_same_is_posted_once(
     assert sorted(texts(emulator)) == ["Late"] * len(contexts) + ["Wrong"] * len(contexts)
 
 
+@BOTH
+def test_a_note_is_about_one_connection(
+    emulator: EmulatorClient,
+    of_run: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    notify: Notify,
+    state_uri: str,
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_FULLSTORY_EU", emulator.connection_json())
+    for connection in ("fullstory_default", "fullstory_eu") * 2:
+        notify(
+            FullStoryAnnotationNotifier("Done", state_uri=state_uri, fullstory_conn_id=connection), of_run()
+        )
+
+    assert texts(emulator) == ["Done"] * 2
+
+
 def test_the_last_task_of_a_run_makes_no_difference_to_the_annotation_of_its_end(
     emulator: EmulatorClient, of_run: Callable[..., Any], state_uri: str
 ) -> None:
