@@ -37,8 +37,7 @@ def place_of_task(context: Context, task_id: str, arguments: DurableArguments) -
     :raises FullStoryInputError: If the arguments contradict each other.
     """
     again = "With durable=False, each try posts one."
-    # Whatever becomes of notes, a retry finds those of the tries before; a clear may come at any time.
-    is_cleared = getattr(context.get("dag_run"), "clear_number", None) != 0
+    is_cleared = _is_cleared(context)
     if not arguments.durable:
         if arguments.state_uri is not None:
             raise FullStoryInputError("state_uri is given with durable=False, which says to keep nothing.")
@@ -89,6 +88,15 @@ def place_of_callback(context: Mapping[str, Any], arguments: AnnotationArguments
     salt = [of_what, arguments.text, arguments.source, arguments.fullstory_conn_id]
     one = dataclasses.replace(run, salt=json.dumps(salt))
     return _in_folder(uri, run, f"annotation_{digest(one)}", None)
+
+
+def _is_cleared(context: Context) -> bool:
+    """Return whether the task may have been cleared. If not, its earlier tries failed, or were killed."""
+    if getattr(context.get("dag_run"), "clear_number", None) != 0:
+        return True
+    # Runs that have not ended, or are to stay as they are, do not count it, but tasks then have more tries.
+    max_tries, retries = getattr(context["ti"], "max_tries", 0), getattr(context.get("task"), "retries", 0)
+    return bool(max_tries != retries)
 
 
 def _in_folder(uri: str, task: RunIdentity, key: str, outages: Outages | None) -> Place:

@@ -112,6 +112,24 @@ def test_a_note_that_was_removed_after_ninety_days_does_not_lead_to_another_post
     assert "kept for 90 days" in line
 
 
+@pytest.mark.parametrize("task", ["store", "state"], indirect=True)
+def test_a_task_that_was_cleared_while_its_run_stayed_as_it_was_posts_nothing(
+    emulator: EmulatorClient, task: AnnotationTask, clock: Clock, log: Log
+) -> None:
+    task.attempt()
+    clock.now += 60.0
+    if task.store is not None:
+        task.store.texts.clear()
+    operator = task.operator(state_uri=task.state_uri and f"{task.state_uri}-new", retries=2)
+    context = task.next_context()
+    # Airflow adds the tries of a task to those that it has had.
+    context["ti"].max_tries = 3
+    assert operator.execute(context | {"task": operator}) is None
+
+    assert texts(emulator) == ["Deployed"]
+    assert ABSENT in log.having(NOTHING)[0]
+
+
 # Arguments that another try has right.
 
 
