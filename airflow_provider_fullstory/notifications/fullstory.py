@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import datetime
     from collections.abc import Sequence
 
+    import jinja2
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_fullstory.api.annotations import NewAnnotation
@@ -97,6 +98,15 @@ class FullStoryAnnotationNotifier(BaseNotifier):
         """Post the annotation for one context."""
         # Airflow renders templates in place, and one process may call a notifier for several runs.
         BaseNotifier.__call__(copy.copy(self), *arguments)
+
+    def get_template_env(self, dag: Any = None) -> jinja2.Environment:
+        """
+        Return the environment in which templates are rendered.
+
+        :param dag: The DAG, None in deadline alerts.
+        """
+        # dag.test() of Airflow 3 gives the callbacks of a DAG one that has none.
+        return super().get_template_env(dag if hasattr(dag, "get_template_env") else None)
 
     def notify(self, context: Context) -> None:
         """

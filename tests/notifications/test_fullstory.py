@@ -6,6 +6,7 @@ import asyncio
 import datetime
 import json
 import uuid
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -147,6 +148,17 @@ def test_a_notifier_renders_its_templates_for_each_run(
         notifier(of_task(run_id=run_id))
 
     assert texts(emulator) == ["run-1", "run-2"]
+
+
+def test_a_dag_that_cannot_render_templates_does_not_keep_a_notifier_from_it(
+    emulator: EmulatorClient, of_run: Callable[..., Any]
+) -> None:
+    # dag.test() of Airflow 3 gives such a DAG to the callbacks of DAGs.
+    context = of_run() | {"dag": SimpleNamespace(dag_id="dag", render_template_as_native_obj=False)}
+
+    call(FullStoryAnnotationNotifier("{{ dag.dag_id }} is done"), context)
+
+    assert texts(emulator) == ["dag is done"]
 
 
 @BOTH
