@@ -109,6 +109,7 @@ class AnnotationNote:
         self._is_first = is_first
         self._entry = Entry(Stage.UNKNOWN)
         self._has_begun = False
+        self._unknown_why = ""
         #: The annotation as FullStory has it, None if nobody can know.
         self.answer: dict[str, str] | None = None
 
@@ -139,6 +140,7 @@ class AnnotationNote:
         except FullStoryLedgerError as error:
             log.warning("%s", error)
             entry = Entry(Stage.UNKNOWN)
+            self._unknown_why = "The note of earlier tries cannot be read"
         if entry is None:
             entry = Entry(Stage.UNPOSTED if self._is_first or self._misses_nothing() else Stage.UNKNOWN)
             if entry.stage is Stage.UNPOSTED:
@@ -172,7 +174,7 @@ class AnnotationNote:
                 f"The text has changed since {_written(entry.at)}, when an earlier try posted: {text}\n"
                 "FullStory can neither change nor delete that annotation."
             )
-        known = f"No note says what earlier tries did{self._loss()}"
+        known = self._unknown_why or f"No note says what earlier tries did{self._loss()}"
         if entry.stage is Stage.POSTING:
             known = f"An earlier try sent this annotation at {_written(entry.at)}, and noted no answer"
         return f"{known}. {_NOBODY_KNOWS}"

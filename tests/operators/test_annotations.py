@@ -537,6 +537,7 @@ def test_a_note_that_cannot_be_read_leaves_it_open_what_was_posted(
     assert task.attempt() is None
     assert texts(emulator) == ["Deployed"]
     assert log.having(ABSENT)
+    assert log.having("Nothing was posted. The note of earlier tries cannot be read. Nobody can know")
     assert not log.having("batch")
 
 
