@@ -191,7 +191,11 @@ class Retries:
         self._next_limit_line_at = 0.0
 
     def call(self, call: Call[T], send: Callable[[], T], budget: RetryBudget) -> T:
-        """Return the result of a call; other threads may send other calls at the same time."""
+        """
+        Return the result of a call; other threads may send other calls at the same time.
+
+        Whatever interrupts a wait between two attempts has the failure of the last attempt as its cause.
+        """
         outcome, closing = UnknownOutcome(call), self._closing
         failure: BaseException | None = None
 
@@ -206,10 +210,12 @@ class Retries:
                     turn.wait()
 
             def attempt() -> T:
+                nonlocal failure
                 limit_wait.close()
                 if failure is not None and closing.is_set():
                     # The wait was cut short, and nothing is sent any more.
                     raise failure
+                failure = None
                 with outcome.attempt(), self._counting_limits():
                     return send()
 
@@ -218,6 +224,13 @@ class Retries:
             try:
                 with outcome.attempts():
                     return tenacity.Retrying(**options)(attempt)
+            except FullStoryError:
+                raise
+            except BaseException as interruption:
+                if failure is None:
+                    raise
+                # No request is under way.
+                raise interruption from failure
             finally:
                 # Its traceback leads to the body, and garbage may be collected rarely.
                 failure = None

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import datetime
     from collections.abc import Sequence
 
+    import jinja2
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_fullstory.api.annotations import NewAnnotation
@@ -45,8 +46,8 @@ class FullStoryAnnotationNotifier(BaseNotifier):
     FullStory recognizes no annotation that it has already, and can neither list nor delete one. So each call
     posts at most once: a request that may have arrived is not sent again. Airflow may call a notifier twice,
     such as for a task whose worker it lost. With ``state_uri`` a note then keeps the second call from posting
-    the same text for the same try of a task, the same end of a DAG run, or the same deadline. Airflow's task
-    state store is not there where most callbacks run, so it holds no such notes.
+    the same text to the same connection for the same try of a task, the same end of a DAG run, or the same
+    deadline. Airflow's task state store is not there where most callbacks run, so it holds no such notes.
 
     A notifier waits for FullStory for half a minute at most. Its failure is an error, which Airflow logs; the
     state of the task or the run stays as it is.
@@ -97,6 +98,15 @@ class FullStoryAnnotationNotifier(BaseNotifier):
         """Post the annotation for one context."""
         # Airflow renders templates in place, and one process may call a notifier for several runs.
         BaseNotifier.__call__(copy.copy(self), *arguments)
+
+    def get_template_env(self, dag: Any = None) -> jinja2.Environment:
+        """
+        Return the environment in which templates are rendered.
+
+        :param dag: The DAG, None in deadline alerts.
+        """
+        # dag.test() of Airflow 3 gives the callbacks of a DAG one that has none.
+        return super().get_template_env(dag if hasattr(dag, "get_template_env") else None)
 
     def notify(self, context: Context) -> None:
         """

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 RETRY_FOR: Final = 300.0
 #: Seconds after which no request may last any more.
 TIMEOUT: Final = 600.0
+#: The share of a task's time that requests may take: the rest is for noting what became of them.
+_SHARE: Final = 0.9
 
 
 class FullStoryAnnotationOperator(BaseOperator):
@@ -38,9 +40,11 @@ class FullStoryAnnotationOperator(BaseOperator):
     then the task succeeds with a warning, and no later try posts it.
 
     The note is under ``state_uri``, where it outlives clears, and a run that is deleted and made again under
-    its id. Else it is in Airflow's task state store (3.3 and newer). A try that finds no note there, but is
-    not the first, posts nothing: Airflow 3.4 may empty the store at a clear. With neither, only the first try
-    posts.
+    its id. Else it is in Airflow's task state store (3.3 and newer). With neither, only the first try posts.
+
+    After a clear, a try that finds no note posts nothing where an earlier one may have posted: in the task
+    state store, which Airflow 3.4 may empty at a clear; and under ``state_uri`` if the run was due before the
+    task's first day there, or so long ago that its note was removed. The log says so.
 
     If FullStory refused the request, or it surely did not arrive, the task fails. A retry then posts the
     annotation; where no note can tell that to a retry, the task fails without one.
@@ -104,30 +108,34 @@ class FullStoryAnnotationOperator(BaseOperator):
         from airflow_provider_fullstory.api.annotations import new_annotation
         from airflow_provider_fullstory.task.annotation_note import AnnotationNote
         from airflow_provider_fullstory.task.annotation_place import place_of_task
-        from airflow_provider_fullstory.task.arguments import AnnotationArguments, checked
+        from airflow_provider_fullstory.task.arguments import (
+            AnnotationArguments,
+            DurableArguments,
+            checked,
+        )
 
+        deadline = time.time() + _SHARE * deadline_of(self, 0.0, TIMEOUT)
         with without_retry():
-            arguments = checked(AnnotationArguments, vars(self))
-            place = place_of_task(context, self.task_id, arguments)
+            place = place_of_task(context, self.task_id, checked(DurableArguments, vars(self)))
             self.log.info("State: %s.", place.description)
             note = AnnotationNote(place, is_first=context["ti"].try_number <= 1)
             note.note_try()
             try:
+                arguments = checked(AnnotationArguments, vars(self))
                 annotation = new_annotation(
                     arguments.text, arguments.start_time, arguments.end_time, arguments.source
                 )
             except FullStoryInputError as error:
                 note.fail(error)
                 raise
-            is_new = note.allows(annotation) and self._post(note, annotation)
+            is_new = note.allows(annotation) and self._post(note, annotation, deadline)
         return None if note.answer is None else note.answer | {"is_new": is_new}
 
-    def _post(self, note: AnnotationNote, annotation: NewAnnotation) -> bool:
+    def _post(self, note: AnnotationNote, annotation: NewAnnotation, deadline: float) -> bool:
         """Post the annotation, and return whether FullStory has it for sure."""
         from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
         from airflow_provider_fullstory.task.annotation_post import post
 
-        deadline = deadline_of(self, time.time(), TIMEOUT)
         hook = FullStoryHook(self.fullstory_conn_id, retry_for=RETRY_FOR, deadline=deadline)
         with hook as self._hook:
             try:

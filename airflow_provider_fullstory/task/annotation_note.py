@@ -12,7 +12,12 @@ import uuid
 from typing import TYPE_CHECKING, Final
 
 from airflow_provider_fullstory.batch_import.ledger.stores import json_of, object_of
-from airflow_provider_fullstory.batch_import.storage.retention import note_use, remove_old
+from airflow_provider_fullstory.batch_import.storage.retention import (
+    KEPT_DAYS,
+    note_use,
+    noted_since,
+    remove_old,
+)
 from airflow_provider_fullstory.exceptions import (
     FullStoryAmbiguousError,
     FullStoryError,
@@ -76,6 +81,8 @@ class Place:
         be gone, or they noted nothing.
     :param runs: The folder of all runs of the task, None if the note is not in a folder.
     :param name: Name of the run's folder in it.
+    :param sent_since: When earlier tries of a cleared run can have posted, in seconds since the epoch: a note
+        that the folder misses means nothing if that is before the folder was in use.
     """
 
     store: Store
@@ -86,6 +93,7 @@ class Place:
     is_lasting: bool = True
     runs: Folder | None = None
     name: str = ""
+    sent_since: float | None = None
 
 
 class AnnotationNote:
@@ -101,6 +109,7 @@ class AnnotationNote:
         self._is_first = is_first
         self._entry = Entry(Stage.UNKNOWN)
         self._has_begun = False
+        self._unknown_why = ""
         #: The annotation as FullStory has it, None if nobody can know.
         self.answer: dict[str, str] | None = None
 
@@ -127,13 +136,13 @@ class AnnotationNote:
             note_use(place.runs, place.name, time.time())
             place.store.set(HISTORY, {"used_at": time.time()})
         try:
-            known = place.store.get(place.key)
-            entry = None if known is None else object_of(known, Entry)
+            entry = self._read()
         except FullStoryLedgerError as error:
             log.warning("%s", error)
             entry = Entry(Stage.UNKNOWN)
+            self._unknown_why = "The note of earlier tries cannot be read"
         if entry is None:
-            entry = Entry(Stage.UNPOSTED if self._is_first or place.is_lasting else Stage.UNKNOWN)
+            entry = Entry(Stage.UNPOSTED if self._is_first or self._misses_nothing() else Stage.UNKNOWN)
             if entry.stage is Stage.UNPOSTED:
                 self._write(entry)
         self._entry = entry
@@ -145,7 +154,13 @@ class AnnotationNote:
         if entry.stage is Stage.UNPOSTED:
             return True
         if entry.stage is Stage.POSTED and entry.digest == _digest(annotation.text):
-            log.info("FullStory has this annotation since %s. It is not posted again.", _written(entry.at))
+            answer = entry.answer or {}
+            log.info(
+                "FullStory has this annotation since %s, from %s to %s. It is not posted again.",
+                _written(entry.at),
+                answer.get("start_time"),
+                answer.get("end_time"),
+            )
         else:
             log.warning("Nothing was posted. %s %s", self._reason(), self._place.again)
         return False
@@ -159,7 +174,7 @@ class AnnotationNote:
                 f"The text has changed since {_written(entry.at)}, when an earlier try posted: {text}\n"
                 "FullStory can neither change nor delete that annotation."
             )
-        known = "No note says what earlier tries did"
+        known = self._unknown_why or f"No note says what earlier tries did{self._loss()}"
         if entry.stage is Stage.POSTING:
             known = f"An earlier try sent this annotation at {_written(entry.at)}, and noted no answer"
         return f"{known}. {_NOBODY_KNOWS}"
@@ -171,11 +186,12 @@ class AnnotationNote:
         :raises FullStoryStorageError: If that cannot be noted; it must not be posted then.
         :raises FullStoryAmbiguousError: If another try has begun to post it.
         """
-        self._has_begun = True
         if not self._claim():
             raise FullStoryAmbiguousError(
                 "Another try of this task has begun to post the annotation, and noted no more."
             )
+        # From here on the note is that of this try alone.
+        self._has_begun = True
         self._write(
             dataclasses.replace(
                 self._entry, stage=Stage.POSTING, at=time.time(), digest=_digest(annotation.text)
@@ -221,11 +237,30 @@ class AnnotationNote:
     def _claim(self) -> bool:
         """Return whether no other try has read the same note and been faster."""
         place, token = self._place, uuid.uuid4().hex.encode()
-        if place.runs is None:
-            return True
         # Airflow may take a try for dead that is still alive, and begin the next.
+        if place.runs is None:
+            # Airflow's store has nothing that only one of two tries can do: the second must not come between
+            # this look at it and the next write.
+            return self._read() == self._entry
         claim = f"ledger/{place.key}.{self._entry.refusals}.claim"
         return place.runs.folder(place.name).create(claim, token) == token
+
+    def _misses_nothing(self) -> bool:
+        """Return whether a missing note means that nothing was posted."""
+        place = self._place
+        if place.runs is None or place.sent_since is None:
+            return place.is_lasting
+        return noted_since(place.runs) <= place.sent_since
+
+    def _loss(self) -> str:
+        """Return what may have become of a note, where it is in a folder."""
+        if self._place.runs is None:
+            return ""
+        return f": notes are kept for {KEPT_DAYS} days, and this folder may be newer than the run"
+
+    def _read(self) -> Entry | None:
+        known = self._place.store.get(self._place.key)
+        return None if known is None else object_of(known, Entry)
 
     def _write(self, entry: Entry) -> None:
         self._place.store.set(self._place.key, json_of(entry))

@@ -13,7 +13,7 @@ from airflow_provider_fullstory.exceptions import FullStoryInputError
 from airflow_provider_fullstory.task.annotation_note import Place
 from airflow_provider_fullstory.task.identity import digest, run_identity
 from airflow_provider_fullstory.task.separate_disks import warn_of_separate_disks
-from airflow_provider_fullstory.task.state import of_task, state_uri_of
+from airflow_provider_fullstory.task.state import of_task, sent_since, state_uri_of
 from airflow_provider_fullstory.task.storage import run_name, task_folder
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def place_of_task(context: Context, task_id: str, arguments: DurableArguments) -
     :raises FullStoryInputError: If the arguments contradict each other.
     """
     again = "With durable=False, each try posts one."
+    is_cleared = _is_cleared(context)
     if not arguments.durable:
         if arguments.state_uri is not None:
             raise FullStoryInputError("state_uri is given with durable=False, which says to keep nothing.")
@@ -49,10 +50,14 @@ def place_of_task(context: Context, task_id: str, arguments: DurableArguments) -
     # An earlier try may have begun before state_uri was set.
     if uri is not None and (in_airflow is None or in_airflow.get(key) is None):
         warn_of_separate_disks(context.get("task"), {"state_uri": uri})
-        return dataclasses.replace(_in_folder(uri, of_task(run, context), key, outages), again=again)
+        return dataclasses.replace(
+            _in_folder(uri, of_task(run, context), key, outages),
+            again=again,
+            sent_since=sent_since(context) if is_cleared else None,
+        )
     if in_airflow is not None:
         description = "a note in Airflow's task state store, which a clear may empty"
-        return Place(in_airflow, key, description, again, is_lasting=False)
+        return Place(in_airflow, key, description, again, is_lasting=not is_cleared)
     return Place(
         MemoryStore(),
         "",
@@ -79,9 +84,19 @@ def place_of_callback(context: Mapping[str, Any], arguments: AnnotationArguments
         return Place(MemoryStore(), "", "no note", is_kept=False)
     run, of_what = occasion
     warn_of_separate_disks(context.get("task"), {"state_uri": uri})
-    # Notifiers with other words are others.
-    one = dataclasses.replace(run, salt=json.dumps([of_what, arguments.text, arguments.source]))
+    # Notifiers with other words, or for another organization, are others.
+    salt = [of_what, arguments.text, arguments.source, arguments.fullstory_conn_id]
+    one = dataclasses.replace(run, salt=json.dumps(salt))
     return _in_folder(uri, run, f"annotation_{digest(one)}", None)
+
+
+def _is_cleared(context: Context) -> bool:
+    """Return whether the task may have been cleared. If not, its earlier tries failed, or were killed."""
+    if getattr(context.get("dag_run"), "clear_number", None) != 0:
+        return True
+    # Runs that have not ended, or are to stay as they are, do not count it, but tasks then have more tries.
+    max_tries, retries = getattr(context["ti"], "max_tries", 0), getattr(context.get("task"), "retries", 0)
+    return bool(max_tries != retries)
 
 
 def _in_folder(uri: str, task: RunIdentity, key: str, outages: Outages | None) -> Place:

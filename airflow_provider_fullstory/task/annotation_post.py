@@ -27,6 +27,11 @@ def post(note: AnnotationNote, annotation: NewAnnotation, hook: FullStoryHook) -
     except FullStoryError as error:
         note.fail(error)
         raise
+    except BaseException as interruption:
+        if isinstance(failure := interruption.__cause__, FullStoryError):
+            # Airflow ended the task while no request was under way.
+            note.fail(failure)
+        raise
     note.end(answer)
 
 

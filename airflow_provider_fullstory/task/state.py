@@ -95,7 +95,7 @@ class ImportState:
             note_use(self._runs, self._name, time.time())
         history = self._stores.of_run.get(HISTORY)
         if history is None:
-            history = {"sent_since": _sent_since(self._context)}
+            history = {"sent_since": sent_since(self._context)}
         # used_at says when the run was last worked on.
         self._stores.of_run.set(HISTORY, history | {"used_at": time.time()})
         # A sync remembers all that it has sent.
@@ -280,6 +280,22 @@ def last_used(run_folder: Folder) -> float | None:
         return None
 
 
+def sent_since(context: Context) -> float | None:
+    """
+    Return the earliest time at which earlier tries can have sent something, None if there were none.
+
+    Airflow forgets at a clear when the run really started, so then the time counts at which it was due.
+    """
+    if context["ti"].try_number <= 1:
+        return None
+    run: Any = context.get("dag_run")
+    names = ["start_date"]
+    if getattr(run, "clear_number", 1) or run.start_date is None:
+        names += ["run_after", "data_interval_end", "logical_date"]
+    moments: list[datetime.datetime | None] = [getattr(run, name, None) for name in names]
+    return min((moment.timestamp() for moment in moments if moment is not None), default=0.0)
+
+
 def of_task(run: RunIdentity, context: Context) -> RunIdentity:
     """Return what several imports of a task have in common, whatever their operators and salts."""
     return dataclasses.replace(run, task_id=context["ti"].task_id, salt="")
@@ -343,19 +359,3 @@ def _is_another(run: dict[str, Any], known: dict[str, Any]) -> bool:
     if run["try_number"] <= known["try_number"] or run["clear_number"] < known["clear_number"]:
         return True
     return bool(run["clear_number"] == known["clear_number"] and run["start"] != known["start"])
-
-
-def _sent_since(context: Context) -> float | None:
-    """
-    Return the earliest time at which earlier tries can have sent something, None if there were none.
-
-    Airflow forgets at a clear when the run really started, so then the time counts at which it was due.
-    """
-    if context["ti"].try_number <= 1:
-        return None
-    run: Any = context.get("dag_run")
-    names = ["start_date"]
-    if getattr(run, "clear_number", 1) or run.start_date is None:
-        names += ["run_after", "data_interval_end", "logical_date"]
-    moments: list[datetime.datetime | None] = [getattr(run, name, None) for name in names]
-    return min((moment.timestamp() for moment in moments if moment is not None), default=0.0)

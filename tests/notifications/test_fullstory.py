@@ -6,6 +6,7 @@ import asyncio
 import datetime
 import json
 import uuid
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -149,6 +150,17 @@ def test_a_notifier_renders_its_templates_for_each_run(
     assert texts(emulator) == ["run-1", "run-2"]
 
 
+def test_a_dag_that_cannot_render_templates_does_not_keep_a_notifier_from_it(
+    emulator: EmulatorClient, of_run: Callable[..., Any]
+) -> None:
+    # dag.test() of Airflow 3 gives such a DAG to the callbacks of DAGs.
+    context = of_run() | {"dag": SimpleNamespace(dag_id="dag", render_template_as_native_obj=False)}
+
+    call(FullStoryAnnotationNotifier("{{ dag.dag_id }} is done"), context)
+
+    assert texts(emulator) == ["dag is done"]
+
+
 @BOTH
 @pytest.mark.parametrize(
     "arguments", [{"source": "x" * 41}, {"text": " "}, {"start_time": "soon"}, {"state_uri": ""}], ids=str
@@ -237,6 +249,24 @@ def test_with_a_note_the_same_is_posted_once(
             notify(FullStoryAnnotationNotifier(text, state_uri=state_uri), context())
 
     assert sorted(texts(emulator)) == ["Late"] * len(contexts) + ["Wrong"] * len(contexts)
+
+
+@BOTH
+def test_a_note_is_about_one_connection(
+    emulator: EmulatorClient,
+    of_run: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    notify: Notify,
+    state_uri: str,
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_FULLSTORY_EU", emulator.connection_json())
+    for connection in ("fullstory_default", "fullstory_eu") * 2:
+        notify(
+            FullStoryAnnotationNotifier("Done", state_uri=state_uri, fullstory_conn_id=connection), of_run()
+        )
+
+    assert texts(emulator) == ["Done"] * 2
 
 
 def test_the_last_task_of_a_run_makes_no_difference_to_the_annotation_of_its_end(

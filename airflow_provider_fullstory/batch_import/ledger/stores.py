@@ -53,8 +53,8 @@ class FolderStore:
             return msgspec.json.decode(content, type=dict[str, Any])
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise FullStoryLedgerError(
-                f"The ledger file {key}.json in {self._folder}/ledger is damaged: {error}. Its batch was not "
-                "sent again; the logs of earlier tries and FullStory show its outcome."
+                f"The ledger file {key}.json in {self._folder}/ledger is damaged: {error}. What it is "
+                "about was not sent again; the logs of earlier tries and FullStory show what became of it."
             ) from error
 
     def set(self, key: str, value: dict[str, Any]) -> None:

@@ -26,6 +26,19 @@ def note_use(task_folder: Folder, name: str, now: float) -> None:
     task_folder.write(f"{_DAYS}/{_day(now)}/{name}", b"")
 
 
+def noted_since(task_folder: Folder) -> float:
+    """
+    Return since when, in seconds since the epoch, each run that a try worked on is surely in its list.
+
+    That is the end of the first day that has a list: before, another folder may have been in use, and older
+    lists were removed.
+
+    :param task_folder: The folder of all runs of a task, in which a try has noted its use.
+    """
+    first = datetime.datetime.fromisoformat(f"{task_folder.names(_DAYS)[0]}T00:00:00Z")
+    return (first + datetime.timedelta(days=1)).timestamp()
+
+
 def remove_old(task_folder: Folder, now: float, last_used: Callable[[str], float | None]) -> int:
     """
     Remove runs that no try has worked on for 90 days, and return how many.
