@@ -16,6 +16,7 @@ from airflow_provider_fullstory.exceptions import (
 )
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportUsersOperator
 from airflow_provider_fullstory.sensors.fullstory import FullStoryImportJobSensor
+from airflow_provider_fullstory.sources import CHUNK_ROWS
 from tests.conftest import run
 from tests.operators.syncs import Warehouse
 from tests.operators.test_upserts import UsersRun, UsersTask, plans, users
@@ -426,6 +427,17 @@ def test_a_preview_says_what_an_import_would_be(customers: Warehouse) -> None:
     assert "uid is that of an earlier record of this import" in lines
     assert "neither uid nor id is given" in lines
     assert "left out: 25 x property 'bad-name'" in lines
+
+
+@pytest.mark.parametrize("limit", [CHUNK_ROWS + 100, 2 * CHUNK_ROWS, 5 * CHUNK_ROWS])
+def test_a_preview_refuses_users_who_come_again_much_later(limit: int) -> None:
+    given = [{"uid": f"u{number % CHUNK_ROWS}"} for number in range(3 * CHUNK_ROWS)]
+
+    shown = importing(users=given).preview(limit=limit)
+
+    seen = min(limit, len(given))
+    assert (shown.records, shown.invalid) == (seen, seen - CHUNK_ROWS)
+    assert [record.position for record in shown.refused] == list(range(CHUNK_ROWS + 1, seen + 1))
 
 
 # Syncs ----------------------------------------------------------------------------------------------------
