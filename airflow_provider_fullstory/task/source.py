@@ -133,7 +133,7 @@ class RecordSource:
         Open the source.
 
         :param watermark: Notes the highest value of a column of the query.
-        :param limit: How many records are wanted, None for all. One more is read, to see whether there is one.
+        :param limit: How many records are wanted, None for all. One more is read, to see if there is one.
         """
         kind = self.options.kind
         if self.arguments.sql is None:

@@ -379,6 +379,27 @@ def test_properties_that_fullstory_would_leave_out_are_left_out_and_counted(
     assert "left out             2  property 'bio' is larger than 8,192 bytes" in str(log)
 
 
+def test_of_refused_users_nothing_is_left_out_until_they_are_sent(
+    emulator: EmulatorClient, make_context: Any, uri: str
+) -> None:
+    given = [
+        {"uid": "u" * 257, "plan": "free", "bio": "b" * 8_193, "bad-name": 1},
+        {"uid": "u0", "plan": "free"},
+        {"uid": "u0", "plan": "pro", "bad-name": 2},
+    ]
+    dropping = {"drop_invalid_properties": True}
+    report = importing(users=given, max_rejected=2, rejected_uri=uri, **dropping).execute(make_context())
+    assert (report["invalid"], report["dropped_properties"]) == (2, {})
+    long, again = (line["user"] for line in lines_of(uri))
+    assert (long["properties"]["bio"], long["bad-name"], again["bad-name"]) == ("b" * 8_193, 1, 2)
+
+    write(uri, b"".join(json.dumps(user).encode() + b"\n" for user in [long | {"uid": "u1"}, again]))
+    report = importing(users=uri, **dropping).execute(make_context(run_id="run-2"))
+
+    assert (report["imported"], sum(report["dropped_properties"].values())) == (2, 3)
+    assert plans(emulator) == {"u0": "pro", "u1": "free"}
+
+
 def test_without_asking_for_it_nothing_is_left_out(emulator: EmulatorClient, context: Any) -> None:
     given = [
         {"uid": "u0", "bio": "b" * 8_192},

@@ -162,10 +162,11 @@ class _Seen:
         for chunk in chunks:
             self._cut(chunk)
             self.records += len(chunk.records) + len(chunk.invalid)
-            self.dropped += chunk.dropped
             for record, position in zip(chunk.records, chunk.positions, strict=True):
                 self._note(record, position)
             yield chunk
+            # Now that none of them is too large for a batch.
+            self.dropped += chunk.dropped_reasons
 
     def refuse(self, invalid: Sequence[InvalidRecord]) -> None:
         """Note records that are invalid."""
@@ -202,6 +203,7 @@ class _Seen:
         kept = sum(position <= limit for position in chunk.positions)
         chunk.records, chunk.positions = chunk.records[:kept], chunk.positions[:kept]
         chunk.invalid = [record for record in chunk.invalid if record.position <= limit]
+        chunk.dropped = {at: left_out for at, left_out in chunk.dropped.items() if at <= limit}
 
     @property
     def examples(self) -> list[dict[str, Any]]:
