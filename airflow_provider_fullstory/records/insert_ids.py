@@ -101,16 +101,13 @@ def keys_by_field(
     keys: dict[str, Sequence[int | None]] = {}
     for field in fields:
         values = list(map(operator.attrgetter(field), records))
-        present = [value for value in values if value is not UNSET]
-        if not present:
+        missing = values.count(UNSET)
+        if missing == len(values):
             continue
+        present = [value for value in values if value is not UNSET] if missing else values
         hashes = _ids(map(str.encode, present if field == fields[0] else _told_apart(field, present)))
         each = iter(hashes)
-        keys[field] = (
-            hashes
-            if len(present) == len(values)
-            else [None if value is UNSET else next(each) for value in values]
-        )
+        keys[field] = [None if value is UNSET else next(each) for value in values] if missing else hashes
     return keys
 
 

@@ -8,7 +8,9 @@ which of the two counts. The first one is sent. Memory does not grow with the nu
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import operator
+from collections import Counter
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -88,20 +90,26 @@ def without_repeated(
 def _sifted(kind: RecordKind, chunk: MappedChunk, sent: SentIds) -> tuple[MappedChunk, list[_Held]]:
     """Return the chunk without records that repeat another one in it, and apart those that may repeat one."""
     columns = keys_by_field(kind.upsert_key, chunk.records)
-    given = [key for keys in columns.values() for key in keys if key is not None]
-    known = list(dict.fromkeys(given))
+    given = list(itertools.chain.from_iterable(columns.values()))
+    known = [key for key in dict.fromkeys(given) if key is not None]
     doubtful = sent.doubtful(known)
-    if not doubtful and len(known) == len(given):
+    if not doubtful and len(known) == len(given) - given.count(None):
         sent.add(known)
         return chunk, []
     insert_ids = chunk.insert_ids or [0] * len(chunk.records)
     new: list[int] = []
     held: list[_Held] = []
     refused: list[InvalidRecord] = []
-    # The keys of records that are sent for sure, and those that are sent only if their own keys are new.
+    # Few keys are doubtful, or come twice in the chunk: the records without them are passed at once.
+    looked_at = doubtful.union(key for key, count in Counter(given).items() if count > 1)
+    looked_at.discard(None)
     certain: set[int] = set()
-    for row, (record, position) in enumerate(zip(chunk.records, chunk.positions, strict=True)):
-        keys = {field: key for field, of_rows in columns.items() if (key := of_rows[row]) is not None}
+    for row, keys_of_row in enumerate(zip(*columns.values(), strict=True)):
+        if looked_at.isdisjoint(keys_of_row):
+            new.append(row)
+            continue
+        record, position = chunk.records[row], chunk.positions[row]
+        keys = {field: key for field, key in zip(columns, keys_of_row, strict=True) if key is not None}
         if (field := _first(keys, certain)) is not None:
             refused.append(chunk.refused(kind, record, position, rules.GIVEN_BEFORE.refusal(field=field)))
         elif _first(keys, doubtful) is not None:
@@ -110,7 +118,7 @@ def _sifted(kind: RecordKind, chunk: MappedChunk, sent: SentIds) -> tuple[Mapped
         else:
             new.append(row)
             certain.update(keys.values())
-    sent.add(list(certain))
+    sent.add([key for keys in columns.values() for row in new if (key := keys[row]) is not None])
     passed = dataclasses.replace(
         chunk,
         records=[chunk.records[row] for row in new],
