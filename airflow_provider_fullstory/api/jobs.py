@@ -15,7 +15,10 @@ from airflow_provider_fullstory.api.protocol import IDEMPOTENCY_SECONDS, Call
 
 #: Most records that one batch may hold.
 MAX_BATCH_RECORDS = 50_000
-_MISSING = "No such job in this organization: check the id, and the connection that created it."
+_MISSING = (
+    "No such job in this organization: check the id, whether it imports events or users, and the connection "
+    "that created it."
+)
 
 T = TypeVar("T")
 

@@ -113,8 +113,8 @@ class FullStoryImportUsersOperator(FullStoryImportOperator):
     ``properties.x``, and each other name, becomes a property. A table's own column ``id`` is seldom
     FullStory's: select it as ``uid``.
 
-    A ``uid`` (or ``id``, in a record without ``uid``) that an earlier record of the same import had is
-    refused: FullStory does not say which of the two would count.
+    A record with the ``uid`` or the ``id`` of an earlier record of the same import is refused: FullStory does
+    not say which of the two would count.
 
     With ``insert_id="*"``, only users are sent whose record differs from the one that the sync imported last.
     Users do not count against the quota of server events.

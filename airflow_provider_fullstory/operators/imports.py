@@ -353,7 +353,7 @@ class FullStoryImportOperator(BaseOperator):
         source.check()
         limits = BatchLimits(arguments.batch_size, arguments.max_batch_bytes)
         limits.check()
-        with source.open() as opened:
+        with source.open(limit=limit) as opened:
             return preview(
                 opened.description,
                 opened.targets,

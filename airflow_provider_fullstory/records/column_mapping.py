@@ -8,10 +8,11 @@ and columns as its leaves. It works column by column, since checks and conversio
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import functools
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
@@ -36,9 +37,10 @@ from airflow_provider_fullstory.records.property_limits import (
 from airflow_provider_fullstory.records.refusals import InvalidRecord, Refusal
 from airflow_provider_fullstory.records.refused_records import refused_record
 from airflow_provider_fullstory.records.rules import quoted
-from airflow_provider_fullstory.records.schema import misfits, record_types, schemas
+from airflow_provider_fullstory.records.schema import misfits, record_types, schemas, types_of_what_is_sent
 from airflow_provider_fullstory.records.targets import targets_of
 from airflow_provider_fullstory.records.timestamps import TimestampSummary, summary
+from airflow_provider_fullstory.records.values import unwrapped
 
 if TYPE_CHECKING:
     from airflow_provider_fullstory.records.fields import Path
@@ -47,6 +49,19 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.records.options import MappingOptions
 
 Row = Sequence[Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LeftOut:
+    """
+    Properties that are left out of a record.
+
+    :param reasons: Why, for each of them.
+    :param whole: Returns the record with them, as it is written down if it is refused after all.
+    """
+
+    reasons: Sequence[str]
+    whole: Callable[[], Any]
 
 
 @dataclasses.dataclass(slots=True)
@@ -59,7 +74,7 @@ class MappedChunk:
     :param invalid: The records that cannot be sent.
     :param timestamps: The earliest and the latest timestamp of the records that can be sent.
     :param insert_ids: The insert id of each of these; empty if they need none.
-    :param dropped: How many properties of these were left out, for each reason.
+    :param dropped: Which properties of these were left out, by position.
     """
 
     records: list[msgspec.Struct]
@@ -67,7 +82,42 @@ class MappedChunk:
     invalid: list[InvalidRecord]
     timestamps: TimestampSummary = dataclasses.field(default_factory=TimestampSummary)
     insert_ids: Sequence[int] = ()
-    dropped: Counter[str] = dataclasses.field(default_factory=Counter)
+    dropped: dict[int, LeftOut] = dataclasses.field(default_factory=dict)
+
+    @property
+    def dropped_reasons(self) -> Counter[str]:
+        """How many properties of the records that can be sent were left out, for each reason."""
+        return Counter(reason for one in self.dropped.values() for reason in one.reasons)
+
+    def refused(
+        self, kind: RecordKind, record: msgspec.Struct, position: int, refusal: Refusal
+    ) -> InvalidRecord:
+        """
+        Return one of the records that can be sent as one that cannot; the caller takes it out of these.
+
+        :param kind: The kind of record.
+        :param record: The record.
+        :param position: Its position.
+        :param refusal: Why it is refused after all.
+        """
+        return refused_after_all(kind, record, position, refusal, self.dropped.pop(position, None))
+
+
+def refused_after_all(
+    kind: RecordKind, record: msgspec.Struct, position: int, refusal: Refusal, dropped: LeftOut | None
+) -> InvalidRecord:
+    """
+    Return a record that could be sent as one that cannot.
+
+    :param kind: The kind of record.
+    :param record: The record.
+    :param position: Its position.
+    :param refusal: Why it is refused after all.
+    :param dropped: Which properties were left out of it, None if it has all.
+    """
+    # What it has is in UTC, and declared.
+    written = refused_record(kind, record, (), datetime.UTC, {}) if dropped is None else dropped.whole()
+    return InvalidRecord(position, refusal, written)
 
 
 class ColumnMapping:
@@ -114,6 +164,9 @@ class ColumnMapping:
         :param refusal: Why the rows cannot be sent, if that is known.
         :param refused_values: Values of the first row outside its columns, and the field of each.
         """
+        if refusal is not None and self.options.drops_invalid_properties:
+            # Of what is not sent, nothing is left out.
+            return self._whole.map(rows, positions, refusal, refused_values)
         # Without rows there are no columns to take apart.
         columns = list(zip(*rows, strict=True)) or [()] * len(self.columns)
         chunk = _Chunk(columns, len(rows), self.options)
@@ -121,7 +174,8 @@ class ColumnMapping:
             chunk.refuse(dict.fromkeys(range(len(rows)), refusal))
             self._keep_misplaced(chunk, refused_values)
         for index, reason in self._dropped.items():
-            chunk.drop((row, reason) for row, value in enumerate(columns[index]) if value is not None)
+            given = enumerate(map(unwrapped, columns[index]))
+            chunk.drop((row, reason) for row, value in given if value is not None)
         records, timestamps = self._records(chunk)
         for path in self._insert_id_paths:
             self._check_insert_id(path, chunk)
@@ -132,19 +186,41 @@ class ColumnMapping:
                 [],
                 _summary(timestamps),
                 self._insert_ids(chunk, records),
-                chunk.dropped(),
+                self._left_out(chunk, rows, positions),
             )
         return MappedChunk(
             sent := chunk.without_refused(records),
             chunk.without_refused(positions),
             [
-                InvalidRecord(positions[row], chunk.refusals[row], self._refused(records[row], chunk, row))
-                for row in sorted(chunk.refusals)
+                InvalidRecord(positions[row], chunk.refusals[row], record)
+                for row, record in self._refused(chunk, rows, records)
             ],
             _summary(None if timestamps is None else chunk.without_refused(timestamps)),
             self._insert_ids(chunk, sent),
-            chunk.dropped(),
+            self._left_out(chunk, rows, positions),
         )
+
+    @functools.cached_property
+    def _whole(self) -> ColumnMapping:
+        """The same mapping, which drops nothing."""
+        options = dataclasses.replace(self.options, drops_invalid_properties=False)
+        return ColumnMapping(self.columns, options, self._insert_id_paths)
+
+    def _written_whole(self, row: Row) -> Any:
+        """Return the record of a row as it is written down, with the properties that would be dropped."""
+        [written] = self._whole.map([row], [0], rules.MISPLACED.refusal(problem="")).invalid
+        return written.record
+
+    def _left_out(self, chunk: _Chunk, rows: Sequence[Row], positions: Sequence[int]) -> dict[int, LeftOut]:
+        """Return which properties are left out of the records that can be sent, by position."""
+        reasons: dict[int, list[str]] = {}
+        for row, reason in chunk.dropped_properties:
+            if row not in chunk.refusals:
+                reasons.setdefault(row, []).append(reason)
+        return {
+            positions[row]: LeftOut(why, functools.partial(self._written_whole, rows[row]))
+            for row, why in reasons.items()
+        }
 
     def _insert_ids(self, chunk: _Chunk, sent: Sequence[msgspec.Struct]) -> Sequence[int]:
         if not self.options.insert_id or not sent:
@@ -188,10 +264,18 @@ class ColumnMapping:
         records = list(map(kind.struct, *(values.get(root, nothing) for root in kind.members[()])))
         return records, None if kind.timestamp is None else values.get(kind.timestamp.path, nothing)
 
-    def _refused(self, record: msgspec.Struct, chunk: _Chunk, row: int) -> dict[str, Any]:
+    def _refused(
+        self, chunk: _Chunk, rows: Sequence[Row], records: Sequence[msgspec.Struct]
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield each row that is refused, and its record as it is written down."""
         options = self.options
-        values = chunk.refused_values.get(row, ())
-        return refused_record(options.kind, record, values, options.zone, options.schema)
+        trimmed = {row for row, _ in chunk.dropped_properties}
+        for row in sorted(chunk.refusals):
+            if row in trimmed:
+                yield row, self._written_whole(rows[row])
+            else:
+                values = chunk.refused_values.get(row, ())
+                yield row, refused_record(options.kind, records[row], values, options.zone, options.schema)
 
     def _keep_misplaced(self, chunk: _Chunk, refused_values: Iterable[tuple[Path, Any]]) -> None:
         """Keep the values that go to no field, for the records as they are written down."""
@@ -218,6 +302,8 @@ class ColumnMapping:
         columns = {".".join(path[1:]): column for path, column in chunk.leaves.items() if path[0] == root}
         explicit = self.options.schema if root == kind.default_root else {}
         chunk.refuse(misfits(columns, explicit, own))
+        if own is not None and self.options.drops_invalid_properties:
+            own = types_of_what_is_sent(columns, own)
         if getattr(self.options.shared, kind.property_roots[root], UNSET) is not UNSET:
             # FullStory rejects records that have what is shared as well.
             return [UNSET] * chunk.rows
@@ -296,10 +382,6 @@ class _Chunk:
         """Note properties that are left out: the row of each, and why."""
         self.dropped_properties.extend(dropped)
 
-    def dropped(self) -> Counter[str]:
-        """Return how many properties are left out of the records that can be sent, for each reason."""
-        return Counter(reason for row, reason in self.dropped_properties if row not in self.refusals)
-
     def without_refused(self, items: Sequence[Any]) -> list[Any]:
         """Return the items of the rows that are not refused."""
         return [item for row, item in enumerate(items) if row not in self.refusals]
@@ -327,7 +409,8 @@ class _Leaf:
         if root in kind.property_roots:
             return self._converted_property(".".join(rest), values, chunk)
         if root in kind.schema_roots:
-            return convert_column(values, lambda value: (record_types(root, value), None))
+            read = functools.partial(record_types, root, has_any_names=chunk.options.drops_invalid_properties)
+            return convert_column(values, lambda value: (read(value), None))
         return kind.fields[".".join(self.path)].column(values, chunk.options.zone)
 
     def _converted_property(self, name: str, values: Sequence[Any], chunk: _Chunk) -> Column:

@@ -90,6 +90,27 @@ def keys_of_records(fields: Sequence[str], records: Sequence[msgspec.Struct]) ->
     return [key_of_values(fields, [getattr(record, field) for field in fields]) for record in records]
 
 
+def keys_by_field(
+    fields: Sequence[str], records: Sequence[msgspec.Struct]
+) -> dict[str, Sequence[int | None]]:
+    """
+    Return a hash of each field that says which earlier record a record changes, by field.
+
+    :param fields: The fields; one that no record fills has no hashes.
+    """
+    keys: dict[str, Sequence[int | None]] = {}
+    for field in fields:
+        values = list(map(operator.attrgetter(field), records))
+        missing = values.count(UNSET)
+        if missing == len(values):
+            continue
+        present = [value for value in values if value is not UNSET] if missing else values
+        hashes = _ids(map(str.encode, present if field == fields[0] else _told_apart(field, present)))
+        each = iter(hashes)
+        keys[field] = [None if value is UNSET else next(each) for value in values] if missing else hashes
+    return keys
+
+
 def key_of_values(fields: Sequence[str], values: Iterable[Any]) -> int | None:
     """
     Return a hash of what says which earlier record a record changes, None if nothing does.
@@ -99,9 +120,14 @@ def key_of_values(fields: Sequence[str], values: Iterable[Any]) -> int | None:
     """
     for field, value in zip(fields, values, strict=True):
         if value is not None and value is not UNSET:
-            name = str(value) if field == fields[0] else f"{field}\0{value}"
+            [name] = [str(value)] if field == fields[0] else _told_apart(field, [value])
             return _ids([name.encode()])[0]
     return None
+
+
+def _told_apart(field: str, values: Iterable[Any]) -> Iterable[str]:
+    """Return the values of a field as text that is not the value of the first one."""
+    return (f"{field}\0{value}" for value in values)
 
 
 def keyed_ids(keys: Iterable[int | None], contents: Iterable[int]) -> Sequence[int]:

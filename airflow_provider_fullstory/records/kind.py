@@ -75,8 +75,8 @@ class RecordKind:
     :param timestamp: The field that says when it happened, if there is one. A source may lack it; a record
         in which it is NULL breaks the rule.
     :param counts_against_quota: Whether records count against the monthly quota of server events.
-    :param upsert_key: Fields, the first of which that a record fills says which earlier record it changes;
-        empty if every record is a new one.
+    :param upsert_key: Fields, each of which says which earlier record a record changes, the first one that it
+        fills above all; empty if every record is a new one.
     """
 
     resource: Resource

@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import operator
-from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryMappingError
@@ -135,7 +134,7 @@ def _in_order(chunks: Sequence[MappedChunk]) -> MappedChunk:
         invalid,
         timestamps,
         insert_ids,
-        sum((chunk.dropped for chunk in chunks), Counter()),
+        {position: left_out for chunk in chunks for position, left_out in chunk.dropped.items()},
     )
 
 

@@ -7,6 +7,7 @@ import datetime
 import functools
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,12 @@ from msgspec import UNSET
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError
 from airflow_provider_fullstory.records import rules
+from airflow_provider_fullstory.records.columns import Column
+from airflow_provider_fullstory.records.documents import document
 from airflow_provider_fullstory.records.rules import property_name_problem, quoted
 from airflow_provider_fullstory.records.timestamps import is_timestamp
 
 if TYPE_CHECKING:
-    from airflow_provider_fullstory.records.columns import Column
     from airflow_provider_fullstory.records.property_values import Types
     from airflow_provider_fullstory.records.refusals import Refusal
 
@@ -64,19 +66,24 @@ def check_types(types: Mapping[str, str], argument: str = "schema") -> None:
             )
 
 
-def record_types(root: str, value: Any) -> Types:
+def record_types(root: str, value: Any, *, has_any_names: bool = False) -> Types:
     """
     Return the types that a record declares itself.
 
     :param root: The field that declares them, such as ``schema``.
-    :param value: What the record has there: ``{"properties": {"quantity": "int"}}``.
+    :param value: What the record has there: ``{"properties": {"quantity": "int"}}``, or the same as text.
+    :param has_any_names: Whether names may be those of properties that are dropped.
     :raises ValueRefusedError: If it has another form.
     """
+    if isinstance(value, str):
+        # Some databases give their JSON as text.
+        with suppress(ValueError):
+            value = document(value)
     types = value.get("properties") if isinstance(value, Mapping) else None
     if not isinstance(types, Mapping) or len(value) != 1:
         raise rules.SCHEMA_FORM.broken(field=root)
     for name, kind in types.items():
-        if not isinstance(name, str) or property_name_problem(name):
+        if not isinstance(name, str) or (property_name_problem(name) and not has_any_names):
             raise rules.SCHEMA_NAME.broken(field=root)
         if kind not in TYPES:
             raise rules.SCHEMA_TYPE.broken(field=root, types=", ".join(TYPES))
@@ -115,6 +122,22 @@ def schemas(
         return [_encoded(tuple(chain.from_iterable(always)))] * rows
     encoded = functools.cache(lambda types_of_row: _encoded(tuple(chain(*always, *types_of_row))))
     return list(map(encoded, zip(*types, strict=True)))
+
+
+def types_of_what_is_sent(columns: Mapping[str, Column], own: Column) -> Column:
+    """
+    Return the types that records declare themselves, without those of properties that they do not have.
+
+    :param columns: Converted properties by dotted name.
+    :param own: What the records declare.
+    """
+    places = functools.cache(lambda types: list(_places(columns, dict(types))))
+    kept = []
+    for row in range(len(own.values)):
+        declared = _own(own, row)
+        had = {place.name for place in places(declared) if place.value(row) is not UNSET}
+        kept.append(tuple(pair for pair in declared if pair[0] in had) or UNSET)
+    return Column(kept, is_full=UNSET not in kept)
 
 
 def misfits(

@@ -97,7 +97,7 @@ def _body(fields: Mapping[str, Any], options: MappingOptions) -> bytes:
     [chunk] = map_records([{name: value for name, value in fields.items() if value is not None}], options)
     if chunk.invalid:
         raise FullStoryInputError(f"The {noun} was not sent: {chunk.invalid[0].refusal.reason}.")
-    for reason, count in chunk.dropped.items():
+    for reason, count in chunk.dropped_reasons.items():
         _LOGGER.warning(
             "The %s is sent without what FullStory would leave out: %s (%d).", noun, reason, count
         )

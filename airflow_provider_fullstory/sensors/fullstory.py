@@ -283,8 +283,8 @@ class FullStoryImportJobSensor(BaseSensorOperator):
             return [ImportReport.from_xcom(entry) for entry in entries]
         if not entries or not all(isinstance(entry, str) and _JOB_ID.fullmatch(entry) for entry in entries):
             raise FullStoryInputError(
-                "job_ids must be the id of a job, a list of ids, or the report of "
-                f"FullStoryImportEventsOperator (.output), not {type(given).__name__} without any."
+                "job_ids must be the id of a job, a list of ids, or the report of an import (its task's "
+                f".output), not {type(given).__name__} without any."
             )
         job_ids = list(dict.fromkeys(entries))
         return [ImportReport(resource=self.resource, job_ids=job_ids, batches=len(job_ids), records=None)]

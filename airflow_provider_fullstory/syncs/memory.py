@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from airflow_provider_fullstory.batch_import.batching.batch import Batch
+    from airflow_provider_fullstory.batch_import.batching.body import Body
     from airflow_provider_fullstory.batch_import.storage.folder import Folder
     from airflow_provider_fullstory.records.column_mapping import MappedChunk
     from airflow_provider_fullstory.syncs.hold import Hold
@@ -20,11 +21,11 @@ class ImportWitness:
     """
     Keep batches from being posted without the hold, and keep their bodies until they are answered.
 
-    :param hold: The hold on the sync.
+    :param hold: The hold on the sync, None if the import is none of a sync.
     :param folder: The folder of the import; None if nobody else could settle it.
     """
 
-    def __init__(self, hold: Hold, folder: Folder | None) -> None:
+    def __init__(self, hold: Hold | None, folder: Folder | None) -> None:
         self._hold = hold
         self._files = None if folder is None else ImportFiles(folder)
 
@@ -36,12 +37,17 @@ class ImportWitness:
         """
         if self._files is not None:
             self._files.keep_body(batch)
-        self._hold.check()
+        if self._hold is not None:
+            self._hold.check()
 
     def answered(self, name: str) -> None:
         """Remove the body of a batch."""
         if self._files is not None:
             self._files.remove_body(name)
+
+    def body(self, name: str) -> Body | None:
+        """Return the body of a batch that was not answered, None if it is not here."""
+        return None if self._files is None else self._files.body(name)
 
 
 class ImportMemory:

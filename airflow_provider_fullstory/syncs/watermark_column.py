@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import itertools
 import logging
 import operator
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryMappingError
-from airflow_provider_fullstory.records.refusals import REQUIRED_FIELD, InvalidRecord
-from airflow_provider_fullstory.records.refused_records import refused_record
+from airflow_provider_fullstory.records.refusals import REQUIRED_FIELD
 from airflow_provider_fullstory.records.rules import Rule, quoted
 from airflow_provider_fullstory.records.timestamps import summary
 from airflow_provider_fullstory.syncs.watermark_order import given_values, highest_of, is_in_the_future
@@ -26,6 +24,7 @@ from airflow_provider_fullstory.syncs.watermark_values import (
 from airflow_provider_fullstory.text import plural, some
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Iterable, Iterator, Sequence
 
     from airflow_provider_fullstory.records.column_mapping import MappedChunk, Row
@@ -147,7 +146,7 @@ class WatermarkColumn:
         has_value = [not is_missing(unwrapped_value(value)) for value in values]
         refusal = _NO_VALUE.refusal(column=quoted(self._name))
         refused = [
-            InvalidRecord(position, refusal, refused_record(self._kind, record, (), datetime.UTC, {}))
+            chunk.refused(self._kind, record, position, refusal)
             for position, record, kept in zip(chunk.positions, chunk.records, has_value, strict=True)
             if not kept
         ]

@@ -8,28 +8,27 @@ which of the two counts. The first one is sent. Memory does not grow with the nu
 from __future__ import annotations
 
 import dataclasses
-import datetime
+import itertools
 import operator
+from collections import Counter
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from msgspec import UNSET
-
 from airflow_provider_fullstory.api.encoding import ENCODER
 from airflow_provider_fullstory.records import rules
-from airflow_provider_fullstory.records.column_mapping import MappedChunk
-from airflow_provider_fullstory.records.insert_ids import keys_of_records
-from airflow_provider_fullstory.records.refusals import InvalidRecord
-from airflow_provider_fullstory.records.refused_records import refused_record
+from airflow_provider_fullstory.records.column_mapping import MappedChunk, refused_after_all
+from airflow_provider_fullstory.records.insert_ids import keys_by_field
 from airflow_provider_fullstory.sources import CHUNK_ROWS
 from airflow_provider_fullstory.syncs.insert_ids.sent_ids import SentIds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
     import msgspec
 
+    from airflow_provider_fullstory.records.column_mapping import LeftOut
     from airflow_provider_fullstory.records.kind import RecordKind
+    from airflow_provider_fullstory.records.refusals import InvalidRecord
 
 #: 32 MB: of 10,000,000 different keys, one in 27 is looked up.
 _FILTER_BITS: Final = 25
@@ -38,10 +37,17 @@ _MOST_HELD_BYTES: Final = 16 * 2**20
 
 
 class _Held(NamedTuple):
-    key: int
+    keys: Mapping[str, int]
     record: msgspec.Struct
     position: int
     insert_id: int
+    dropped: LeftOut | None
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes, as JSON."""
+        written = self.record if self.dropped is None else self.dropped.whole()
+        return len(ENCODER.encode(written))
 
 
 def without_repeated(
@@ -74,7 +80,7 @@ def without_repeated(
             certain, doubtful = _sifted(kind, chunk, sent)
             yield certain
             held += doubtful
-            held_bytes += len(ENCODER.encode_lines([one.record for one in doubtful]))
+            held_bytes += sum(one.size for one in doubtful)
             if len(held) >= most_held or held_bytes >= most_held_bytes:
                 yield from _released(kind, held, sent)
                 held, held_bytes = [], 0
@@ -83,68 +89,69 @@ def without_repeated(
 
 def _sifted(kind: RecordKind, chunk: MappedChunk, sent: SentIds) -> tuple[MappedChunk, list[_Held]]:
     """Return the chunk without records that repeat another one in it, and apart those that may repeat one."""
-    keys = keys_of_records(kind.upsert_key, chunk.records)
-    known = list(dict.fromkeys(key for key in keys if key is not None))
+    columns = keys_by_field(kind.upsert_key, chunk.records)
+    given = list(itertools.chain.from_iterable(columns.values()))
+    known = [key for key in dict.fromkeys(given) if key is not None]
     doubtful = sent.doubtful(known)
-    if not doubtful and len(known) == len(keys):
+    if not doubtful and len(known) == len(given) - given.count(None):
         sent.add(known)
         return chunk, []
-    # The first record of each key in the chunk.
-    first = {key: row for row, key in reversed(list(enumerate(keys))) if key is not None}
-    insert_ids = chunk.insert_ids or [0] * len(keys)
+    insert_ids = chunk.insert_ids or [0] * len(chunk.records)
     new: list[int] = []
     held: list[_Held] = []
     refused: list[InvalidRecord] = []
-    for row, key in enumerate(keys):
-        one = _Held(key or 0, chunk.records[row], chunk.positions[row], insert_ids[row])
-        if key is None:
+    # Few keys are doubtful, or come twice in the chunk: the records without them are passed at once.
+    looked_at = doubtful.union(key for key, count in Counter(given).items() if count > 1)
+    looked_at.discard(None)
+    certain: set[int] = set()
+    for row, keys_of_row in enumerate(zip(*columns.values(), strict=True)):
+        if looked_at.isdisjoint(keys_of_row):
             new.append(row)
-        elif first[key] != row:
-            refused.append(_refused(kind, one))
-        elif key in doubtful:
-            held.append(one)
+            continue
+        record, position = chunk.records[row], chunk.positions[row]
+        keys = {field: key for field, key in zip(columns, keys_of_row, strict=True) if key is not None}
+        if (field := _first(keys, certain)) is not None:
+            refused.append(chunk.refused(kind, record, position, rules.GIVEN_BEFORE.refusal(field=field)))
+        elif _first(keys, doubtful) is not None:
+            held.append(_Held(keys, record, position, insert_ids[row], chunk.dropped.pop(position, None)))
+            doubtful.update(keys.values())
         else:
             new.append(row)
-    sent.add([key for key in first if key not in doubtful])
-    certain = dataclasses.replace(
+            certain.update(keys.values())
+    sent.add([key for keys in columns.values() for row in new if (key := keys[row]) is not None])
+    passed = dataclasses.replace(
         chunk,
         records=[chunk.records[row] for row in new],
         positions=[chunk.positions[row] for row in new],
         invalid=sorted([*chunk.invalid, *refused], key=operator.attrgetter("position")),
         insert_ids=[insert_ids[row] for row in new] if chunk.insert_ids else (),
     )
-    return certain, held
+    return passed, held
 
 
 def _released(kind: RecordKind, held: Sequence[_Held], sent: SentIds) -> Iterator[MappedChunk]:
     """Yield the records that were held, and refuse those whose key did come before."""
-    known = sent.among({one.key for one in held})
+    known = sent.among({key for one in held for key in one.keys.values()})
     for start in range(0, len(held), CHUNK_ROWS):
         new: list[_Held] = []
         invalid: list[InvalidRecord] = []
         for one in held[start : start + CHUNK_ROWS]:
-            if one.key in known:
-                invalid.append(_refused(kind, one))
+            if (field := _first(one.keys, known)) is not None:
+                refusal = rules.GIVEN_BEFORE.refusal(field=field)
+                invalid.append(refused_after_all(kind, one.record, one.position, refusal, one.dropped))
             else:
-                known.add(one.key)
+                known.update(one.keys.values())
                 new.append(one)
-        sent.add([one.key for one in new])
+        sent.add([key for one in new for key in one.keys.values()])
         yield MappedChunk(
             [one.record for one in new],
             [one.position for one in new],
             invalid,
             insert_ids=[one.insert_id for one in new] if any(one.insert_id for one in new) else (),
+            dropped={one.position: one.dropped for one in new if one.dropped is not None},
         )
 
 
-def _refused(kind: RecordKind, one: _Held) -> InvalidRecord:
-    field = _key_field(kind, one.record)
-    return InvalidRecord(
-        one.position,
-        rules.GIVEN_BEFORE.refusal(field=field),
-        refused_record(kind, one.record, (), datetime.UTC, {}),
-    )
-
-
-def _key_field(kind: RecordKind, record: msgspec.Struct) -> str | None:
-    return next((field for field in kind.upsert_key if getattr(record, field) is not UNSET), None)
+def _first(keys: Mapping[str, int], among: Container[int]) -> str | None:
+    """Return the first field whose key is among some, None if there is none."""
+    return next((field for field, key in keys.items() if key in among), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -27,9 +28,9 @@ from airflow_provider_fullstory.task.repeated_records import without_repeated
 from airflow_provider_fullstory.text import some
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from airflow_provider_fullstory.records.column_mapping import MappedChunk
+    from airflow_provider_fullstory.records.column_mapping import MappedChunk, Row
     from airflow_provider_fullstory.records.kind import RecordKind
     from airflow_provider_fullstory.syncs.watermark_column import WatermarkColumn
     from airflow_provider_fullstory.task.arguments import ImportArguments
@@ -125,11 +126,14 @@ class RecordSource:
         return some(self.locations, _SHOWN_FILES) if self.locations else str(HiddenRecords(self._records))
 
     @contextmanager
-    def open(self, watermark: WatermarkColumn | None = None) -> Iterator[OpenSource]:
+    def open(
+        self, watermark: WatermarkColumn | None = None, *, limit: int | None = None
+    ) -> Iterator[OpenSource]:
         """
         Open the source.
 
         :param watermark: Notes the highest value of a column of the query.
+        :param limit: How many records are wanted, None for all. One more is read, to see if there is one.
         """
         kind = self.options.kind
         if self.arguments.sql is None:
@@ -137,10 +141,12 @@ class RecordSource:
             records = records_of(self._records, kind.resource, partial(record_of_line, kind))
             if not (is_location(self._records) or are_locations(self._records)):
                 records = _with_a_record(kind, records, type(self._records).__name__)
+            records = records if limit is None else itertools.islice(records, limit + 1)
             yield OpenSource(self.description, {}, without_repeated(kind, map_records(records, self.options)))
             return
         with query(self.database(), self.arguments.sql, self.arguments.parameters) as result:
-            rows = result.chunks if watermark is None else watermark.rows(result.columns, result.chunks)
+            rows = result.chunks if limit is None else _first(result.chunks, limit + 1)
+            rows = rows if watermark is None else watermark.rows(result.columns, rows)
             chunks = map_rows(result.columns, rows, self.options)
             targets = targets_of_rows(result.columns, self.options)
             chunks = chunks if watermark is None else watermark.passed(chunks)
@@ -167,6 +173,15 @@ class RecordSource:
                 f"Connection {conn_id!r} is not a database that takes SQL: its hook is {type(hook).__name__}."
             )
         return hook
+
+
+def _first(chunks: Iterable[Sequence[Row]], count: int) -> Iterator[Sequence[Row]]:
+    """Yield the first rows of a query."""
+    for rows in chunks:
+        yield rows[:count]
+        count -= len(rows)
+        if count <= 0:
+            return
 
 
 def _with_a_record(kind: RecordKind, records: Iterator[Any], given: str) -> Iterator[Any]:

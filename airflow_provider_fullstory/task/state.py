@@ -15,6 +15,7 @@ from airflow_provider_fullstory.batch_import.staging.staging_area import BODIES,
 from airflow_provider_fullstory.batch_import.storage.outages import Outages
 from airflow_provider_fullstory.batch_import.storage.retention import note_use, remove_old
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryLedgerError
+from airflow_provider_fullstory.syncs.memory import ImportWitness
 from airflow_provider_fullstory.task.identity import digest, run_identity
 from airflow_provider_fullstory.task.storage import run_name, task_folder
 
@@ -235,6 +236,11 @@ def import_state(
         stores = _stores(
             context, run, run_folder, outages, durable=arguments.durable, is_upserted=is_upserted
         )
+    if sync_import is not None:
+        witness = sync_import.witness
+    else:
+        # What is sent again must count, so FullStory has to finish first what it was sent before.
+        witness = ImportWitness(None, folder) if is_upserted and folder is not None else None
     return ImportState(
         context,
         run if sync_import is None else sync_import.identity(run, sync_import.number),
@@ -243,7 +249,7 @@ def import_state(
             resends_unknown=arguments.on_ambiguous == "resend",
             resends_changed=arguments.on_source_change == "resend",
             is_upserted=is_upserted,
-            witness=None if sync_import is None else sync_import.witness,
+            witness=witness,
         ),
         stores,
         runs=runs,

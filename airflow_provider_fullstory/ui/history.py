@@ -12,6 +12,7 @@ from airflow.models.xcom import XCOM_RETURN_KEY, XComModel
 from sqlalchemy import and_, exists, or_, select
 from sqlalchemy.orm import aliased
 
+from airflow_provider_fullstory.records.kinds import KINDS
 from airflow_provider_fullstory.ui.link import FullStoryImportHistoryLink
 
 if TYPE_CHECKING:
@@ -55,8 +56,9 @@ class Report(msgspec.Struct, frozen=True):
 
     @property
     def quota(self) -> int | None:
-        """How many events of the monthly quota it took; None as long as FullStory has not finished."""
-        return self.imported if self.resource == "events" else 0
+        """How much of the monthly quota it took; None as long as FullStory has not finished."""
+        counting = [kind.resource.value for kind in KINDS.values() if kind.counts_against_quota]
+        return self.imported if self.resource in counting else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from tests.api.answers import failure
         (400, exceptions.FullStoryBadRequestError, False, "the same request will fail again"),
         (401, exceptions.FullStoryAuthenticationError, False, "check the password of the connection"),
         (403, exceptions.FullStoryPermissionError, False, "takes a key of level"),
-        (404, exceptions.FullStoryNotFoundError, False, "check the id, and the connection that created it"),
+        (404, exceptions.FullStoryNotFoundError, False, "check the id, whether it imports events or users"),
         (408, exceptions.FullStoryServerError, True, "The request took too long to arrive"),
         (409, exceptions.FullStoryConflictError, True, "is being worked on at this moment"),
         (413, exceptions.FullStoryBodyTooLargeError, False, "for an import, set a smaller max_batch_bytes"),
@@ -56,7 +56,8 @@ def test_an_error_carries_what_fullstory_said() -> None:
     assert str(error) == (
         "Could not read the status of job 'a' (events): "
         "FullStory answered HTTP 404, Some message (some_code).\n"
-        "No such job in this organization: check the id, and the connection that created it."
+        "No such job in this organization: check the id, whether it imports events or users, and the "
+        "connection that created it."
     )
 
 

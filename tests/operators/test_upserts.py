@@ -9,6 +9,7 @@ import pytest
 
 from airflow_provider_fullstory.exceptions import (
     FullStoryBadRequestError,
+    FullStoryError,
     FullStoryInputError,
     FullStoryKilledError,
     FullStorySyncOpenError,
@@ -132,6 +133,46 @@ def test_an_earlier_job_is_finished_before_a_changed_user_is_sent(
     changed = [job for job in jobs.values() if job["created"] >= first["finished"]]
     assert len(changed) >= 2
     assert sum(job["imports"] for job in changed) >= 20
+
+
+@pytest.mark.parametrize("is_cleared", [False, True], ids=["retry", "clear"])
+@pytest.mark.parametrize("stage_batches", [False, True], ids=["", "staged"])
+def test_a_job_whose_answer_was_lost_is_finished_before_a_changed_user_is_sent(
+    task: UsersTask, emulator: EmulatorClient, stage_batches: bool, is_cleared: bool
+) -> None:
+    emulator.configure(processing_seconds=0.5)
+    crash(task, noting_job(1), users=users("free", 25), stage_batches=stage_batches)
+    if is_cleared:
+        task.clear()
+
+    task.attempt(users=users("pro", 25), stage_batches=stage_batches)
+
+    first, *changed = emulator.jobs()
+    assert len(changed) == 3
+    assert all(job["created"] >= first["finished"] for job in changed)
+    assert set(plans(emulator).values()) == {"pro"}
+    assert list(task.folder.rglob("in_flight/*.json")) == []
+
+
+@pytest.mark.usefixtures("short_waits")
+@pytest.mark.parametrize(
+    # FullStory has nothing of what it refuses, so the changed users are sent.
+    ("status", "words"),
+    [(400, "This was batch 1 "), (500, "whose answer an earlier try lost")],
+)
+def test_a_batch_that_fullstory_does_not_take_is_not_asked_for_twice(
+    task: UsersTask, emulator: EmulatorClient, status: int, words: str
+) -> None:
+    crash(task, noting_job(1), users=users("free"))
+    emulator.order_fault(method="POST", path="/v2/users/batch", times=100, status=status)
+    with pytest.raises(FullStoryError, match=words):
+        task.attempt(users=users("pro"))
+    emulator.forget_faults()
+
+    task.attempt(users=users("pro"))
+
+    assert plans(emulator) == dict.fromkeys(["u0", "u1", "u2"], "pro")
+    assert list(task.folder.rglob("in_flight/*.json")) == []
 
 
 def test_a_task_that_is_stopped_names_its_own_jobs_not_those_of_earlier_tries(

@@ -16,6 +16,7 @@ from airflow_provider_fullstory.exceptions import (
 )
 from airflow_provider_fullstory.operators.fullstory import FullStoryImportUsersOperator
 from airflow_provider_fullstory.sensors.fullstory import FullStoryImportJobSensor
+from airflow_provider_fullstory.sources import CHUNK_ROWS
 from tests.conftest import run
 from tests.operators.syncs import Warehouse
 from tests.operators.test_upserts import UsersRun, UsersTask, plans, users
@@ -393,6 +394,27 @@ def test_properties_that_fullstory_would_leave_out_are_left_out_and_counted(
     assert "left out             2  property 'bio' is larger than 8,192 bytes" in str(log)
 
 
+def test_of_refused_users_nothing_is_left_out_until_they_are_sent(
+    emulator: EmulatorClient, make_context: Any, uri: str
+) -> None:
+    given = [
+        {"uid": "u" * 257, "plan": "free", "bio": "b" * 8_193, "bad-name": 1},
+        {"uid": "u0", "plan": "free"},
+        {"uid": "u0", "plan": "pro", "bad-name": 2},
+    ]
+    dropping = {"drop_invalid_properties": True}
+    report = importing(users=given, max_rejected=2, rejected_uri=uri, **dropping).execute(make_context())
+    assert (report["invalid"], report["dropped_properties"]) == (2, {})
+    long, again = (line["user"] for line in lines_of(uri))
+    assert (long["properties"]["bio"], long["bad-name"], again["bad-name"]) == ("b" * 8_193, 1, 2)
+
+    write(uri, b"".join(json.dumps(user).encode() + b"\n" for user in [long | {"uid": "u1"}, again]))
+    report = importing(users=uri, **dropping).execute(make_context(run_id="run-2"))
+
+    assert (report["imported"], sum(report["dropped_properties"].values())) == (2, 3)
+    assert plans(emulator) == {"u0": "pro", "u1": "free"}
+
+
 def test_without_asking_for_it_nothing_is_left_out(emulator: EmulatorClient, context: Any) -> None:
     given = [
         {"uid": "u0", "bio": "b" * 8_192},
@@ -441,6 +463,17 @@ def test_a_preview_says_what_an_import_would_be(customers: Warehouse) -> None:
     assert "uid is that of an earlier record of this import" in lines
     assert "neither uid nor id is given" in lines
     assert "left out: 25 x property 'bad-name'" in lines
+
+
+@pytest.mark.parametrize("limit", [CHUNK_ROWS + 100, 2 * CHUNK_ROWS, 5 * CHUNK_ROWS])
+def test_a_preview_refuses_users_who_come_again_much_later(limit: int) -> None:
+    given = [{"uid": f"u{number % CHUNK_ROWS}"} for number in range(3 * CHUNK_ROWS)]
+
+    shown = importing(users=given).preview(limit=limit)
+
+    seen = min(limit, len(given))
+    assert (shown.records, shown.invalid) == (seen, seen - CHUNK_ROWS)
+    assert [record.position for record in shown.refused] == list(range(CHUNK_ROWS + 1, seen + 1))
 
 
 # Syncs ----------------------------------------------------------------------------------------------------

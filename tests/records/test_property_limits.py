@@ -7,11 +7,14 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, strategies as st
 
+from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
+from airflow_provider_fullstory.batch_import.batching.batcher import Batcher
+from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
 from airflow_provider_fullstory.emulator.rules.bodies import read_users
 from airflow_provider_fullstory.exceptions import FullStoryMappingError
 from airflow_provider_fullstory.records.kinds import USERS
@@ -21,6 +24,9 @@ from airflow_provider_fullstory.records.rules import NAME_CHARACTERS, NAME_TOO_L
 from tests.records.refusing import ENDLESS, HOSTILE, within
 from tests.records.sending import Sent, batched
 from tests.records.test_mapping_any_rows import any_input
+
+if TYPE_CHECKING:
+    from airflow_provider_fullstory.records.refusals import InvalidRecord
 
 FACE = "\U0001f600"
 MOST, LONGEST = 500, 8_192
@@ -32,14 +38,14 @@ def of_records(*records: Any, **options: Any) -> tuple[Sent, dict[str, int]]:
     """Return what is sent of records, and which properties are dropped."""
     made = MappingOptions(USERS, **options)
     chunks = list(map_records(records, made))
-    return batched(chunks, made), dict(sum((chunk.dropped for chunk in chunks), Counter()))
+    return batched(chunks, made), dict(sum((chunk.dropped_reasons for chunk in chunks), Counter()))
 
 
 def of_rows(columns: list[str], *rows: tuple[Any, ...], **options: Any) -> tuple[Sent, dict[str, int]]:
     """Return what is sent of the rows of a query, and which properties are dropped."""
     made = MappingOptions(USERS, **options)
     chunks = list(map_rows(columns, [rows], made))
-    return batched(chunks, made), dict(sum((chunk.dropped for chunk in chunks), Counter()))
+    return batched(chunks, made), dict(sum((chunk.dropped_reasons for chunk in chunks), Counter()))
 
 
 def of_value(value: Any, **options: Any) -> tuple[Sent, dict[str, int]]:
@@ -289,6 +295,62 @@ def test_properties_of_refused_records_are_not_counted_as_dropped() -> None:
     assert (len(sent.refused), sent.events, dropped) == (2, [], {})
 
 
+@pytest.mark.parametrize("columns", [["uid", "plan", "bio", "bad-name"], ["bad-name", "bio", "plan", "uid"]])
+def test_of_a_refused_record_nothing_is_dropped(columns: list[str]) -> None:
+    values = {"uid": "u" * 257, "plan": None, "bio": "a" * 8_193, "bad-name": 1}
+    for of, given_values in (
+        (of_records, [values]),
+        (of_records, [{"bad-name": 1, "properties": {"bio": values["bio"]}, "uid": values["uid"]}]),
+        (of_rows, [columns, [values[column] for column in columns]]),
+    ):
+        sent, dropped = of(*given_values, **DROPPING)  # type: ignore[operator]
+
+        [invalid] = sent.refused
+        assert (invalid.refusal.reason, dropped) == ("uid is longer than 256 characters", {})
+        assert invalid.record == {
+            "uid": values["uid"],
+            "bad-name": 1,
+            "properties": {"bio": values["bio"]},
+            "schema": {"properties": {"bad-name": "int"}},
+        }
+
+
+def test_of_a_record_that_is_too_large_for_a_batch_nothing_is_dropped() -> None:
+    source = [{"uid": "u", "bio": "a" * 8_193, "plan": "b" * 900}, {"uid": "v", "bio": "a" * 8_193}]
+    options = MappingOptions(USERS, drops_invalid_properties=True)
+    [chunk] = map_records(source, options)
+    refused: list[InvalidRecord] = []
+    batcher = Batcher(RunIdentity("", "", ""), BatchLimits(bytes=500), options, refused.extend)
+
+    assert [batch.records for batch in batcher.batches([chunk])] == [1]
+
+    [invalid] = refused
+    assert invalid.record == {"uid": "u", "properties": {"bio": "a" * 8_193, "plan": "b" * 900}}
+    assert list(chunk.dropped_reasons.values()) == [1]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"bad-name": 5, "plan": "pro"},
+        {"properties.bad-name": 5, "plan": "pro"},
+        {"properties": {"bad-name": 5, "plan": "pro"}},
+        {"of": {"bad-name": 5, "at": 6}, "plan": "pro"},
+        {"many": [1] * 4_097, "plan": "pro"},
+        flat(501),
+    ],
+)
+def test_what_was_refused_for_a_property_is_sent_without_it_later(bad: dict[str, Any]) -> None:
+    at_once, _ = of_records({"uid": "u", **bad}, **DROPPING)
+    sent, _ = of_records({"uid": "u", **bad})
+    [invalid] = sent.refused
+
+    later, dropped = of_records(json.loads(json.dumps(invalid.record)), **DROPPING)
+
+    assert later.event == at_once.event
+    assert list(dropped.values()) == [1]
+
+
 def test_a_value_that_no_property_takes_is_refused_all_the_same() -> None:
     sent, dropped = of_value({"bad-name": 1, "raw": b"raw"}, **DROPPING)
 
@@ -400,3 +462,14 @@ def test_without_dropping_a_record_is_sent_whole_or_refused(given_properties: di
     assert bool(sent.events) == (is_good and len(everything) <= MOST)
     if sent.events:
         assert leaves(sent.event.get("properties", {})) == everything
+
+
+@any_input
+@given(given_properties=properties)
+def test_what_is_refused_is_written_down_whole(given_properties: dict[str, Any]) -> None:
+    record = {"uid": "u" * 257, "properties": given_properties}
+
+    [whole], [dropping] = (of_records(record, **options)[0].refused for options in ({}, DROPPING))
+
+    # A NULL is no property, whatever its name.
+    assert leaves(dropping.record) == leaves(whole.record)

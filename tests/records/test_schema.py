@@ -156,6 +156,16 @@ def test_a_records_own_schema_in_another_form_is_refused(schema: Any, reason: st
     assert reason in send_records([{"x": 1, "schema": schema}]).reason
 
 
+@pytest.mark.parametrize("columns", [["x", "schema"], ["properties", "SCHEMA"]])
+def test_a_records_own_schema_may_be_text(columns: list[str]) -> None:
+    own = '{"properties": {"x": "real"}}'
+    value = 1 if columns[0] == "x" else '{"x": 1}'
+    sent = send_rows(columns, [(value, own), (value, None), (value, "real")])
+
+    assert [types_of(event) for event in sent.events] == [{"x": "real"}, {"x": "int"}]
+    assert sent.refused[0].refusal.reason.startswith('schema must have the form {"properties"')
+
+
 @pytest.mark.parametrize("properties", [{"a": {"b": "x"}}, {"a.b": "x"}], ids=["nested", "dotted"])
 def test_an_object_that_its_record_declares_as_a_scalar_is_refused(properties: dict[str, Any]) -> None:
     declaring = {"properties": properties, "schema": {"properties": {"a": "str"}}}

@@ -174,6 +174,20 @@ def test_an_unknown_job_is_reported_at_once(emulator: EmulatorClient, context: A
         waiting(job_ids="gone").execute(context)
 
 
+@pytest.mark.usefixtures("emulator", "unknown_jobs_are_old")
+def test_jobs_of_users_that_are_taken_for_those_of_events_are_not_found(context: Any) -> None:
+    [job_id] = submit([{"uid": "u"}], resource="users")
+    with pytest.raises(FullStoryNotFoundError, match="check the id, whether it imports events or users"):
+        waiting(job_ids=job_id).execute(context)
+
+
+@pytest.mark.usefixtures("emulator")
+def test_a_wait_for_users_is_not_told_of_an_operator_for_events(context: Any) -> None:
+    with pytest.raises(AirflowFailException, match="the report of an import") as caught:
+        waiting(job_ids=None, resource="users").execute(context)
+    assert "Events" not in str(caught.value)
+
+
 @pytest.mark.parametrize("job_ids", [None, [], [None], "", 7, {"job_ids": ["a"]}])
 def test_what_is_no_job_is_refused(emulator: EmulatorClient, context: Any, job_ids: Any) -> None:
     with pytest.raises(AirflowFailException, match=r"job_ids must be|not the report"):

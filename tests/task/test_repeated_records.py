@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -96,7 +97,7 @@ def test_the_first_of_each_user_is_sent(rows: int, limits: dict[str, int]) -> No
 
 
 @pytest.mark.parametrize("limits", [{}, TINY], ids=["", "held"])
-def test_a_user_without_uid_is_known_by_its_id(limits: dict[str, int]) -> None:
+def test_a_user_is_known_by_its_id_too(limits: dict[str, int]) -> None:
     source = [
         {"id": "1"}, {"uid": "1"}, {"id": "1"}, {"id": "1", "uid": "other"}, {"id": "2", "uid": "1"},
         {"id": "2"},
@@ -104,8 +105,44 @@ def test_a_user_without_uid_is_known_by_its_id(limits: dict[str, int]) -> None:
 
     sifted = Sifted(source, 2, **limits)
 
-    assert sorted(sifted.sent) == [1, 2, 4, 6]
-    assert sifted.refused == {3: repeated("id"), 5: repeated("uid")}
+    # What was refused is in FullStory under none of its ids.
+    assert sorted(sifted.sent) == [1, 2, 6]
+    assert sifted.refused == {3: repeated("id"), 4: repeated("id"), 5: repeated("uid")}
+
+
+@pytest.mark.parametrize("rows", [9, 2, 1])
+@pytest.mark.parametrize("limits", [{}, TINY], ids=["", "held"])
+def test_a_record_with_both_ids_is_the_user_of_either(rows: int, limits: dict[str, int]) -> None:
+    both = {"uid": "a", "id": "1"}
+    assert Sifted([both, {"id": "1"}, u("a"), u("1")], rows, **limits).refused == {
+        2: repeated("id"), 3: repeated("uid"),
+    }  # fmt: skip
+    assert Sifted([{"id": "1"}, both, u("a")], rows, **limits).refused == {2: repeated("id")}
+
+
+@pytest.mark.parametrize("limits", [{}, TINY, TINY | {"most_held": 1}], ids=["", "held", "held for a moment"])
+def test_of_a_user_who_comes_again_nothing_is_dropped(limits: dict[str, int]) -> None:
+    source = [{"uid": uid, "bad-name": 1, "plan": "free"} for uid in "abab"]
+    options = MappingOptions(USERS, drops_invalid_properties=True)
+
+    chunks = list(without_repeated(USERS, map_records(source, options), **limits))
+
+    dropped = sum((chunk.dropped_reasons for chunk in chunks), Counter())
+    assert list(dropped.values()) == [2]
+    refused = [one for chunk in chunks for one in chunk.invalid]
+    assert [(one.position, one.refusal.reason, one.record) for one in refused] == [
+        (
+            position,
+            repeated("uid"),
+            {
+                "uid": uid,
+                "bad-name": 1,
+                "properties": {"plan": "free"},
+                "schema": {"properties": {"bad-name": "int"}},
+            },
+        )
+        for position, uid in [(3, "a"), (4, "b")]
+    ]
 
 
 @pytest.mark.parametrize("limits", [{}, TINY], ids=["", "held"])
@@ -159,9 +196,8 @@ def test_whatever_the_source_the_first_of_each_user_is_sent(
     seen: set[Any] = set()
     expected = []
     for position, one in enumerate(source, start=1):
-        key = None if one is None else ("uid", one["uid"]) if "uid" in one else ("id", one.get("id"))
-        if key == ("id", None) or (key is not None and key not in seen):
+        if one is not None and seen.isdisjoint(one.items()):
             expected.append(position)
-            seen.add(key)
+            seen.update(one.items())
     assert sorted(sifted.sent) == expected
     assert sorted([*sifted.sent, *sifted.refused]) == list(range(1, len(source) + 1))

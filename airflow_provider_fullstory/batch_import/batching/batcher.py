@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import itertools
 from typing import TYPE_CHECKING
 
@@ -18,8 +17,6 @@ from airflow_provider_fullstory.batch_import.batching.body import Body
 from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity, RunKeys
 from airflow_provider_fullstory.records import rules
 from airflow_provider_fullstory.records.insert_ids import packed
-from airflow_provider_fullstory.records.refusals import InvalidRecord
-from airflow_provider_fullstory.records.refused_records import refused_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,6 +25,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_fullstory.records.column_mapping import MappedChunk
     from airflow_provider_fullstory.records.options import MappingOptions
+    from airflow_provider_fullstory.records.refusals import InvalidRecord
 
 
 class Batcher:
@@ -89,7 +87,7 @@ class Batcher:
                 for line, record, position, insert_id in zip(
                     lines.split(b"\n"), chunk.records, chunk.positions, insert_ids, strict=False
                 ):
-                    yield from self._add_one(line, record, position, insert_id)
+                    yield from self._add_one(chunk, line, record, position, insert_id)
             if self._records == self._most_records:
                 yield self._finished()
         if self._records:
@@ -115,14 +113,18 @@ class Batcher:
                 self._fingerprints.add(line, position)
 
     def _add_one(
-        self, line: bytes, record: msgspec.Struct, position: int, insert_id: Sequence[int]
+        self,
+        chunk: MappedChunk,
+        line: bytes,
+        record: msgspec.Struct,
+        position: int,
+        insert_id: Sequence[int],
     ) -> Iterator[Batch]:
         if self._records and not self._fits(len(line) + 1, 1):
             yield self._finished()
         if not self._records and not self._fits(len(line), 1):
             refusal = rules.TOO_LARGE.refusal(size=len(line))
-            written = refused_record(self._kind, record, (), datetime.UTC, {})
-            self._refuse([InvalidRecord(position, refusal, written)])
+            self._refuse([chunk.refused(self._kind, record, position, refusal)])
             return
         self._add(line, [position], insert_id)
 

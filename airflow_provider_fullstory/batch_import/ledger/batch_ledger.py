@@ -8,6 +8,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from airflow_provider_fullstory.api.protocol import IDEMPOTENCY_SECONDS
 from airflow_provider_fullstory.batch_import.ledger.conflicts import fate, source_changed, unknown_outcome
 from airflow_provider_fullstory.batch_import.ledger.decision import Decision, Policy, decide
 from airflow_provider_fullstory.batch_import.ledger.entries import Entries, Entry
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from airflow_provider_fullstory.batch_import.batching.batch import Batch
+    from airflow_provider_fullstory.batch_import.batching.body import Body
     from airflow_provider_fullstory.batch_import.ledger.stores import Store
     from airflow_provider_fullstory.exceptions import FullStorySourceChangedError
 
@@ -42,6 +44,9 @@ class Witness(Protocol):
 
     def answered(self, name: str) -> None:
         """Learn that the ledger has FullStory's answer to a batch."""
+
+    def body(self, name: str) -> Body | None:
+        """Return the body of a batch that was posted and not answered, None if it is not known."""
 
 
 class BatchLedger:
@@ -89,6 +94,21 @@ class BatchLedger:
             return []
         entries = self._entries.with_jobs(sum(1 for _ in self._entries.in_order()))
         return [entry.job_id for entry in entries if entry.job_id and not self.is_verified(entry)]
+
+    def unanswered(self) -> Iterator[tuple[Entry, Body]]:
+        """
+        Yield what earlier tries have posted without an answer, as long as FullStory repeats that answer.
+
+        FullStory may be at work on it, and change records which this try sends again.
+        """
+        if not (self._is_resumed and self._is_upserted) or self._witness is None:
+            return
+        for entry in self._entries.with_jobs(sum(1 for _ in self._entries.in_order())):
+            if entry.job_id or entry.is_refused or time.time() >= entry.at + IDEMPOTENCY_SECONDS:
+                continue
+            body = self._witness.body(entry.name)
+            if body is not None and body.digest == entry.digest:
+                yield entry, body
 
     def is_verified(self, entry: Entry) -> bool:
         """Return whether the job of an entry has reported its counts, and need not do so again."""

@@ -115,7 +115,8 @@ def preview(
     :param chunks: The records to send, and those that cannot be sent.
     :param options: The options of the mapping.
     :param limits: The limits of a batch.
-    :param limit: How many records to read at most, None for all.
+    :param limit: How many of the first records to look at, None for all. The source gives one more if it has
+        more.
     """
     seen = _Seen(options.kind, limit)
     batches = size = 0
@@ -157,16 +158,15 @@ class _Seen:
         self.dropped: Counter[str] = Counter()
 
     def read(self, chunks: Iterable[MappedChunk]) -> Iterator[MappedChunk]:
-        """Yield chunks up to the limit."""
+        """Yield chunks without the records beyond the limit."""
         for chunk in chunks:
             self._cut(chunk)
             self.records += len(chunk.records) + len(chunk.invalid)
-            self.dropped += chunk.dropped
             for record, position in zip(chunk.records, chunk.positions, strict=True):
                 self._note(record, position)
             yield chunk
-            if not self.is_complete:
-                return
+            # Now that none of them is too large for a batch.
+            self.dropped += chunk.dropped_reasons
 
     def refuse(self, invalid: Sequence[InvalidRecord]) -> None:
         """Note records that are invalid."""
@@ -196,12 +196,14 @@ class _Seen:
 
     def _cut(self, chunk: MappedChunk) -> None:
         limit = self._limit
-        if limit is None or max([*chunk.positions[-1:], *(r.position for r in chunk.invalid)]) <= limit:
+        last = max([0, *chunk.positions[-1:], *(record.position for record in chunk.invalid)])
+        if limit is None or last <= limit:
             return
         self.is_complete = False
         kept = sum(position <= limit for position in chunk.positions)
         chunk.records, chunk.positions = chunk.records[:kept], chunk.positions[:kept]
         chunk.invalid = [record for record in chunk.invalid if record.position <= limit]
+        chunk.dropped = {at: left_out for at, left_out in chunk.dropped.items() if at <= limit}
 
     @property
     def examples(self) -> list[dict[str, Any]]:

@@ -15,11 +15,14 @@ from airflow_provider_fullstory.batch_import.waiting.job_watch import JobWatch
 from airflow_provider_fullstory.batch_import.waiting.outcomes import finished, still_running
 from airflow_provider_fullstory.exceptions import (
     FullStoryAmbiguousError,
+    FullStoryBadRequestError,
+    FullStoryBodyTooLargeError,
     FullStoryError,
     FullStoryInputError,
     FullStoryKilledError,
     FullStoryNotFoundError,
     FullStoryQuotaError,
+    FullStoryServerError,
     FullStorySourceChangedError,
     FullStoryTimeoutError,
 )
@@ -30,8 +33,10 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from airflow_provider_fullstory.batch_import.batching.batch import Batch
+    from airflow_provider_fullstory.batch_import.batching.body import Body
     from airflow_provider_fullstory.batch_import.batching.submissions import Submission
     from airflow_provider_fullstory.batch_import.client import ImportClient
+    from airflow_provider_fullstory.batch_import.ledger.entries import Entry
     from airflow_provider_fullstory.batch_import.ledger.ledger import Ledger
     from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
 
@@ -160,6 +165,8 @@ class Importer:
 
         FullStory does not say in which order it works on jobs, and what is sent last must count.
         """
+        for entry, body in self._ledger.unanswered():
+            self._ask_for_answer(entry, body)
         jobs = self._ledger.superseded_jobs
         if jobs:
             log.info("First, %s of earlier tries must be finished.", plural(len(jobs), "job"))
@@ -169,6 +176,25 @@ class Importer:
         # None of these is a job of this try.
         self._followed = None
         self._logged.clear()
+
+    def _ask_for_answer(self, entry: Entry, body: Body) -> None:
+        """Post a batch of an earlier try again: FullStory gives the answer that was lost."""
+        log.info("Batch %s of an earlier try has no answer; it is posted again under its key.", entry.name)
+        try:
+            job = self._client.create_import(body, entry.idempotency_key, sent_before=entry.at)
+        except (FullStoryBadRequestError, FullStoryBodyTooLargeError):
+            # FullStory answers as it did before, so it has none of the batch.
+            self._ledger.note(entry, is_refused=True)
+        except FullStoryError as error:
+            if isinstance(error, FullStoryServerError):
+                self._ledger.note(entry, has_failed=True)
+            error.add(
+                f"This was batch {entry.name}, whose answer an earlier try lost: it is posted again to learn "
+                f"of its job. {_NOTHING} A retry goes on."
+            )
+            raise
+        else:
+            self._ledger.note(entry, job_id=job.id)
 
     def stop(self) -> None:
         """

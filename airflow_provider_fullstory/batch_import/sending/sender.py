@@ -194,6 +194,7 @@ def _noted(chunks: Iterable[MappedChunk], report: ImportReport) -> Iterator[Mapp
     timestamps = TimestampSummary()
     for chunk in chunks:
         timestamps += chunk.timestamps
-        report.add_dropped(chunk.dropped)
         yield chunk
+        # Now that none of them is too large for a batch.
+        report.add_dropped(chunk.dropped_reasons)
     report.timestamps = timestamps

@@ -22,7 +22,7 @@ from airflow_provider_fullstory.api.encoding import ENCODER
 from airflow_provider_fullstory.api.events import Event
 from airflow_provider_fullstory.batch_import.storage.folder import Folder
 from airflow_provider_fullstory.exceptions import FullStoryDiskError, FullStoryLedgerError
-from airflow_provider_fullstory.records.column_mapping import MappedChunk
+from airflow_provider_fullstory.records.column_mapping import LeftOut, MappedChunk
 from airflow_provider_fullstory.records.insert_ids import (
     NO_CONTENT,
     key_of,
@@ -378,7 +378,8 @@ def test_contents_that_were_replaced_leave_the_filter_when_they_are_folded(folde
 
 def test_properties_that_were_left_out_are_counted_although_a_record_is_skipped(folder: Folder) -> None:
     record = written(folder, [], [1])
-    chunk = dataclasses.replace(chunks_of([1, 2])[0], dropped=Counter({"it is too large": 2}))
+    left_out = LeftOut(["it is too large"], dict)
+    chunk = dataclasses.replace(chunks_of([1, 2])[0], dropped={1: left_out, 2: left_out})
     with ImportedIds(folder, record) as imported:
         [passed] = [one for one in imported.new_only([chunk]) if one.records]
-    assert (passed.insert_ids, passed.dropped) == ([2], Counter({"it is too large": 2}))
+    assert (passed.insert_ids, passed.dropped_reasons) == ([2], Counter({"it is too large": 2}))
