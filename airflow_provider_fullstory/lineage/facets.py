@@ -118,7 +118,7 @@ def outputs_of(
 def _output(
     namespace: str, name: str, rows: int | None, facets: Mapping[str, DatasetFacet] | None = None
 ) -> OutputDataset:
-    statistics = (
+    statistics: dict[str, Any] = (
         {} if rows is None else {"outputStatistics": OutputStatisticsOutputDatasetFacet(rowCount=rows)}
     )
     return OutputDataset(namespace=namespace, name=name, facets=dict(facets or {}), outputFacets=statistics)

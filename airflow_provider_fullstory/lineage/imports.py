@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.task.source import RecordSource
 
 
-def lineage_of_import(operator: BaseOperator, source: RecordSource, run: ImportRun | None) -> OperatorLineage:
+def lineage_of_import(
+    operator: BaseOperator, source: RecordSource, run: ImportRun | None
+) -> OperatorLineage[Any, Any]:
     """
     Return from where an import reads, where it writes to, and what is known of its records.
 
@@ -65,7 +67,7 @@ def lineage_of_import(operator: BaseOperator, source: RecordSource, run: ImportR
     )
 
 
-def lineage_of_jobs(sensor: BaseOperator, report: ImportReport) -> OperatorLineage:
+def lineage_of_jobs(sensor: BaseOperator, report: ImportReport) -> OperatorLineage[Any, Any]:
     """
     Return where jobs write to, and what is known of their records.
 

@@ -313,7 +313,7 @@ class FullStoryImportOperator(BaseOperator):
             if left_behind := self._run.left_behind:
                 self.log.warning("The task was stopped. %s", left_behind)
 
-    def get_openlineage_facets_on_start(self) -> OperatorLineage | None:
+    def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any] | None:
         """Tell OpenLineage where the records come from and where they go."""
         from airflow_provider_fullstory.lineage.imports import lineage_of_import
 
@@ -324,11 +324,11 @@ class FullStoryImportOperator(BaseOperator):
             self.log.debug("OpenLineage is told nothing about this import. %s", error)
             return None
 
-    def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage | None:  # noqa: ARG002
+    def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
         """Tell OpenLineage also what became of the records."""
         return self.get_openlineage_facets_on_start()
 
-    def get_openlineage_facets_on_failure(self, task_instance: object) -> OperatorLineage | None:
+    def get_openlineage_facets_on_failure(self, task_instance: object) -> OperatorLineage[Any, Any] | None:
         """Tell OpenLineage also what FullStory has accepted or imported although the task failed."""
         return self.get_openlineage_facets_on_complete(task_instance)
 

@@ -214,7 +214,7 @@ class FullStoryImportJobSensor(BaseSensorOperator):
         completion.report(report, waited=waited)
         return completion.result(report, max_rejected=self.max_rejected, files=filled)
 
-    def get_openlineage_facets_on_start(self) -> OperatorLineage | None:
+    def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any] | None:
         """Tell OpenLineage where the records go."""
         from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
         from airflow_provider_fullstory.lineage.imports import lineage_of_jobs
@@ -225,11 +225,11 @@ class FullStoryImportJobSensor(BaseSensorOperator):
             self.log.debug("OpenLineage is told nothing about these jobs. %s", error)
             return None
 
-    def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage | None:  # noqa: ARG002
+    def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
         """Tell OpenLineage also what became of the records."""
         return self.get_openlineage_facets_on_start()
 
-    def get_openlineage_facets_on_failure(self, task_instance: object) -> OperatorLineage | None:
+    def get_openlineage_facets_on_failure(self, task_instance: object) -> OperatorLineage[Any, Any] | None:
         """Tell OpenLineage also what FullStory has imported although the task failed."""
         return self.get_openlineage_facets_on_complete(task_instance)
 
