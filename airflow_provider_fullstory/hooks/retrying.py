@@ -196,50 +196,41 @@ class Retries:
 
         Whatever interrupts a wait between two attempts has the failure of the last attempt as its cause.
         """
-        outcome, closing = UnknownOutcome(call), self._closing
-        failure: BaseException | None = None
+        outcome, closing, last = UnknownOutcome(call), self._closing, LastFailure()
 
-        with RateLimitTurn(self._limited, closing) as turn, ExitStack() as limit_wait:
+        with last, RateLimitTurn(self._limited, closing) as turn, ExitStack() as limit_wait:
 
             def before_sleep(state: tenacity.RetryCallState) -> None:
-                nonlocal failure
-                failure = failure_of(state)
+                last.failure = failure_of(state)
                 self._note(state)
-                if isinstance(failure, FullStoryRateLimitError):
+                if isinstance(last.failure, FullStoryRateLimitError):
                     limit_wait.enter_context(self.limit_waits.running())
                     turn.wait()
 
             def attempt() -> T:
-                nonlocal failure
                 limit_wait.close()
-                if failure is not None and closing.is_set():
+                if last.failure is not None and closing.is_set():
                     # The wait was cut short, and nothing is sent any more.
-                    raise failure
-                failure = None
+                    raise last.failure
+                last.failure = None
                 with outcome.attempt(), self._counting_limits():
                     return send()
 
             options = self._options(stop_any(budget.stop(), stop_when_event_set(closing), outcome))
             options |= {"sleep": tenacity.sleep_using_event(closing), "before_sleep": before_sleep}
-            try:
-                with outcome.attempts():
-                    return tenacity.Retrying(**options)(attempt)
-            except FullStoryError:
-                raise
-            except BaseException as interruption:
-                if failure is None:
-                    raise
-                # No request is under way.
-                raise interruption from failure
-            finally:
-                # Its traceback leads to the body, and garbage may be collected rarely.
-                failure = None
+            with outcome.attempts():
+                return tenacity.Retrying(**options)(attempt)
 
     async def call_async(self, call: Call[T], send: Callable[[], Awaitable[T]], budget: RetryBudget) -> T:
         """Return the result of a call, in an event loop; see :meth:`call`."""
-        outcome = UnknownOutcome(call)
+        outcome, last = UnknownOutcome(call), LastFailure()
+
+        def before_sleep(state: tenacity.RetryCallState) -> None:
+            last.failure = failure_of(state)
+            self._note(state)
 
         async def attempt() -> T:
+            last.failure = None
             with outcome.attempt():
                 return await send()
 
@@ -247,7 +238,9 @@ class Retries:
             if budget.is_empty:
                 # Retrying would take a fifth of the processor time of a thousand waits.
                 return await attempt()
-            return await tenacity.AsyncRetrying(**self._options(stop_any(budget.stop(), outcome)))(attempt)
+            options = self._options(stop_any(budget.stop(), outcome)) | {"before_sleep": before_sleep}
+            with last:
+                return await tenacity.AsyncRetrying(**options)(attempt)
 
     def close(self) -> None:
         """End the retries of calls that are in flight; later calls are retried as before."""
@@ -268,7 +261,6 @@ class Retries:
             "retry": tenacity.retry_if_exception(protocol.is_transient),
             "wait": lambda state: protocol.retry_seconds(failure_of(state), state.attempt_number),
             "stop": stop,
-            "before_sleep": self._note,
             "reraise": True,
         }
 
@@ -286,6 +278,27 @@ class Retries:
                 state.attempt_number,
                 state.seconds_since_start or 0.0,
             )
+
+
+class LastFailure:
+    """
+    Make the failure of the last attempt the cause of what interrupts the wait for the next one.
+
+    Airflow ends tasks by exceptions of its own; the cause then says what is known of the request.
+    """
+
+    def __init__(self) -> None:
+        #: None while a request is under way.
+        self.failure: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, interruption: BaseException | None, traceback: object) -> None:
+        # Its traceback leads to the body, and garbage may be collected rarely.
+        failure, self.failure = self.failure, None
+        if interruption is not None and failure is not None and not isinstance(interruption, FullStoryError):
+            interruption.__cause__ = failure
 
 
 class RateLimitTurn:

@@ -43,4 +43,8 @@ async def post_async(note: AnnotationNote, annotation: NewAnnotation, hook: Full
     except FullStoryError as error:
         await sync_to_async(note.fail)(error)
         raise
+    except BaseException as interruption:
+        if isinstance(failure := interruption.__cause__, FullStoryError):
+            await sync_to_async(note.fail)(failure)
+        raise
     await sync_to_async(note.end)(answer)

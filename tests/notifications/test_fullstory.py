@@ -18,6 +18,7 @@ from airflow_provider_fullstory.exceptions import (
     FullStoryInputError,
     FullStoryStorageError,
 )
+from airflow_provider_fullstory.hooks.retrying import Retries
 from airflow_provider_fullstory.notifications.fullstory import FullStoryAnnotationNotifier
 from tests.annotations import LOST, POSTS, REFUSED, noting, texts
 from tests.tries import Breaking, Crash, breaking_writes
@@ -208,6 +209,34 @@ def test_a_lost_answer_is_an_error_and_the_annotation_is_not_posted_again(
 
     assert len(emulator.requests()) == 1
     assert log.having("An earlier try sent this annotation at ")
+
+
+def test_a_notifier_that_is_cancelled_while_it_waits_has_posted_nothing(
+    emulator: EmulatorClient, monkeypatch: pytest.MonkeyPatch, state_uri: str
+) -> None:
+    monkeypatch.setattr("airflow_provider_fullstory.notifications.fullstory._RETRY_FOR", 10.0)
+    emulator.order_fault(**POSTS, status=429, headers={"Retry-After": "5"})
+
+    async def cancel_the_wait() -> None:
+        notifier = FullStoryAnnotationNotifier("Late", state_uri=state_uri)
+        waits, note = asyncio.Event(), Retries._note
+
+        def noted(retries: Retries, state: Any) -> None:
+            note(retries, state)
+            waits.set()
+
+        monkeypatch.setattr(Retries, "_note", noted)
+        notification = asyncio.create_task(notifier.async_notify(of_deadline()))
+        await waits.wait()
+        # A triggerer that ends does so, and another one begins anew.
+        notification.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await notification
+
+    asyncio.run(cancel_the_wait())
+
+    wait_for(FullStoryAnnotationNotifier("Late", state_uri=state_uri), of_deadline())
+    assert texts(emulator) == ["Late"]
 
 
 def test_a_notifier_whose_time_is_up_has_sent_nothing(
