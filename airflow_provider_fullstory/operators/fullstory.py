@@ -169,7 +169,8 @@ class FullStoryImportUsersOperator(FullStoryImportOperator):
             raise FullStoryInputError(
                 'allow_anonymous=True does not fit on_source_change="resend", the default for users: '
                 "FullStory would make all anonymous users of a batch that changed anew. Nothing was sent. "
-                'Set on_source_change="fail".'
+                'Set on_source_change="fail"; where a source that has changed is to be sent again all the '
+                "same, set another idempotency_salt."
             )
         options = mapping_options(
             USERS,

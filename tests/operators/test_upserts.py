@@ -205,6 +205,7 @@ def test_a_task_that_is_stopped_names_its_own_jobs_not_those_of_earlier_tries(
 def test_a_user_without_uid_may_not_be_made_anew(task: UsersTask, emulator: EmulatorClient) -> None:
     message = failure_of(task, FullStoryInputError, users=[{"plan": "free"}], allow_anonymous=True)
     assert 'Set on_source_change="fail"' in message
+    assert "another idempotency_salt" in message
     assert emulator.jobs() == []
 
     task.attempt(users=[{"plan": "free"}], allow_anonymous=True, on_source_change="fail")
