@@ -53,7 +53,8 @@ def upserted_user(users: UserStore, sent: SentUser, anonymous_id: str) -> Stored
     """
     Return a new user, or a known user with the update merged in; the latest value of each property counts.
 
-    Unknown: what becomes of a user that is sent while it is being deleted. Here it is a new one.
+    Unknown: what becomes of a user that is sent while it is being deleted. Here it is a new one. Unknown too:
+    what becomes of a user without uid that is given another user's. Here that is refused, and no id changes.
 
     :raises RecordError: If the user contradicts a known user.
     """
