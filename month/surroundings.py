@@ -60,6 +60,8 @@ def hurry() -> None:
         "syncs.insert_ids.older_ids._FEWEST_INDEXED": 50,
         "triggers.fullstory._worker_exit_seconds": lambda: 0.0,
         "api.protocol.FIRST_RETRY_SECONDS": 0.01,
+        # The hours for which a run was deferred pass at once, but its pauses would grow with them.
+        "batch_import.waiting.job_watch._SHARE_OF_AGE": 0.0001,
         "task.import_run.RETRY_FOR": 0.5,
     }.items():
         patch(f"{_PACKAGE}.{name}", value).start()

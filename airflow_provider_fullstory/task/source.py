@@ -25,7 +25,7 @@ from airflow_provider_fullstory.sources.locations import are_locations, is_locat
 from airflow_provider_fullstory.sources.query import query
 from airflow_provider_fullstory.task.hidden_records import HiddenRecords
 from airflow_provider_fullstory.task.repeated_records import without_repeated
-from airflow_provider_fullstory.text import some
+from airflow_provider_fullstory.text import plural, some
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -123,7 +123,12 @@ class RecordSource:
         """Where the records come from, for the log."""
         if self.arguments.sql is not None:
             return f"the query on {self.arguments.sql_conn_id!r}"
-        return some(self.locations, _SHOWN_FILES) if self.locations else str(HiddenRecords(self._records))
+        if self.locations:
+            return some(self.locations, _SHOWN_FILES)
+        records = self._records
+        if isinstance(records, (list, tuple)):
+            return f"{plural(len(records), 'record')} that the task was given"
+        return "records that come one by one"
 
     @contextmanager
     def open(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from airflow_provider_fullstory.emulator.client import EmulatorClient
+    from tests.logs import Log
 
 SCORES = [
     {"name": "Scored", "user": {"uid": f"u{number}"}, "properties": {"n": number}} for number in range(5)
@@ -65,7 +66,7 @@ def test_a_function_may_ask_for_the_context(emulator: EmulatorClient, context: A
     assert [event["event"]["properties"] for event in emulator.events()] == [{"run": "run-1"}]
 
 
-def test_users(emulator: EmulatorClient, context: Any) -> None:
+def test_users(emulator: EmulatorClient, context: Any, log: Log) -> None:
     @task.fullstory_users
     def customers() -> Iterator[dict[str, Any]]:
         yield {"uid": "u1", "plan": "pro"}
@@ -73,6 +74,7 @@ def test_users(emulator: EmulatorClient, context: Any) -> None:
     report = run(made(customers), context)
     assert (report["resource"], report["imported"]) == ("users", 1)
     assert [user["user"]["uid"] for user in emulator.users()] == ["u1"]
+    assert log.having("Importing users from ") == ["Importing users from records that come one by one"]
 
 
 def test_a_retry_sends_nothing_twice(emulator: EmulatorClient, context: Any) -> None:

@@ -66,7 +66,7 @@ def test_the_start_tells_the_protection(
 ) -> None:
     make_task(kept, events=orders(3)).attempt()
 
-    assert log.having(START) == [f"{START}<3 records>"]
+    assert log.having(START) == [f"{START}3 records that the task was given"]
     [line] = log.having("State: ")
     assert line.startswith(f"State: {words}")
 
