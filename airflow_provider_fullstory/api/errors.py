@@ -46,7 +46,7 @@ _ERRORS: dict[int, tuple[type[FullStoryApiError], str]] = {
         "Too many requests, or 200 batches or 500,000 records of the organization are unfinished.",
     ),
 }
-_FAILED = "FullStory failed; the request may be sent again."
+_FAILED = "FullStory failed; a later request may succeed."
 #: What is known of a request that FullStory may have got, and would not recognize.
 NOT_ASKED_AGAIN = "FullStory may have done the work all the same, so it is not asked again."
 #: What to do if FullStory does not know an endpoint.

@@ -26,6 +26,8 @@ from airflow_provider_fullstory.exceptions import (
 from airflow_provider_fullstory.task.state import HISTORY, last_used
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow_provider_fullstory.api.annotations import Annotation, NewAnnotation
     from airflow_provider_fullstory.batch_import.ledger.stores import Store
     from airflow_provider_fullstory.batch_import.storage.folder import Folder
@@ -154,12 +156,10 @@ class AnnotationNote:
         if entry.stage is Stage.UNPOSTED:
             return True
         if entry.stage is Stage.POSTED and entry.digest == _digest(annotation.text):
-            answer = entry.answer or {}
             log.info(
-                "FullStory has this annotation since %s, from %s to %s. It is not posted again.",
+                "FullStory has this annotation since %s, %s. It is not posted again.",
                 _written(entry.at),
-                answer.get("start_time"),
-                answer.get("end_time"),
+                _times(entry.answer or {}),
             )
         else:
             log.warning("Nothing was posted. %s %s", self._reason(), self._place.again)
@@ -201,8 +201,7 @@ class AnnotationNote:
     def end(self, answer: Annotation) -> None:
         """Note that FullStory has the annotation, and remove the notes of old runs."""
         self.answer = {name: getattr(answer, name) for name in answer.__struct_fields__}
-        times = (answer.start_time or "?", answer.end_time or "?")
-        log.info("FullStory has the annotation, from %s to %s: %s", *times, answer.text)
+        log.info("FullStory has the annotation, %s: %s", _times(self.answer), answer.text)
         try:
             self._write(
                 dataclasses.replace(self._entry, stage=Stage.POSTED, at=time.time(), answer=self.answer)
@@ -269,6 +268,10 @@ class AnnotationNote:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _times(answer: Mapping[str, str]) -> str:
+    return f"from {answer.get('start_time') or '?'} to {answer.get('end_time') or '?'}"
 
 
 def _written(seconds: float) -> str:
