@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -170,6 +171,14 @@ def test_a_try_that_cannot_say_whether_it_is_the_first_leaves_the_note_of_anothe
 # An end that Airflow puts to a try.
 
 
+class TaskEndedError(BaseException):
+    """What Airflow 2 raises after SIGTERM is no Exception either."""
+
+
+def _end(*_: object) -> NoReturn:
+    raise TaskEndedError
+
+
 @WITH_A_NOTE
 def test_a_try_that_is_ended_while_it_waits_has_posted_nothing(
     emulator: EmulatorClient, task: AnnotationTask, log: Log
@@ -178,15 +187,18 @@ def test_a_try_that_is_ended_while_it_waits_has_posted_nothing(
 
     def end_the_wait() -> None:
         while not log.having("The request is repeated until FullStory takes it"):
-            pass
-        # What Airflow 2 raises after SIGTERM is no Exception either.
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            time.sleep(0.01)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
     ending = threading.Thread(target=end_the_wait, daemon=True)
-    ending.start()
-    with pytest.raises(KeyboardInterrupt) as caught:
-        task.attempt()
-    ending.join()
+    before = signal.signal(signal.SIGTERM, _end)
+    try:
+        ending.start()
+        with pytest.raises(TaskEndedError) as caught:
+            task.attempt()
+        ending.join()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
     assert str(caught.value.__cause__).endswith("This try posted nothing.")
     assert task.attempt()["is_new"] is True
