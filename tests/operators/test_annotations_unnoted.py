@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryStorageError
+from airflow_provider_fullstory.hooks.fullstory import FullStoryHook
 from airflow_provider_fullstory.task.annotation_note import AnnotationNote
 from tests.annotations import POSTS, AnnotationTask, texts
 from tests.conftest import FakeDagRun
@@ -207,17 +208,22 @@ def test_a_try_that_is_ended_while_it_waits_has_posted_nothing(
 
 @WITH_A_NOTE
 def test_a_request_ends_before_airflow_ends_the_task(
-    emulator: EmulatorClient, task: AnnotationTask, log: Log
+    emulator: EmulatorClient, task: AnnotationTask, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    try:
-        from airflow.sdk.execution_time.timeout import timeout
-    except ImportError:
-        # Airflow 2.
-        from airflow.utils.timeout import timeout
+    limit = timedelta(seconds=6)
+    left: list[float] = []
+
+    class Hook(FullStoryHook):
+        def __init__(self, *arguments: Any, deadline: float, **others: Any) -> None:
+            left.append(deadline - time.time())
+            super().__init__(*arguments, deadline=deadline, **others)
+
+    monkeypatch.setattr("airflow_provider_fullstory.hooks.fullstory.FullStoryHook", Hook)
     emulator.order_fault(**POSTS, delay_seconds=3600.0)
 
-    with timeout(6):
-        assert task.attempt(execution_timeout=timedelta(seconds=6)) is None
+    assert task.attempt(execution_timeout=limit) is None
 
+    # What is left of it is for the note.
+    assert left[0] <= 0.9 * limit.total_seconds()
     assert len(emulator.requests()) == 1
     assert log.having(ABSENT)
