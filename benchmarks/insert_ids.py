@@ -28,7 +28,7 @@ from rich.table import Table
 
 from airflow_provider_fullstory.api.events import Event
 from airflow_provider_fullstory.batch_import.storage.folder import Folder
-from airflow_provider_fullstory.records.column_mapping import MappedChunk
+from airflow_provider_fullstory.records.mapped_chunk import MappedChunk
 from airflow_provider_fullstory.sources import CHUNK_ROWS
 from airflow_provider_fullstory.syncs.insert_ids.files import write_ids
 from airflow_provider_fullstory.syncs.insert_ids.imported_ids import ImportedIds

@@ -8,10 +8,8 @@ and columns as its leaves. It works column by column, since checks and conversio
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import functools
 import itertools
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -28,6 +26,7 @@ from airflow_provider_fullstory.records.insert_ids import (
     keyed_ids,
     keys_of_records,
 )
+from airflow_provider_fullstory.records.mapped_chunk import LeftOut, MappedChunk
 from airflow_provider_fullstory.records.property_limits import (
     drop_invalid,
     drop_surplus,
@@ -49,75 +48,6 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.records.options import MappingOptions
 
 Row = Sequence[Any]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class LeftOut:
-    """
-    Properties that are left out of a record.
-
-    :param reasons: Why, for each of them.
-    :param whole: Returns the record with them, as it is written down if it is refused after all.
-    """
-
-    reasons: Sequence[str]
-    whole: Callable[[], Any]
-
-
-@dataclasses.dataclass(slots=True)
-class MappedChunk:
-    """
-    Records that can be sent, and those that cannot, both in the order of the source.
-
-    :param records: The records that can be sent.
-    :param positions: The place of each of these in the source, from 1.
-    :param invalid: The records that cannot be sent.
-    :param timestamps: The earliest and the latest timestamp of the records that can be sent.
-    :param insert_ids: The insert id of each of these; empty if they need none.
-    :param dropped: Which properties of these were left out, by position.
-    """
-
-    records: list[msgspec.Struct]
-    positions: Sequence[int]
-    invalid: list[InvalidRecord]
-    timestamps: TimestampSummary = dataclasses.field(default_factory=TimestampSummary)
-    insert_ids: Sequence[int] = ()
-    dropped: dict[int, LeftOut] = dataclasses.field(default_factory=dict)
-
-    @property
-    def dropped_reasons(self) -> Counter[str]:
-        """How many properties of the records that can be sent were left out, for each reason."""
-        return Counter(reason for one in self.dropped.values() for reason in one.reasons)
-
-    def refused(
-        self, kind: RecordKind, record: msgspec.Struct, position: int, refusal: Refusal
-    ) -> InvalidRecord:
-        """
-        Return one of the records that can be sent as one that cannot; the caller takes it out of these.
-
-        :param kind: The kind of record.
-        :param record: The record.
-        :param position: Its position.
-        :param refusal: Why it is refused after all.
-        """
-        return refused_after_all(kind, record, position, refusal, self.dropped.pop(position, None))
-
-
-def refused_after_all(
-    kind: RecordKind, record: msgspec.Struct, position: int, refusal: Refusal, dropped: LeftOut | None
-) -> InvalidRecord:
-    """
-    Return a record that could be sent as one that cannot.
-
-    :param kind: The kind of record.
-    :param record: The record.
-    :param position: Its position.
-    :param refusal: Why it is refused after all.
-    :param dropped: Which properties were left out of it, None if it has all.
-    """
-    # What it has is in UTC, and declared.
-    written = refused_record(kind, record, (), datetime.UTC, {}) if dropped is None else dropped.whole()
-    return InvalidRecord(position, refusal, written)
 
 
 class ColumnMapping:

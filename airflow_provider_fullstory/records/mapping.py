@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryMappingError
 from airflow_provider_fullstory.records import rules
-from airflow_provider_fullstory.records.column_mapping import ColumnMapping, MappedChunk, Row
+from airflow_provider_fullstory.records.column_mapping import ColumnMapping, Row
 from airflow_provider_fullstory.records.flattening import Flattening, RecordGroup
+from airflow_provider_fullstory.records.mapped_chunk import MappedChunk
 from airflow_provider_fullstory.records.refusals import REQUIRED_FIELD
 from airflow_provider_fullstory.records.targets import missing_columns, targets_of
 from airflow_provider_fullstory.records.timestamps import TimestampSummary

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.batching.batch import Batch
     from airflow_provider_fullstory.batch_import.batching.body import Body
     from airflow_provider_fullstory.batch_import.storage.folder import Folder
-    from airflow_provider_fullstory.records.column_mapping import MappedChunk
+    from airflow_provider_fullstory.records.mapped_chunk import MappedChunk
     from airflow_provider_fullstory.syncs.hold import Hold
     from airflow_provider_fullstory.syncs.insert_ids.imported_ids import ImportedIds
 

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     import datetime
     from collections.abc import Iterable, Iterator, Sequence
 
-    from airflow_provider_fullstory.records.column_mapping import MappedChunk, Row
+    from airflow_provider_fullstory.records.column_mapping import Row
     from airflow_provider_fullstory.records.kind import RecordKind
+    from airflow_provider_fullstory.records.mapped_chunk import MappedChunk
     from airflow_provider_fullstory.syncs.record import StoredValue
 
 log = logging.getLogger(__name__)

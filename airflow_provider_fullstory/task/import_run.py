@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.reporting.refused_file import RefusedFile
     from airflow_provider_fullstory.batch_import.sending.quota import RemainingQuota
     from airflow_provider_fullstory.batch_import.waiting.outcomes import JobOutcome
-    from airflow_provider_fullstory.records.column_mapping import MappedChunk
+    from airflow_provider_fullstory.records.mapped_chunk import MappedChunk
     from airflow_provider_fullstory.syncs.memory import ImportMemory
     from airflow_provider_fullstory.task.arguments import ImportArguments
     from airflow_provider_fullstory.task.source import RecordSource

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from airflow_provider_fullstory.api.encoding import ENCODER
 from airflow_provider_fullstory.records import rules
-from airflow_provider_fullstory.records.column_mapping import MappedChunk, refused_after_all
 from airflow_provider_fullstory.records.insert_ids import keys_by_field
+from airflow_provider_fullstory.records.mapped_chunk import MappedChunk, refused_after_all
 from airflow_provider_fullstory.sources import CHUNK_ROWS
 from airflow_provider_fullstory.syncs.insert_ids.sent_ids import SentIds
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     import msgspec
 
-    from airflow_provider_fullstory.records.column_mapping import LeftOut
     from airflow_provider_fullstory.records.kind import RecordKind
+    from airflow_provider_fullstory.records.mapped_chunk import LeftOut
     from airflow_provider_fullstory.records.refusals import InvalidRecord
 
 #: 32 MB: of 10,000,000 different keys, one in 27 is looked up.

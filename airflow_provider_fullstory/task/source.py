@@ -30,8 +30,9 @@ from airflow_provider_fullstory.text import plural, some
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from airflow_provider_fullstory.records.column_mapping import MappedChunk, Row
+    from airflow_provider_fullstory.records.column_mapping import Row
     from airflow_provider_fullstory.records.kind import RecordKind
+    from airflow_provider_fullstory.records.mapped_chunk import MappedChunk
     from airflow_provider_fullstory.syncs.watermark_column import WatermarkColumn
     from airflow_provider_fullstory.task.arguments import ImportArguments
 

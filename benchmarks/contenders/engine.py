@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_fullstory.api.jobs import Job, JobStatus
     from airflow_provider_fullstory.batch_import.reporting.report import ImportReport
-    from airflow_provider_fullstory.records.column_mapping import MappedChunk
+    from airflow_provider_fullstory.records.mapped_chunk import MappedChunk
     from benchmarks.place import Place
 
 _OPTIONS = MappingOptions(EVENTS, name=EVENT_NAME)

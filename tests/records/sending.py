@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from airflow_provider_fullstory.batch_import.batching.batch import Batch
-    from airflow_provider_fullstory.records.column_mapping import MappedChunk
     from airflow_provider_fullstory.records.kind import RecordKind
+    from airflow_provider_fullstory.records.mapped_chunk import MappedChunk
     from airflow_provider_fullstory.records.refusals import InvalidRecord
     from airflow_provider_fullstory.records.rules import Rule
 

@@ -14,8 +14,8 @@ from airflow_provider_fullstory.records.mapping import map_records, map_rows
 from airflow_provider_fullstory.records.options import MappingOptions
 
 if TYPE_CHECKING:
-    from airflow_provider_fullstory.records.column_mapping import MappedChunk
     from airflow_provider_fullstory.records.kind import RecordKind
+    from airflow_provider_fullstory.records.mapped_chunk import MappedChunk
 
 KINDS = pytest.mark.parametrize(("kind", "uid"), [(EVENTS, "user.uid"), (USERS, "uid")])
 

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from airflow_provider_fullstory.exceptions import FullStoryInputError, FullStoryMappingError
-from airflow_provider_fullstory.records.column_mapping import MappedChunk
 from airflow_provider_fullstory.records.kinds import EVENTS
+from airflow_provider_fullstory.records.mapped_chunk import MappedChunk
 from airflow_provider_fullstory.records.mapping import map_rows
 from airflow_provider_fullstory.syncs.watermark_column import WatermarkColumn
 from airflow_provider_fullstory.syncs.watermark_values import restored, stored

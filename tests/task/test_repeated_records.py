@@ -11,8 +11,8 @@ from hypothesis import given, strategies as st
 
 from airflow_provider_fullstory.api.users import User
 from airflow_provider_fullstory.records import rules
-from airflow_provider_fullstory.records.column_mapping import MappedChunk
 from airflow_provider_fullstory.records.kinds import EVENTS, USERS
+from airflow_provider_fullstory.records.mapped_chunk import MappedChunk
 from airflow_provider_fullstory.records.mapping import map_records
 from airflow_provider_fullstory.records.options import MappingOptions
 from airflow_provider_fullstory.records.refusals import InvalidRecord

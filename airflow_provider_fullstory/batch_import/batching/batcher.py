@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import msgspec
 
-    from airflow_provider_fullstory.records.column_mapping import MappedChunk
+    from airflow_provider_fullstory.records.mapped_chunk import MappedChunk
     from airflow_provider_fullstory.records.options import MappingOptions
     from airflow_provider_fullstory.records.refusals import InvalidRecord
 

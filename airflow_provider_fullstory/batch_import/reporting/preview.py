@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import msgspec
 
     from airflow_provider_fullstory.batch_import.batching.batch import BatchLimits
-    from airflow_provider_fullstory.records.column_mapping import MappedChunk
     from airflow_provider_fullstory.records.kind import RecordKind
+    from airflow_provider_fullstory.records.mapped_chunk import MappedChunk
     from airflow_provider_fullstory.records.options import MappingOptions
     from airflow_provider_fullstory.records.refusals import InvalidRecord
 

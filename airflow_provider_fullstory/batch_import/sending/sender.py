@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_fullstory.batch_import.sending.importer import Importer
     from airflow_provider_fullstory.batch_import.sending.quota import RemainingQuota
     from airflow_provider_fullstory.batch_import.staging.staging_area import Manifest, StagingArea
-    from airflow_provider_fullstory.records.column_mapping import MappedChunk
+    from airflow_provider_fullstory.records.mapped_chunk import MappedChunk
     from airflow_provider_fullstory.records.options import MappingOptions
     from airflow_provider_fullstory.records.refusals import InvalidRecord
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 import msgspec
 
 from airflow_provider_fullstory.api.encoding import ENCODER
-from airflow_provider_fullstory.records.column_mapping import MappedChunk
 from airflow_provider_fullstory.records.insert_ids import key_of
+from airflow_provider_fullstory.records.mapped_chunk import MappedChunk
 from airflow_provider_fullstory.sources import CHUNK_ROWS
 from airflow_provider_fullstory.syncs.insert_ids.files import sorted_name
 from airflow_provider_fullstory.syncs.insert_ids.id_filter import IdFilter

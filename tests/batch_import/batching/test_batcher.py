@@ -14,8 +14,8 @@ from airflow_provider_fullstory.batch_import.batching.batch import Batch, BatchL
 from airflow_provider_fullstory.batch_import.batching.batcher import Batcher
 from airflow_provider_fullstory.batch_import.batching.identity import RunIdentity
 from airflow_provider_fullstory.exceptions import FullStoryInputError
-from airflow_provider_fullstory.records.column_mapping import MappedChunk
 from airflow_provider_fullstory.records.kinds import EVENTS
+from airflow_provider_fullstory.records.mapped_chunk import MappedChunk
 from airflow_provider_fullstory.records.options import MappingOptions
 from airflow_provider_fullstory.records.refusals import InvalidRecord, Refusal
 

@@ -33,8 +33,8 @@ from airflow_provider_fullstory.exceptions import (
     FullStorySourceError,
     FullStoryStorageError,
 )
-from airflow_provider_fullstory.records.column_mapping import MappedChunk
 from airflow_provider_fullstory.records.kinds import EVENTS
+from airflow_provider_fullstory.records.mapped_chunk import MappedChunk
 from airflow_provider_fullstory.records.options import MappingOptions
 from tests.tries import (
     QUERY,

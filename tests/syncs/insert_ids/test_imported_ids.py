@@ -22,13 +22,13 @@ from airflow_provider_fullstory.api.encoding import ENCODER
 from airflow_provider_fullstory.api.events import Event
 from airflow_provider_fullstory.batch_import.storage.folder import Folder
 from airflow_provider_fullstory.exceptions import FullStoryDiskError, FullStoryLedgerError
-from airflow_provider_fullstory.records.column_mapping import LeftOut, MappedChunk
 from airflow_provider_fullstory.records.insert_ids import (
     NO_CONTENT,
     key_of,
     keyed_ids,
     packed as packed_ids,
 )
+from airflow_provider_fullstory.records.mapped_chunk import LeftOut, MappedChunk
 from airflow_provider_fullstory.records.refusals import InvalidRecord
 from airflow_provider_fullstory.records.rules import TOO_LARGE
 from airflow_provider_fullstory.sources import CHUNK_ROWS
