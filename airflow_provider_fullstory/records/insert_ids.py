@@ -105,7 +105,8 @@ def keys_by_field(
         if missing == len(values):
             continue
         present = [value for value in values if value is not UNSET] if missing else values
-        hashes = _ids(map(str.encode, present if field == fields[0] else _told_apart(field, present)))
+        names = present if field == fields[0] else (_told_apart(field, value) for value in present)
+        hashes = _ids(map(str.encode, names))
         each = iter(hashes)
         keys[field] = [None if value is UNSET else next(each) for value in values] if missing else hashes
     return keys
@@ -120,14 +121,14 @@ def key_of_values(fields: Sequence[str], values: Iterable[Any]) -> int | None:
     """
     for field, value in zip(fields, values, strict=True):
         if value is not None and value is not UNSET:
-            [name] = [str(value)] if field == fields[0] else _told_apart(field, [value])
+            name = str(value) if field == fields[0] else _told_apart(field, value)
             return _ids([name.encode()])[0]
     return None
 
 
-def _told_apart(field: str, values: Iterable[Any]) -> Iterable[str]:
-    """Return the values of a field as text that is not the value of the first one."""
-    return (f"{field}\0{value}" for value in values)
+def _told_apart(field: str, value: Any) -> str:
+    """Return the value of a field as text that is no value of the first one."""
+    return f"{field}\0{value}"
 
 
 def keyed_ids(keys: Iterable[int | None], contents: Iterable[int]) -> Sequence[int]:

@@ -161,7 +161,7 @@ class Settlement:
 
     def _leaves(self) -> Iterator[Entry]:
         """Yield the entries of all batches, or of their halves."""
-        return self._entries.with_jobs(sum(1 for _ in self._entries.in_order()))
+        return self._entries.with_jobs()
 
     def _post_again(self, entry: Entry) -> None:
         """Post a batch whose answer was lost; FullStory gives the answer that it gave before."""

@@ -87,28 +87,28 @@ class BatchLedger:
         """Whether a batch of unknown outcome is sent again."""
         return self._policy.resends_unknown
 
-    @property
-    def superseded_jobs(self) -> list[str]:
-        """The jobs of earlier tries that may still change records which this try sends again."""
+    def superseded(self) -> Iterator[Entry]:
+        """
+        Yield what earlier tries have posted, as far as FullStory may be at work on it.
+
+        It may change records which this try sends again.
+        """
         if not (self._is_resumed and self._is_upserted):
-            return []
-        entries = self._entries.with_jobs(sum(1 for _ in self._entries.in_order()))
-        return [entry.job_id for entry in entries if entry.job_id and not self.is_verified(entry)]
-
-    def unanswered(self) -> Iterator[tuple[Entry, Body]]:
-        """
-        Yield what earlier tries have posted without an answer, as long as FullStory repeats that answer.
-
-        FullStory may be at work on it, and change records which this try sends again.
-        """
-        if not (self._is_resumed and self._is_upserted) or self._witness is None:
             return
-        for entry in self._entries.with_jobs(sum(1 for _ in self._entries.in_order())):
-            if entry.job_id or entry.is_refused or time.time() >= entry.at + IDEMPOTENCY_SECONDS:
-                continue
-            body = self._witness.body(entry.name)
-            if body is not None and body.digest == entry.digest:
-                yield entry, body
+        for entry in self._entries.with_jobs():
+            if not (self.is_verified(entry) if entry.job_id else entry.is_refused):
+                yield entry
+
+    def kept_body(self, entry: Entry) -> Body | None:
+        """
+        Return the body of an entry without an answer, as long as FullStory repeats that answer.
+
+        None too if the body was not kept.
+        """
+        if self._witness is None or time.time() >= entry.at + IDEMPOTENCY_SECONDS:
+            return None
+        body = self._witness.body(entry.name)
+        return body if body is not None and body.digest == entry.digest else None
 
     def is_verified(self, entry: Entry) -> bool:
         """Return whether the job of an entry has reported its counts, and need not do so again."""

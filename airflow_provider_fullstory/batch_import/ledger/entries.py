@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import TYPE_CHECKING
 
 from airflow_provider_fullstory.batch_import.ledger.stores import json_of, object_of
@@ -71,22 +72,25 @@ class Entries:
             yield entry
             number += 1
 
-    def with_jobs(self, batches: int) -> Iterator[Entry]:
+    def with_jobs(self, batches: int | None = None) -> Iterator[Entry]:
         """
         Yield the entries that have or need a job: of each batch its own, or those of its halves.
 
-        :param batches: How many batches there are.
+        :param batches: How many batches there are; None for all that have an entry.
         """
-        for number in range(1, batches + 1):
-            yield from self._leaves(str(number))
+        for number in itertools.count(1) if batches is None else range(1, batches + 1):
+            if (entry := self.read(str(number))) is not None:
+                yield from self._leaves(entry)
+            elif batches is None:
+                return
 
-    def _leaves(self, name: str) -> Iterator[Entry]:
-        entry = self.read(name)
-        if entry is not None and entry.is_split and not entry.job_id:
-            for half in (1, 2):
-                yield from self._leaves(f"{name}.{half}")
-        elif entry is not None:
+    def _leaves(self, entry: Entry) -> Iterator[Entry]:
+        if not entry.is_split or entry.job_id:
             yield entry
+            return
+        for half in (1, 2):
+            if (part := self.read(f"{entry.name}.{half}")) is not None:
+                yield from self._leaves(part)
 
 
 def _key(name: str) -> str:

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from airflow_provider_fullstory.batch_import.batching.batch import Batch
-    from airflow_provider_fullstory.batch_import.batching.body import Body
     from airflow_provider_fullstory.batch_import.batching.submissions import Submission
     from airflow_provider_fullstory.batch_import.client import ImportClient
     from airflow_provider_fullstory.batch_import.ledger.entries import Entry
@@ -165,9 +164,8 @@ class Importer:
 
         FullStory does not say in which order it works on jobs, and what is sent last must count.
         """
-        for entry, body in self._ledger.unanswered():
-            self._ask_for_answer(entry, body)
-        jobs = self._ledger.superseded_jobs
+        superseded = self._ledger.superseded()
+        jobs = [job_id for entry in superseded if (job_id := entry.job_id or self._lost_job(entry))]
         if jobs:
             log.info("First, %s of earlier tries must be finished.", plural(len(jobs), "job"))
         for job_id in jobs:
@@ -177,14 +175,22 @@ class Importer:
         self._followed = None
         self._logged.clear()
 
-    def _ask_for_answer(self, entry: Entry, body: Body) -> None:
-        """Post a batch of an earlier try again: FullStory gives the answer that was lost."""
+    def _lost_job(self, entry: Entry) -> str | None:
+        """
+        Return the job of a batch whose answer an earlier try lost; None if there is none, or it is unknown.
+
+        The batch is posted again: FullStory gives the same answer.
+        """
+        body = self._ledger.kept_body(entry)
+        if body is None:
+            return None
         log.info("Batch %s of an earlier try has no answer; it is posted again under its key.", entry.name)
         try:
             job = self._client.create_import(body, entry.idempotency_key, sent_before=entry.at)
         except (FullStoryBadRequestError, FullStoryBodyTooLargeError):
             # FullStory answers as it did before, so it has none of the batch.
             self._ledger.note(entry, is_refused=True)
+            return None
         except FullStoryError as error:
             if isinstance(error, FullStoryServerError):
                 self._ledger.note(entry, has_failed=True)
@@ -193,8 +199,8 @@ class Importer:
                 f"of its job. {_NOTHING} A retry goes on."
             )
             raise
-        else:
-            self._ledger.note(entry, job_id=job.id)
+        self._ledger.note(entry, job_id=job.id)
+        return job.id
 
     def stop(self) -> None:
         """
